@@ -1,0 +1,3 @@
+//! The shell: sockets, threads, timers and disks. It drives every machine and decides nothing.
+//!
+//! Does not know the products built on the protocol.

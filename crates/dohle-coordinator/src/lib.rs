@@ -1,0 +1,3 @@
+//! Groups, their members, and their offsets.
+//!
+//! Does not know how records travel.

@@ -1,0 +1,1 @@
+//! The simulated world: network, disk, clock and clients around the machines, one file per invariant.

@@ -1,0 +1,1 @@
+//! The workshop: code generation, layers, tidiness, seeds, suites of foreign clients.
