@@ -1,1 +1,6 @@
 //! The workshop: code generation, layers, tidiness, seeds, suites of foreign clients.
+
+pub mod kafka;
+pub mod place;
+pub mod process;
+pub mod suites;
