@@ -303,10 +303,11 @@ fn write_script(path: &Path, text: &str) -> Result<()> {
 }
 
 fn properties(data: &Path, port: u16, controller_port: u16, settings: &[(String, String)]) -> String {
+    let id = settings.iter().rfind(|(key, _)| key == "node.id").map_or("1", |(_, value)| value);
     let mut lines = vec![
         "process.roles=broker,controller".to_owned(),
-        "node.id=1".to_owned(),
-        format!("controller.quorum.voters=1@127.0.0.1:{controller_port}"),
+        format!("node.id={id}"),
+        format!("controller.quorum.voters={id}@127.0.0.1:{controller_port}"),
         format!("listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}"),
         format!("advertised.listeners=PLAINTEXT://127.0.0.1:{port}"),
         "controller.listener.names=CONTROLLER".to_owned(),

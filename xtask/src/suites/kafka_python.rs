@@ -19,6 +19,8 @@ const VERSION: &str = "3.0.12";
 const KNOWN_KAFKA: &str = "4.3.0";
 const REQUIREMENTS: &[&str] =
     &["kafka-python[lz4,snappy,zstd,crc32c]==3.0.12", "pytest", "pytest-mock", "pytest-timeout"];
+/// One of the tests places replicas on broker 0.
+const SETTINGS: &[(&str, &str)] = &[("node.id", "0")];
 const INSTALL_LIMIT: Duration = Duration::from_secs(300);
 const RUN_LIMIT: Duration = Duration::from_secs(1800);
 
@@ -54,7 +56,7 @@ pub(super) struct Arguments {
 pub(super) fn main(arguments: Arguments) -> Result<()> {
     let (interpreter, sources) = install()?;
     let folder = place::fresh(&format!("kafka-python-{}", arguments.against.name()))?;
-    let mut broker = Broker::start(arguments.against, &folder, &[])?;
+    let mut broker = Broker::start(arguments.against, &folder, SETTINGS)?;
     let states = run(&interpreter, &sources, &broker.bootstrap, arguments.only.as_deref(), &folder)?;
 
     let bar = place::programs().join(format!("kafka-python/kafka-{}.txt", kafka::VERSION));
