@@ -65,9 +65,11 @@ fn what_is_not_exactly_one_batch_is_refused() {
     for cut in 0..batch.bytes().len() {
         assert_eq!(refused(&batch.bytes().slice(..cut)), ErrorCode::InvalidRecord, "cut at {cut}");
     }
+    let behind = |more: &[u8]| refused(&[batch.bytes(), more].concat().into());
     for more in [&b"\0"[..], &batch.bytes()[..30], batch.bytes()] {
-        assert_eq!(refused(&[batch.bytes(), more].concat().into()), ErrorCode::InvalidRecord);
+        assert_eq!(behind(more), ErrorCode::InvalidRecord);
     }
+    assert_eq!(behind(&[0; 12]), ErrorCode::CorruptMessage);
 }
 
 #[test]
@@ -81,7 +83,8 @@ fn other_formats_and_impossible_lengths_have_their_codes() {
     {
         assert_eq!(changed(16, &[magic]), code);
     }
-    for length in [i32::MIN, -1, 0, 13, 14, 48] {
+    let size = sound().bytes().len() as i32;
+    for length in [i32::MIN, -1, 0, 13, 14, 48, 49, size - 13] {
         assert_eq!(changed(8, &length.to_be_bytes()), ErrorCode::CorruptMessage, "length {length}");
     }
     for length in [1_000, i32::MAX] {
