@@ -1,6 +1,7 @@
 //! The workshop's door: `cargo xtask <task>`.
 
 use clap::{Parser, Subcommand};
+use xtask::{codegen, layers, schema, tidy, verify, workspace};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "The workshop of Dohle")]
@@ -10,8 +11,31 @@ struct Arguments {
 }
 
 #[derive(Subcommand)]
-enum Task {}
+enum Task {
+    /// Check everything that must hold before a change lands; writes nothing
+    Verify,
+    /// Check the edges between crates against layers.toml
+    Layers,
+    /// Check what a reader relies on in every file
+    Tidy,
+    /// Facts about messages, taken from Kafka's jars
+    #[command(subcommand)]
+    Schema(schema::Task),
+    /// Write the messages of `dohle-protocol` from the schema files
+    Codegen {
+        /// Write nothing; fail when the generated code is stale
+        #[arg(long)]
+        check: bool,
+    },
+}
 
 fn main() -> anyhow::Result<()> {
-    match Arguments::parse().task {}
+    let root = workspace::root();
+    match Arguments::parse().task {
+        Task::Verify => verify::run(),
+        Task::Layers => verify::none("layers", layers::breaches()?),
+        Task::Tidy => verify::none("tidy", tidy::breaches()?),
+        Task::Schema(task) => schema::run(&root, &task),
+        Task::Codegen { check } => codegen::run(&root, check),
+    }
 }
