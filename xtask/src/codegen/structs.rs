@@ -140,31 +140,43 @@ impl Writer<'_> {
     }
 
     fn reading(&self, text: &mut String) -> anyhow::Result<()> {
-        let mut blocks = Blocks::default();
+        let mut values = String::new();
         for field in self.fields() {
             let place = self.unit.versions.intersect(field.untagged());
-            if !place.is_empty() {
-                blocks.push(self.guard(place), &format!("it.{} = {};\n", snake(&field.name), self.read(field, place)));
-            }
+            let default = self.default_value(field)?;
+            let value = if place.is_empty() { default } else { self.either(place, &self.read(field, place), &default) };
+            writeln!(values, "{}: {value},", snake(&field.name))?;
         }
+        let known = self.known_tags();
         if self.has_tags() {
-            blocks.push(self.guard(self.flexible()), &self.read_tags());
+            let tags = "reader.tags()?";
+            let value = if known.is_empty() { self.either(self.flexible(), tags, "Tags::default()") } else { "Tags::default()".to_owned() };
+            writeln!(values, "unknown_tags: {value},")?;
         }
-        let body = blocks.text();
-        if body.is_empty() {
-            writeln!(
-                text,
-                "fn read(_: &mut Reader, _: Form) -> Result<Self, DecodeError> {{ Ok(Self::default()) }}\n"
-            )?;
-            return Ok(());
-        }
+        let body = match known.as_str() {
+            "" => format!("Ok(Self {{ {values} }})"),
+            known => {
+                let mut blocks = Blocks::default();
+                blocks.push(self.guard(self.flexible()), known);
+                format!("let mut it = Self {{ {values} }};\n{}Ok(it)", blocks.text())
+            }
+        };
+        let reader = if body.contains("reader") { "reader" } else { "_" };
         let form = if body.contains("form") { "form" } else { "_" };
-        writeln!(text, "fn read(reader: &mut Reader, {form}: Form) -> Result<Self, DecodeError> {{")?;
-        writeln!(text, "let mut it = Self::default();\n{body}Ok(it)\n}}\n")?;
+        writeln!(text, "fn read({reader}: &mut Reader, {form}: Form) -> Result<Self, DecodeError> {{ {body} }}\n")?;
         Ok(())
     }
 
-    fn read_tags(&self) -> String {
+    /// One value in `versions` and another in the rest.
+    fn either(&self, versions: Versions, value: &str, other: &str) -> String {
+        match self.guard(versions) {
+            None => value.to_owned(),
+            Some(test) => format!("if {test} {{ {value} }} else {{ {other} }}"),
+        }
+    }
+
+    /// The statement that reads the tagged fields, empty when all tags are unknown.
+    fn known_tags(&self) -> String {
         let mut arms = String::new();
         for (field, tag, versions) in self.tagged() {
             let guard = match condition(versions, self.flexible()) {
@@ -175,7 +187,7 @@ impl Writer<'_> {
             let _ = writeln!(arms, "{tag}{guard} => it.{} = {value},", snake(&field.name));
         }
         if arms.is_empty() {
-            return "it.unknown_tags = reader.tags()?;\n".to_owned();
+            return arms;
         }
         format!(
             "it.unknown_tags = reader.tags_with(&mut |reader, tag| {{

@@ -33,12 +33,12 @@ impl Part for AlterPartitionRequest {
     const SIZE_MIN: usize = 14;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.broker_id = reader.i32()?;
-        it.broker_epoch = reader.i64()?;
-        it.topics = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            broker_id: reader.i32()?,
+            broker_epoch: reader.i64()?,
+            topics: reader.array(form)?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -65,11 +65,7 @@ impl Part for RequestTopicData {
     const SIZE_MIN: usize = 18;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic_id = reader.uuid()?;
-        it.partitions = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { topic_id: reader.uuid()?, partitions: reader.array(form)?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -103,19 +99,15 @@ impl Part for RequestPartitionData {
     const SIZE_MIN: usize = 15;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition_index = reader.i32()?;
-        it.leader_epoch = reader.i32()?;
-        if form.version <= 2 {
-            it.new_isr = reader.array(form)?;
-        }
-        if form.version >= 3 {
-            it.new_isr_with_epochs = reader.array(form)?;
-        }
-        it.leader_recovery_state = reader.i8()?;
-        it.partition_epoch = reader.i32()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            partition_index: reader.i32()?,
+            leader_epoch: reader.i32()?,
+            new_isr: if form.version <= 2 { reader.array(form)? } else { Vec::new() },
+            new_isr_with_epochs: if form.version >= 3 { reader.array(form)? } else { Vec::new() },
+            leader_recovery_state: reader.i8()?,
+            partition_epoch: reader.i32()?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -162,11 +154,7 @@ impl Part for BrokerState {
     const SIZE_MIN: usize = 13;
 
     fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.broker_id = reader.i32()?;
-        it.broker_epoch = reader.i64()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { broker_id: reader.i32()?, broker_epoch: reader.i64()?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {
@@ -205,12 +193,12 @@ impl Part for AlterPartitionResponse {
     const SIZE_MIN: usize = 8;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.error_code = reader.i16()?;
-        it.topics = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            throttle_time_ms: reader.i32()?,
+            error_code: reader.i16()?,
+            topics: reader.array(form)?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -237,11 +225,7 @@ impl Part for ResponseTopicData {
     const SIZE_MIN: usize = 18;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic_id = reader.uuid()?;
-        it.partitions = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { topic_id: reader.uuid()?, partitions: reader.array(form)?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -277,16 +261,16 @@ impl Part for ResponsePartitionData {
     const SIZE_MIN: usize = 21;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition_index = reader.i32()?;
-        it.error_code = reader.i16()?;
-        it.leader_id = reader.i32()?;
-        it.leader_epoch = reader.i32()?;
-        it.isr = reader.array(form)?;
-        it.leader_recovery_state = reader.i8()?;
-        it.partition_epoch = reader.i32()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            partition_index: reader.i32()?,
+            error_code: reader.i16()?,
+            leader_id: reader.i32()?,
+            leader_epoch: reader.i32()?,
+            isr: reader.array(form)?,
+            leader_recovery_state: reader.i8()?,
+            partition_epoch: reader.i32()?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

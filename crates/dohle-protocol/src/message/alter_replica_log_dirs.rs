@@ -21,12 +21,10 @@ impl Part for AlterReplicaLogDirsRequest {
     const SIZE_MIN: usize = 2;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.dirs = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            dirs: reader.array(form)?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -58,13 +56,11 @@ impl Part for AlterReplicaLogDir {
     const SIZE_MIN: usize = 3;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.path = reader.string(form)?;
-        it.topics = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            path: reader.string(form)?,
+            topics: reader.array(form)?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -97,13 +93,11 @@ impl Part for AlterReplicaLogDirTopic {
     const SIZE_MIN: usize = 3;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.partitions = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            name: reader.string(form)?,
+            partitions: reader.array(form)?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -147,13 +141,11 @@ impl Part for AlterReplicaLogDirsResponse {
     const SIZE_MIN: usize = 6;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.results = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            throttle_time_ms: reader.i32()?,
+            results: reader.array(form)?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -186,13 +178,11 @@ impl Part for AlterReplicaLogDirTopicResult {
     const SIZE_MIN: usize = 3;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic_name = reader.string(form)?;
-        it.partitions = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            topic_name: reader.string(form)?,
+            partitions: reader.array(form)?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -225,13 +215,11 @@ impl Part for AlterReplicaLogDirPartitionResult {
     const SIZE_MIN: usize = 6;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition_index = reader.i32()?;
-        it.error_code = reader.i16()?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            partition_index: reader.i32()?,
+            error_code: reader.i16()?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

@@ -39,19 +39,13 @@ impl Part for ApiVersionsRequest {
     const SIZE_MIN: usize = 0;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.flexible {
-            it.client_software_name = reader.string(form)?;
-            it.client_software_version = reader.string(form)?;
-        }
-        if form.version >= 5 {
-            it.cluster_id = reader.nullable_string(form)?;
-            it.node_id = reader.i32()?;
-        }
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            client_software_name: if form.flexible { reader.string(form)? } else { Str::default() },
+            client_software_version: if form.flexible { reader.string(form)? } else { Str::default() },
+            cluster_id: if form.version >= 5 { reader.nullable_string(form)? } else { None },
+            node_id: if form.version >= 5 { reader.i32()? } else { -1 },
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -126,12 +120,16 @@ impl Part for ApiVersionsResponse {
     const SIZE_MIN: usize = 6;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.error_code = reader.i16()?;
-        it.api_keys = reader.array(form)?;
-        if form.version >= 1 {
-            it.throttle_time_ms = reader.i32()?;
-        }
+        let mut it = Self {
+            error_code: reader.i16()?,
+            api_keys: reader.array(form)?,
+            throttle_time_ms: if form.version >= 1 { reader.i32()? } else { 0 },
+            supported_features: Vec::new(),
+            finalized_features_epoch: -1,
+            finalized_features: Vec::new(),
+            zk_migration_ready: false,
+            unknown_tags: Tags::default(),
+        };
         if form.flexible {
             it.unknown_tags = reader.tags_with(&mut |reader, tag| {
                 match tag {
@@ -216,14 +214,12 @@ impl Part for ApiVersion {
     const SIZE_MIN: usize = 6;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.api_key = reader.i16()?;
-        it.min_version = reader.i16()?;
-        it.max_version = reader.i16()?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            api_key: reader.i16()?,
+            min_version: reader.i16()?,
+            max_version: reader.i16()?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -256,12 +252,12 @@ impl Part for SupportedFeatureKey {
     const SIZE_MIN: usize = 6;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.min_version = reader.i16()?;
-        it.max_version = reader.i16()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            name: reader.string(form)?,
+            min_version: reader.i16()?,
+            max_version: reader.i16()?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -290,12 +286,12 @@ impl Part for FinalizedFeatureKey {
     const SIZE_MIN: usize = 6;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.max_version_level = reader.i16()?;
-        it.min_version_level = reader.i16()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            name: reader.string(form)?,
+            max_version_level: reader.i16()?,
+            min_version_level: reader.i16()?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

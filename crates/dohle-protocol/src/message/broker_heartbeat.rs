@@ -50,12 +50,16 @@ impl Part for BrokerHeartbeatRequest {
     const SIZE_MIN: usize = 23;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.broker_id = reader.i32()?;
-        it.broker_epoch = reader.i64()?;
-        it.current_metadata_offset = reader.i64()?;
-        it.want_fence = reader.bool()?;
-        it.want_shut_down = reader.bool()?;
+        let mut it = Self {
+            broker_id: reader.i32()?,
+            broker_epoch: reader.i64()?,
+            current_metadata_offset: reader.i64()?,
+            want_fence: reader.bool()?,
+            want_shut_down: reader.bool()?,
+            offline_log_dirs: Vec::new(),
+            cordoned_log_dirs: None,
+            unknown_tags: Tags::default(),
+        };
         it.unknown_tags = reader.tags_with(&mut |reader, tag| {
             match tag {
                 0 if form.version >= 1 => it.offline_log_dirs = reader.array(form)?,
@@ -151,14 +155,14 @@ impl Part for BrokerHeartbeatResponse {
     const SIZE_MIN: usize = 10;
 
     fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.error_code = reader.i16()?;
-        it.is_caught_up = reader.bool()?;
-        it.is_fenced = reader.bool()?;
-        it.should_shut_down = reader.bool()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            throttle_time_ms: reader.i32()?,
+            error_code: reader.i16()?,
+            is_caught_up: reader.bool()?,
+            is_fenced: reader.bool()?,
+            should_shut_down: reader.bool()?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {

@@ -56,24 +56,18 @@ impl Part for BrokerRegistrationRequest {
     const SIZE_MIN: usize = 25;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.broker_id = reader.i32()?;
-        it.cluster_id = reader.string(form)?;
-        it.incarnation_id = reader.uuid()?;
-        it.listeners = reader.array(form)?;
-        it.features = reader.array(form)?;
-        it.rack = reader.nullable_string(form)?;
-        if form.version >= 1 {
-            it.is_migrating_zk_broker = reader.bool()?;
-        }
-        if form.version >= 2 {
-            it.log_dirs = reader.array(form)?;
-        }
-        if form.version >= 3 {
-            it.previous_broker_epoch = reader.i64()?;
-        }
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            broker_id: reader.i32()?,
+            cluster_id: reader.string(form)?,
+            incarnation_id: reader.uuid()?,
+            listeners: reader.array(form)?,
+            features: reader.array(form)?,
+            rack: reader.nullable_string(form)?,
+            is_migrating_zk_broker: if form.version >= 1 { reader.bool()? } else { false },
+            log_dirs: if form.version >= 2 { reader.array(form)? } else { Vec::new() },
+            previous_broker_epoch: if form.version >= 3 { reader.i64()? } else { -1 },
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -121,13 +115,13 @@ impl Part for Listener {
     const SIZE_MIN: usize = 7;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.host = reader.string(form)?;
-        it.port = reader.u16()?;
-        it.security_protocol = reader.i16()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            name: reader.string(form)?,
+            host: reader.string(form)?,
+            port: reader.u16()?,
+            security_protocol: reader.i16()?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -157,12 +151,12 @@ impl Part for Feature {
     const SIZE_MIN: usize = 6;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.min_supported_version = reader.i16()?;
-        it.max_supported_version = reader.i16()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            name: reader.string(form)?,
+            min_supported_version: reader.i16()?,
+            max_supported_version: reader.i16()?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -208,12 +202,12 @@ impl Part for BrokerRegistrationResponse {
     const SIZE_MIN: usize = 15;
 
     fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.error_code = reader.i16()?;
-        it.broker_epoch = reader.i64()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            throttle_time_ms: reader.i32()?,
+            error_code: reader.i16()?,
+            broker_epoch: reader.i64()?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {

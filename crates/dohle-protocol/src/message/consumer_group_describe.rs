@@ -25,11 +25,11 @@ impl Part for ConsumerGroupDescribeRequest {
     const SIZE_MIN: usize = 3;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.group_ids = reader.array(form)?;
-        it.include_authorized_operations = reader.bool()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            group_ids: reader.array(form)?,
+            include_authorized_operations: reader.bool()?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -66,11 +66,7 @@ impl Part for ConsumerGroupDescribeResponse {
     const SIZE_MIN: usize = 6;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.groups = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { throttle_time_ms: reader.i32()?, groups: reader.array(form)?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -127,18 +123,18 @@ impl Part for DescribedGroup {
     const SIZE_MIN: usize = 20;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.error_code = reader.i16()?;
-        it.error_message = reader.nullable_string(form)?;
-        it.group_id = reader.string(form)?;
-        it.group_state = reader.string(form)?;
-        it.group_epoch = reader.i32()?;
-        it.assignment_epoch = reader.i32()?;
-        it.assignor_name = reader.string(form)?;
-        it.members = reader.array(form)?;
-        it.authorized_operations = reader.i32()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            error_code: reader.i16()?,
+            error_message: reader.nullable_string(form)?,
+            group_id: reader.string(form)?,
+            group_state: reader.string(form)?,
+            group_epoch: reader.i32()?,
+            assignment_epoch: reader.i32()?,
+            assignor_name: reader.string(form)?,
+            members: reader.array(form)?,
+            authorized_operations: reader.i32()?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -208,22 +204,20 @@ impl Part for Member {
     const SIZE_MIN: usize = 16;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.member_id = reader.string(form)?;
-        it.instance_id = reader.nullable_string(form)?;
-        it.rack_id = reader.nullable_string(form)?;
-        it.member_epoch = reader.i32()?;
-        it.client_id = reader.string(form)?;
-        it.client_host = reader.string(form)?;
-        it.subscribed_topic_names = reader.array(form)?;
-        it.subscribed_topic_regex = reader.nullable_string(form)?;
-        it.assignment = Part::read(reader, form)?;
-        it.target_assignment = Part::read(reader, form)?;
-        if form.version >= 1 {
-            it.member_type = reader.i8()?;
-        }
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            member_id: reader.string(form)?,
+            instance_id: reader.nullable_string(form)?,
+            rack_id: reader.nullable_string(form)?,
+            member_epoch: reader.i32()?,
+            client_id: reader.string(form)?,
+            client_host: reader.string(form)?,
+            subscribed_topic_names: reader.array(form)?,
+            subscribed_topic_regex: reader.nullable_string(form)?,
+            assignment: Part::read(reader, form)?,
+            target_assignment: Part::read(reader, form)?,
+            member_type: if form.version >= 1 { reader.i8()? } else { -1 },
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -258,10 +252,7 @@ impl Part for Assignment {
     const SIZE_MIN: usize = 2;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic_partitions = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { topic_partitions: reader.array(form)?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -288,12 +279,12 @@ impl Part for TopicPartitions {
     const SIZE_MIN: usize = 19;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic_id = reader.uuid()?;
-        it.topic_name = reader.string(form)?;
-        it.partitions = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            topic_id: reader.uuid()?,
+            topic_name: reader.string(form)?,
+            partitions: reader.array(form)?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

@@ -59,21 +59,19 @@ impl Part for ConsumerGroupHeartbeatRequest {
     const SIZE_MIN: usize = 16;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.group_id = reader.string(form)?;
-        it.member_id = reader.string(form)?;
-        it.member_epoch = reader.i32()?;
-        it.instance_id = reader.nullable_string(form)?;
-        it.rack_id = reader.nullable_string(form)?;
-        it.rebalance_timeout_ms = reader.i32()?;
-        it.subscribed_topic_names = reader.nullable_array(form)?;
-        if form.version >= 1 {
-            it.subscribed_topic_regex = reader.nullable_string(form)?;
-        }
-        it.server_assignor = reader.nullable_string(form)?;
-        it.topic_partitions = reader.nullable_array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            group_id: reader.string(form)?,
+            member_id: reader.string(form)?,
+            member_epoch: reader.i32()?,
+            instance_id: reader.nullable_string(form)?,
+            rack_id: reader.nullable_string(form)?,
+            rebalance_timeout_ms: reader.i32()?,
+            subscribed_topic_names: reader.nullable_array(form)?,
+            subscribed_topic_regex: if form.version >= 1 { reader.nullable_string(form)? } else { None },
+            server_assignor: reader.nullable_string(form)?,
+            topic_partitions: reader.nullable_array(form)?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -114,11 +112,7 @@ impl Part for RequestTopicPartitions {
     const SIZE_MIN: usize = 18;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic_id = reader.uuid()?;
-        it.partitions = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { topic_id: reader.uuid()?, partitions: reader.array(form)?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -165,16 +159,16 @@ impl Part for ConsumerGroupHeartbeatResponse {
     const SIZE_MIN: usize = 18;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.error_code = reader.i16()?;
-        it.error_message = reader.nullable_string(form)?;
-        it.member_id = reader.nullable_string(form)?;
-        it.member_epoch = reader.i32()?;
-        it.heartbeat_interval_ms = reader.i32()?;
-        it.assignment = reader.nullable(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            throttle_time_ms: reader.i32()?,
+            error_code: reader.i16()?,
+            error_message: reader.nullable_string(form)?,
+            member_id: reader.nullable_string(form)?,
+            member_epoch: reader.i32()?,
+            heartbeat_interval_ms: reader.i32()?,
+            assignment: reader.nullable(form)?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -203,10 +197,7 @@ impl Part for Assignment {
     const SIZE_MIN: usize = 2;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic_partitions = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { topic_partitions: reader.array(form)?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -231,11 +222,7 @@ impl Part for ResponseTopicPartitions {
     const SIZE_MIN: usize = 18;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic_id = reader.uuid()?;
-        it.partitions = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { topic_id: reader.uuid()?, partitions: reader.array(form)?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

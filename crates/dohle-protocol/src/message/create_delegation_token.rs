@@ -41,17 +41,13 @@ impl Part for CreateDelegationTokenRequest {
     const SIZE_MIN: usize = 10;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version >= 3 {
-            it.owner_principal_type = reader.nullable_string(form)?;
-            it.owner_principal_name = reader.nullable_string(form)?;
-        }
-        it.renewers = reader.array(form)?;
-        it.max_lifetime_ms = reader.i64()?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            owner_principal_type: if form.version >= 3 { reader.nullable_string(form)? } else { Some(Str::default()) },
+            owner_principal_name: if form.version >= 3 { reader.nullable_string(form)? } else { Some(Str::default()) },
+            renewers: reader.array(form)?,
+            max_lifetime_ms: reader.i64()?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -100,13 +96,11 @@ impl Part for CreatableRenewers {
     const SIZE_MIN: usize = 3;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.principal_type = reader.string(form)?;
-        it.principal_name = reader.string(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            principal_type: reader.string(form)?,
+            principal_name: reader.string(form)?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -168,24 +162,20 @@ impl Part for CreateDelegationTokenResponse {
     const SIZE_MIN: usize = 35;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.error_code = reader.i16()?;
-        it.principal_type = reader.string(form)?;
-        it.principal_name = reader.string(form)?;
-        if form.version >= 3 {
-            it.token_requester_principal_type = reader.string(form)?;
-            it.token_requester_principal_name = reader.string(form)?;
-        }
-        it.issue_timestamp_ms = reader.i64()?;
-        it.expiry_timestamp_ms = reader.i64()?;
-        it.max_timestamp_ms = reader.i64()?;
-        it.token_id = reader.string(form)?;
-        it.hmac = reader.bytes(form)?;
-        it.throttle_time_ms = reader.i32()?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            error_code: reader.i16()?,
+            principal_type: reader.string(form)?,
+            principal_name: reader.string(form)?,
+            token_requester_principal_type: if form.version >= 3 { reader.string(form)? } else { Str::default() },
+            token_requester_principal_name: if form.version >= 3 { reader.string(form)? } else { Str::default() },
+            issue_timestamp_ms: reader.i64()?,
+            expiry_timestamp_ms: reader.i64()?,
+            max_timestamp_ms: reader.i64()?,
+            token_id: reader.string(form)?,
+            hmac: reader.bytes(form)?,
+            throttle_time_ms: reader.i32()?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

@@ -33,14 +33,12 @@ impl Part for CreateTopicsRequest {
     const SIZE_MIN: usize = 7;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topics = reader.array(form)?;
-        it.timeout_ms = reader.i32()?;
-        it.validate_only = reader.bool()?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            topics: reader.array(form)?,
+            timeout_ms: reader.i32()?,
+            validate_only: reader.bool()?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -80,16 +78,14 @@ impl Part for CreatableTopic {
     const SIZE_MIN: usize = 10;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.num_partitions = reader.i32()?;
-        it.replication_factor = reader.i16()?;
-        it.assignments = reader.array(form)?;
-        it.configs = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            name: reader.string(form)?,
+            num_partitions: reader.i32()?,
+            replication_factor: reader.i16()?,
+            assignments: reader.array(form)?,
+            configs: reader.array(form)?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -122,13 +118,11 @@ impl Part for CreatableReplicaAssignment {
     const SIZE_MIN: usize = 6;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition_index = reader.i32()?;
-        it.broker_ids = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            partition_index: reader.i32()?,
+            broker_ids: reader.array(form)?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -167,13 +161,11 @@ impl Part for CreatableTopicConfig {
     const SIZE_MIN: usize = 3;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.value = reader.nullable_string(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            name: reader.string(form)?,
+            value: reader.nullable_string(form)?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -217,13 +209,11 @@ impl Part for CreateTopicsResponse {
     const SIZE_MIN: usize = 6;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.topics = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            throttle_time_ms: reader.i32()?,
+            topics: reader.array(form)?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -284,17 +274,18 @@ impl Part for CreatableTopicResult {
     const SIZE_MIN: usize = 6;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        if form.version >= 7 {
-            it.topic_id = reader.uuid()?;
-        }
-        it.error_code = reader.i16()?;
-        it.error_message = reader.nullable_string(form)?;
+        let mut it = Self {
+            name: reader.string(form)?,
+            topic_id: if form.version >= 7 { reader.uuid()? } else { Uuid::ZERO },
+            error_code: reader.i16()?,
+            error_message: reader.nullable_string(form)?,
+            topic_config_error_code: 0,
+            num_partitions: if form.flexible { reader.i32()? } else { -1 },
+            replication_factor: if form.flexible { reader.i16()? } else { -1 },
+            configs: if form.flexible { reader.nullable_array(form)? } else { Some(Vec::new()) },
+            unknown_tags: Tags::default(),
+        };
         if form.flexible {
-            it.num_partitions = reader.i32()?;
-            it.replication_factor = reader.i16()?;
-            it.configs = reader.nullable_array(form)?;
             it.unknown_tags = reader.tags_with(&mut |reader, tag| {
                 match tag {
                     0 => it.topic_config_error_code = reader.i16()?,
@@ -377,14 +368,14 @@ impl Part for CreatableTopicConfigs {
     const SIZE_MIN: usize = 6;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.value = reader.nullable_string(form)?;
-        it.read_only = reader.bool()?;
-        it.config_source = reader.i8()?;
-        it.is_sensitive = reader.bool()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            name: reader.string(form)?,
+            value: reader.nullable_string(form)?,
+            read_only: reader.bool()?,
+            config_source: reader.i8()?,
+            is_sensitive: reader.bool()?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

@@ -25,11 +25,7 @@ impl Part for DeleteShareGroupOffsetsRequest {
     const SIZE_MIN: usize = 3;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.group_id = reader.string(form)?;
-        it.topics = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { group_id: reader.string(form)?, topics: reader.array(form)?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -53,10 +49,7 @@ impl Part for DeleteShareGroupOffsetsRequestTopic {
     const SIZE_MIN: usize = 2;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic_name = reader.string(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { topic_name: reader.string(form)?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -96,13 +89,13 @@ impl Part for DeleteShareGroupOffsetsResponse {
     const SIZE_MIN: usize = 9;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.error_code = reader.i16()?;
-        it.error_message = reader.nullable_string(form)?;
-        it.responses = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            throttle_time_ms: reader.i32()?,
+            error_code: reader.i16()?,
+            error_message: reader.nullable_string(form)?,
+            responses: reader.array(form)?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -134,13 +127,13 @@ impl Part for DeleteShareGroupOffsetsResponseTopic {
     const SIZE_MIN: usize = 21;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic_name = reader.string(form)?;
-        it.topic_id = reader.uuid()?;
-        it.error_code = reader.i16()?;
-        it.error_message = reader.nullable_string(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            topic_name: reader.string(form)?,
+            topic_id: reader.uuid()?,
+            error_code: reader.i16()?,
+            error_message: reader.nullable_string(form)?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

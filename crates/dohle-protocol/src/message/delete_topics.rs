@@ -27,18 +27,12 @@ impl Part for DeleteTopicsRequest {
     const SIZE_MIN: usize = 6;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version >= 6 {
-            it.topics = reader.array(form)?;
-        }
-        if form.version <= 5 {
-            it.topic_names = reader.array(form)?;
-        }
-        it.timeout_ms = reader.i32()?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            topics: if form.version >= 6 { reader.array(form)? } else { Vec::new() },
+            topic_names: if form.version <= 5 { reader.array(form)? } else { Vec::new() },
+            timeout_ms: reader.i32()?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -78,11 +72,7 @@ impl Part for DeleteTopicState {
     const SIZE_MIN: usize = 18;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.nullable_string(form)?;
-        it.topic_id = reader.uuid()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { name: reader.nullable_string(form)?, topic_id: reader.uuid()?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -119,13 +109,11 @@ impl Part for DeleteTopicsResponse {
     const SIZE_MIN: usize = 6;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.responses = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            throttle_time_ms: reader.i32()?,
+            responses: reader.array(form)?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -174,19 +162,13 @@ impl Part for DeletableTopicResult {
     const SIZE_MIN: usize = 4;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = if form.version >= 6 { reader.nullable_string(form)? } else { Some(reader.string(form)?) };
-        if form.version >= 6 {
-            it.topic_id = reader.uuid()?;
-        }
-        it.error_code = reader.i16()?;
-        if form.version >= 5 {
-            it.error_message = reader.nullable_string(form)?;
-        }
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            name: if form.version >= 6 { reader.nullable_string(form)? } else { Some(reader.string(form)?) },
+            topic_id: if form.version >= 6 { reader.uuid()? } else { Uuid::ZERO },
+            error_code: reader.i16()?,
+            error_message: if form.version >= 5 { reader.nullable_string(form)? } else { None },
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

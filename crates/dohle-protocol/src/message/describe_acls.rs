@@ -48,18 +48,16 @@ impl Part for DescribeAclsRequest {
     const SIZE_MIN: usize = 8;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.resource_type_filter = reader.i8()?;
-        it.resource_name_filter = reader.nullable_string(form)?;
-        it.pattern_type_filter = reader.i8()?;
-        it.principal_filter = reader.nullable_string(form)?;
-        it.host_filter = reader.nullable_string(form)?;
-        it.operation = reader.i8()?;
-        it.permission_type = reader.i8()?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            resource_type_filter: reader.i8()?,
+            resource_name_filter: reader.nullable_string(form)?,
+            pattern_type_filter: reader.i8()?,
+            principal_filter: reader.nullable_string(form)?,
+            host_filter: reader.nullable_string(form)?,
+            operation: reader.i8()?,
+            permission_type: reader.i8()?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -124,15 +122,13 @@ impl Part for DescribeAclsResponse {
     const SIZE_MIN: usize = 9;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.error_code = reader.i16()?;
-        it.error_message = reader.nullable_string(form)?;
-        it.resources = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            throttle_time_ms: reader.i32()?,
+            error_code: reader.i16()?,
+            error_message: reader.nullable_string(form)?,
+            resources: reader.array(form)?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -183,15 +179,13 @@ impl Part for DescribeAclsResource {
     const SIZE_MIN: usize = 5;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.resource_type = reader.i8()?;
-        it.resource_name = reader.string(form)?;
-        it.pattern_type = reader.i8()?;
-        it.acls = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            resource_type: reader.i8()?,
+            resource_name: reader.string(form)?,
+            pattern_type: reader.i8()?,
+            acls: reader.array(form)?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -230,15 +224,13 @@ impl Part for AclDescription {
     const SIZE_MIN: usize = 5;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.principal = reader.string(form)?;
-        it.host = reader.string(form)?;
-        it.operation = reader.i8()?;
-        it.permission_type = reader.i8()?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            principal: reader.string(form)?,
+            host: reader.string(form)?,
+            operation: reader.i8()?,
+            permission_type: reader.i8()?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

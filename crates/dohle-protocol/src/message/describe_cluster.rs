@@ -36,16 +36,12 @@ impl Part for DescribeClusterRequest {
     const SIZE_MIN: usize = 2;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.include_cluster_authorized_operations = reader.bool()?;
-        if form.version >= 1 {
-            it.endpoint_type = reader.i8()?;
-        }
-        if form.version >= 2 {
-            it.include_fenced_brokers = reader.bool()?;
-        }
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            include_cluster_authorized_operations: reader.bool()?,
+            endpoint_type: if form.version >= 1 { reader.i8()? } else { 1 },
+            include_fenced_brokers: if form.version >= 2 { reader.bool()? } else { false },
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -125,19 +121,17 @@ impl Part for DescribeClusterResponse {
     const SIZE_MIN: usize = 18;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.error_code = reader.i16()?;
-        it.error_message = reader.nullable_string(form)?;
-        if form.version >= 1 {
-            it.endpoint_type = reader.i8()?;
-        }
-        it.cluster_id = reader.string(form)?;
-        it.controller_id = reader.i32()?;
-        it.brokers = reader.array(form)?;
-        it.cluster_authorized_operations = reader.i32()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            throttle_time_ms: reader.i32()?,
+            error_code: reader.i16()?,
+            error_message: reader.nullable_string(form)?,
+            endpoint_type: if form.version >= 1 { reader.i8()? } else { 1 },
+            cluster_id: reader.string(form)?,
+            controller_id: reader.i32()?,
+            brokers: reader.array(form)?,
+            cluster_authorized_operations: reader.i32()?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -182,16 +176,14 @@ impl Part for DescribeClusterBroker {
     const SIZE_MIN: usize = 11;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.broker_id = reader.i32()?;
-        it.host = reader.string(form)?;
-        it.port = reader.i32()?;
-        it.rack = reader.nullable_string(form)?;
-        if form.version >= 2 {
-            it.is_fenced = reader.bool()?;
-        }
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            broker_id: reader.i32()?,
+            host: reader.string(form)?,
+            port: reader.i32()?,
+            rack: reader.nullable_string(form)?,
+            is_fenced: if form.version >= 2 { reader.bool()? } else { false },
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

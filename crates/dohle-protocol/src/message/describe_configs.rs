@@ -25,16 +25,12 @@ impl Part for DescribeConfigsRequest {
     const SIZE_MIN: usize = 4;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.resources = reader.array(form)?;
-        it.include_synonyms = reader.bool()?;
-        if form.version >= 3 {
-            it.include_documentation = reader.bool()?;
-        }
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            resources: reader.array(form)?,
+            include_synonyms: reader.bool()?,
+            include_documentation: if form.version >= 3 { reader.bool()? } else { false },
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -88,14 +84,12 @@ impl Part for DescribeConfigsResource {
     const SIZE_MIN: usize = 4;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.resource_type = reader.i8()?;
-        it.resource_name = reader.string(form)?;
-        it.configuration_keys = reader.nullable_array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            resource_type: reader.i8()?,
+            resource_name: reader.string(form)?,
+            configuration_keys: reader.nullable_array(form)?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -140,13 +134,11 @@ impl Part for DescribeConfigsResponse {
     const SIZE_MIN: usize = 6;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.results = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            throttle_time_ms: reader.i32()?,
+            results: reader.array(form)?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -198,16 +190,14 @@ impl Part for DescribeConfigsResult {
     const SIZE_MIN: usize = 7;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.error_code = reader.i16()?;
-        it.error_message = reader.nullable_string(form)?;
-        it.resource_type = reader.i8()?;
-        it.resource_name = reader.string(form)?;
-        it.configs = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            error_code: reader.i16()?,
+            error_message: reader.nullable_string(form)?,
+            resource_type: reader.i8()?,
+            resource_name: reader.string(form)?,
+            configs: reader.array(form)?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -271,21 +261,17 @@ impl Part for DescribeConfigsResourceResult {
     const SIZE_MIN: usize = 9;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.value = reader.nullable_string(form)?;
-        it.read_only = reader.bool()?;
-        it.config_source = reader.i8()?;
-        it.is_sensitive = reader.bool()?;
-        it.synonyms = reader.array(form)?;
-        if form.version >= 3 {
-            it.config_type = reader.i8()?;
-            it.documentation = reader.nullable_string(form)?;
-        }
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            name: reader.string(form)?,
+            value: reader.nullable_string(form)?,
+            read_only: reader.bool()?,
+            config_source: reader.i8()?,
+            is_sensitive: reader.bool()?,
+            synonyms: reader.array(form)?,
+            config_type: if form.version >= 3 { reader.i8()? } else { 0 },
+            documentation: if form.version >= 3 { reader.nullable_string(form)? } else { Some(Str::default()) },
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -334,14 +320,12 @@ impl Part for DescribeConfigsSynonym {
     const SIZE_MIN: usize = 4;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.value = reader.nullable_string(form)?;
-        it.source = reader.i8()?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            name: reader.string(form)?,
+            value: reader.nullable_string(form)?,
+            source: reader.i8()?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

@@ -29,12 +29,10 @@ impl Part for DescribeDelegationTokenRequest {
     const SIZE_MIN: usize = 2;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.owners = reader.nullable_array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            owners: reader.nullable_array(form)?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -66,13 +64,11 @@ impl Part for DescribeDelegationTokenOwner {
     const SIZE_MIN: usize = 3;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.principal_type = reader.string(form)?;
-        it.principal_name = reader.string(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            principal_type: reader.string(form)?,
+            principal_name: reader.string(form)?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -118,14 +114,12 @@ impl Part for DescribeDelegationTokenResponse {
     const SIZE_MIN: usize = 8;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.error_code = reader.i16()?;
-        it.tokens = reader.array(form)?;
-        it.throttle_time_ms = reader.i32()?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            error_code: reader.i16()?,
+            tokens: reader.array(form)?,
+            throttle_time_ms: reader.i32()?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -175,23 +169,19 @@ impl Part for DescribedDelegationToken {
     const SIZE_MIN: usize = 30;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.principal_type = reader.string(form)?;
-        it.principal_name = reader.string(form)?;
-        if form.version >= 3 {
-            it.token_requester_principal_type = reader.string(form)?;
-            it.token_requester_principal_name = reader.string(form)?;
-        }
-        it.issue_timestamp = reader.i64()?;
-        it.expiry_timestamp = reader.i64()?;
-        it.max_timestamp = reader.i64()?;
-        it.token_id = reader.string(form)?;
-        it.hmac = reader.bytes(form)?;
-        it.renewers = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            principal_type: reader.string(form)?,
+            principal_name: reader.string(form)?,
+            token_requester_principal_type: if form.version >= 3 { reader.string(form)? } else { Str::default() },
+            token_requester_principal_name: if form.version >= 3 { reader.string(form)? } else { Str::default() },
+            issue_timestamp: reader.i64()?,
+            expiry_timestamp: reader.i64()?,
+            max_timestamp: reader.i64()?,
+            token_id: reader.string(form)?,
+            hmac: reader.bytes(form)?,
+            renewers: reader.array(form)?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -246,13 +236,11 @@ impl Part for DescribedDelegationTokenRenewer {
     const SIZE_MIN: usize = 3;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.principal_type = reader.string(form)?;
-        it.principal_name = reader.string(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            principal_type: reader.string(form)?,
+            principal_name: reader.string(form)?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

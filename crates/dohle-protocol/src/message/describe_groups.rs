@@ -25,15 +25,11 @@ impl Part for DescribeGroupsRequest {
     const SIZE_MIN: usize = 3;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.groups = reader.array(form)?;
-        if form.version >= 3 {
-            it.include_authorized_operations = reader.bool()?;
-        }
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            groups: reader.array(form)?,
+            include_authorized_operations: if form.version >= 3 { reader.bool()? } else { false },
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -84,15 +80,11 @@ impl Part for DescribeGroupsResponse {
     const SIZE_MIN: usize = 4;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version >= 1 {
-            it.throttle_time_ms = reader.i32()?;
-        }
-        it.groups = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            throttle_time_ms: if form.version >= 1 { reader.i32()? } else { 0 },
+            groups: reader.array(form)?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -155,23 +147,17 @@ impl Part for DescribedGroup {
     const SIZE_MIN: usize = 12;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.error_code = reader.i16()?;
-        if form.version >= 6 {
-            it.error_message = reader.nullable_string(form)?;
-        }
-        it.group_id = reader.string(form)?;
-        it.group_state = reader.string(form)?;
-        it.protocol_type = reader.string(form)?;
-        it.protocol_data = reader.string(form)?;
-        it.members = reader.array(form)?;
-        if form.version >= 3 {
-            it.authorized_operations = reader.i32()?;
-        }
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            error_code: reader.i16()?,
+            error_message: if form.version >= 6 { reader.nullable_string(form)? } else { None },
+            group_id: reader.string(form)?,
+            group_state: reader.string(form)?,
+            protocol_type: reader.string(form)?,
+            protocol_data: reader.string(form)?,
+            members: reader.array(form)?,
+            authorized_operations: if form.version >= 3 { reader.i32()? } else { i32::MIN },
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -226,19 +212,15 @@ impl Part for DescribedGroupMember {
     const SIZE_MIN: usize = 7;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.member_id = reader.string(form)?;
-        if form.version >= 4 {
-            it.group_instance_id = reader.nullable_string(form)?;
-        }
-        it.client_id = reader.string(form)?;
-        it.client_host = reader.string(form)?;
-        it.member_metadata = reader.bytes(form)?;
-        it.member_assignment = reader.bytes(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            member_id: reader.string(form)?,
+            group_instance_id: if form.version >= 4 { reader.nullable_string(form)? } else { None },
+            client_id: reader.string(form)?,
+            client_host: reader.string(form)?,
+            member_metadata: reader.bytes(form)?,
+            member_assignment: reader.bytes(form)?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

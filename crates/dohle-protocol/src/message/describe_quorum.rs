@@ -23,10 +23,7 @@ impl Part for DescribeQuorumRequest {
     const SIZE_MIN: usize = 2;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topics = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { topics: reader.array(form)?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -51,11 +48,7 @@ impl Part for RequestTopicData {
     const SIZE_MIN: usize = 3;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic_name = reader.string(form)?;
-        it.partitions = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { topic_name: reader.string(form)?, partitions: reader.array(form)?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -79,10 +72,7 @@ impl Part for RequestPartitionData {
     const SIZE_MIN: usize = 5;
 
     fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition_index = reader.i32()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { partition_index: reader.i32()?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {
@@ -134,17 +124,13 @@ impl Part for DescribeQuorumResponse {
     const SIZE_MIN: usize = 4;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.error_code = reader.i16()?;
-        if form.version >= 2 {
-            it.error_message = reader.nullable_string(form)?;
-        }
-        it.topics = reader.array(form)?;
-        if form.version >= 2 {
-            it.nodes = reader.array(form)?;
-        }
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            error_code: reader.i16()?,
+            error_message: if form.version >= 2 { reader.nullable_string(form)? } else { Some(Str::default()) },
+            topics: reader.array(form)?,
+            nodes: if form.version >= 2 { reader.array(form)? } else { Vec::new() },
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -178,11 +164,7 @@ impl Part for ResponseTopicData {
     const SIZE_MIN: usize = 3;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic_name = reader.string(form)?;
-        it.partitions = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { topic_name: reader.string(form)?, partitions: reader.array(form)?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -236,19 +218,17 @@ impl Part for ResponsePartitionData {
     const SIZE_MIN: usize = 25;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition_index = reader.i32()?;
-        it.error_code = reader.i16()?;
-        if form.version >= 2 {
-            it.error_message = reader.nullable_string(form)?;
-        }
-        it.leader_id = reader.i32()?;
-        it.leader_epoch = reader.i32()?;
-        it.high_watermark = reader.i64()?;
-        it.current_voters = reader.array(form)?;
-        it.observers = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            partition_index: reader.i32()?,
+            error_code: reader.i16()?,
+            error_message: if form.version >= 2 { reader.nullable_string(form)? } else { Some(Str::default()) },
+            leader_id: reader.i32()?,
+            leader_epoch: reader.i32()?,
+            high_watermark: reader.i64()?,
+            current_voters: reader.array(form)?,
+            observers: reader.array(form)?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -301,18 +281,14 @@ impl Part for ReplicaState {
     const SIZE_MIN: usize = 13;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.replica_id = reader.i32()?;
-        if form.version >= 2 {
-            it.replica_directory_id = reader.uuid()?;
-        }
-        it.log_end_offset = reader.i64()?;
-        if form.version >= 1 {
-            it.last_fetch_timestamp = reader.i64()?;
-            it.last_caught_up_timestamp = reader.i64()?;
-        }
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            replica_id: reader.i32()?,
+            replica_directory_id: if form.version >= 2 { reader.uuid()? } else { Uuid::ZERO },
+            log_end_offset: reader.i64()?,
+            last_fetch_timestamp: if form.version >= 1 { reader.i64()? } else { -1 },
+            last_caught_up_timestamp: if form.version >= 1 { reader.i64()? } else { -1 },
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -350,11 +326,7 @@ impl Part for Node {
     const SIZE_MIN: usize = 6;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.node_id = reader.i32()?;
-        it.listeners = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { node_id: reader.i32()?, listeners: reader.array(form)?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -382,12 +354,12 @@ impl Part for Listener {
     const SIZE_MIN: usize = 5;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.host = reader.string(form)?;
-        it.port = reader.u16()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            name: reader.string(form)?,
+            host: reader.string(form)?,
+            port: reader.u16()?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

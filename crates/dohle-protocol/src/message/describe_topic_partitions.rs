@@ -33,12 +33,12 @@ impl Part for DescribeTopicPartitionsRequest {
     const SIZE_MIN: usize = 7;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topics = reader.array(form)?;
-        it.response_partition_limit = reader.i32()?;
-        it.cursor = reader.nullable(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            topics: reader.array(form)?,
+            response_partition_limit: reader.i32()?,
+            cursor: reader.nullable(form)?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -63,10 +63,7 @@ impl Part for TopicRequest {
     const SIZE_MIN: usize = 2;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { name: reader.string(form)?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -91,11 +88,7 @@ impl Part for RequestCursor {
     const SIZE_MIN: usize = 6;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic_name = reader.string(form)?;
-        it.partition_index = reader.i32()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { topic_name: reader.string(form)?, partition_index: reader.i32()?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -134,12 +127,12 @@ impl Part for DescribeTopicPartitionsResponse {
     const SIZE_MIN: usize = 7;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.topics = reader.array(form)?;
-        it.next_cursor = reader.nullable(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            throttle_time_ms: reader.i32()?,
+            topics: reader.array(form)?,
+            next_cursor: reader.nullable(form)?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -188,15 +181,15 @@ impl Part for DescribeTopicPartitionsResponseTopic {
     const SIZE_MIN: usize = 26;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.error_code = reader.i16()?;
-        it.name = reader.nullable_string(form)?;
-        it.topic_id = reader.uuid()?;
-        it.is_internal = reader.bool()?;
-        it.partitions = reader.array(form)?;
-        it.topic_authorized_operations = reader.i32()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            error_code: reader.i16()?,
+            name: reader.nullable_string(form)?,
+            topic_id: reader.uuid()?,
+            is_internal: reader.bool()?,
+            partitions: reader.array(form)?,
+            topic_authorized_operations: reader.i32()?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -257,18 +250,18 @@ impl Part for DescribeTopicPartitionsResponsePartition {
     const SIZE_MIN: usize = 20;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.error_code = reader.i16()?;
-        it.partition_index = reader.i32()?;
-        it.leader_id = reader.i32()?;
-        it.leader_epoch = reader.i32()?;
-        it.replica_nodes = reader.array(form)?;
-        it.isr_nodes = reader.array(form)?;
-        it.eligible_leader_replicas = reader.nullable_array(form)?;
-        it.last_known_elr = reader.nullable_array(form)?;
-        it.offline_replicas = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            error_code: reader.i16()?,
+            partition_index: reader.i32()?,
+            leader_id: reader.i32()?,
+            leader_epoch: reader.i32()?,
+            replica_nodes: reader.array(form)?,
+            isr_nodes: reader.array(form)?,
+            eligible_leader_replicas: reader.nullable_array(form)?,
+            last_known_elr: reader.nullable_array(form)?,
+            offline_replicas: reader.array(form)?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -301,11 +294,7 @@ impl Part for ResponseCursor {
     const SIZE_MIN: usize = 6;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic_name = reader.string(form)?;
-        it.partition_index = reader.i32()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { topic_name: reader.string(form)?, partition_index: reader.i32()?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

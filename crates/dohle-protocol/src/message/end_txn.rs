@@ -27,15 +27,13 @@ impl Part for EndTxnRequest {
     const SIZE_MIN: usize = 13;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.transactional_id = reader.string(form)?;
-        it.producer_id = reader.i64()?;
-        it.producer_epoch = reader.i16()?;
-        it.committed = reader.bool()?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            transactional_id: reader.string(form)?,
+            producer_id: reader.i64()?,
+            producer_epoch: reader.i16()?,
+            committed: reader.bool()?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -88,17 +86,13 @@ impl Part for EndTxnResponse {
     const SIZE_MIN: usize = 6;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.error_code = reader.i16()?;
-        if form.version >= 5 {
-            it.producer_id = reader.i64()?;
-            it.producer_epoch = reader.i16()?;
-        }
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            throttle_time_ms: reader.i32()?,
+            error_code: reader.i16()?,
+            producer_id: if form.version >= 5 { reader.i64()? } else { -1 },
+            producer_epoch: if form.version >= 5 { reader.i16()? } else { -1 },
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

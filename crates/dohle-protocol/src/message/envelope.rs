@@ -38,12 +38,12 @@ impl Part for EnvelopeRequest {
     const SIZE_MIN: usize = 4;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.request_data = reader.bytes(form)?;
-        it.request_principal = reader.nullable_bytes(form)?;
-        it.client_host_address = reader.bytes(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            request_data: reader.bytes(form)?,
+            request_principal: reader.nullable_bytes(form)?,
+            client_host_address: reader.bytes(form)?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -81,11 +81,11 @@ impl Part for EnvelopeResponse {
     const SIZE_MIN: usize = 4;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.response_data = reader.nullable_bytes(form)?;
-        it.error_code = reader.i16()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            response_data: reader.nullable_bytes(form)?,
+            error_code: reader.i16()?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

@@ -66,25 +66,21 @@ impl Part for FetchRequest {
     const SIZE_MIN: usize = 21;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version <= 14 {
-            it.replica_id = reader.i32()?;
-        }
-        it.max_wait_ms = reader.i32()?;
-        it.min_bytes = reader.i32()?;
-        it.max_bytes = reader.i32()?;
-        it.isolation_level = reader.i8()?;
-        if form.version >= 7 {
-            it.session_id = reader.i32()?;
-            it.session_epoch = reader.i32()?;
-        }
-        it.topics = reader.array(form)?;
-        if form.version >= 7 {
-            it.forgotten_topics_data = reader.array(form)?;
-        }
-        if form.version >= 11 {
-            it.rack_id = reader.string(form)?;
-        }
+        let mut it = Self {
+            cluster_id: None,
+            replica_id: if form.version <= 14 { reader.i32()? } else { -1 },
+            replica_state: ReplicaState::default(),
+            max_wait_ms: reader.i32()?,
+            min_bytes: reader.i32()?,
+            max_bytes: reader.i32()?,
+            isolation_level: reader.i8()?,
+            session_id: if form.version >= 7 { reader.i32()? } else { 0 },
+            session_epoch: if form.version >= 7 { reader.i32()? } else { -1 },
+            topics: reader.array(form)?,
+            forgotten_topics_data: if form.version >= 7 { reader.array(form)? } else { Vec::new() },
+            rack_id: if form.version >= 11 { reader.string(form)? } else { Str::default() },
+            unknown_tags: Tags::default(),
+        };
         if form.flexible {
             it.unknown_tags = reader.tags_with(&mut |reader, tag| {
                 match tag {
@@ -173,11 +169,7 @@ impl Part for ReplicaState {
     const SIZE_MIN: usize = 13;
 
     fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.replica_id = reader.i32()?;
-        it.replica_epoch = reader.i64()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { replica_id: reader.i32()?, replica_epoch: reader.i64()?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {
@@ -205,18 +197,12 @@ impl Part for FetchTopic {
     const SIZE_MIN: usize = 3;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version <= 12 {
-            it.topic = reader.string(form)?;
-        }
-        if form.version >= 13 {
-            it.topic_id = reader.uuid()?;
-        }
-        it.partitions = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            topic: if form.version <= 12 { reader.string(form)? } else { Str::default() },
+            topic_id: if form.version >= 13 { reader.uuid()? } else { Uuid::ZERO },
+            partitions: reader.array(form)?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -279,19 +265,17 @@ impl Part for FetchPartition {
     const SIZE_MIN: usize = 16;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition = reader.i32()?;
-        if form.version >= 9 {
-            it.current_leader_epoch = reader.i32()?;
-        }
-        it.fetch_offset = reader.i64()?;
-        if form.flexible {
-            it.last_fetched_epoch = reader.i32()?;
-        }
-        if form.version >= 5 {
-            it.log_start_offset = reader.i64()?;
-        }
-        it.partition_max_bytes = reader.i32()?;
+        let mut it = Self {
+            partition: reader.i32()?,
+            current_leader_epoch: if form.version >= 9 { reader.i32()? } else { -1 },
+            fetch_offset: reader.i64()?,
+            last_fetched_epoch: if form.flexible { reader.i32()? } else { -1 },
+            log_start_offset: if form.version >= 5 { reader.i64()? } else { -1 },
+            partition_max_bytes: reader.i32()?,
+            replica_directory_id: Uuid::ZERO,
+            high_watermark: i64::MAX,
+            unknown_tags: Tags::default(),
+        };
         if form.flexible {
             it.unknown_tags = reader.tags_with(&mut |reader, tag| {
                 match tag {
@@ -371,18 +355,12 @@ impl Part for ForgottenTopic {
     const SIZE_MIN: usize = 3;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version <= 12 {
-            it.topic = reader.string(form)?;
-        }
-        if form.version >= 13 {
-            it.topic_id = reader.uuid()?;
-        }
-        it.partitions = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            topic: if form.version <= 12 { reader.string(form)? } else { Str::default() },
+            topic_id: if form.version >= 13 { reader.uuid()? } else { Uuid::ZERO },
+            partitions: reader.array(form)?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -434,13 +412,14 @@ impl Part for FetchResponse {
     const SIZE_MIN: usize = 8;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        if form.version >= 7 {
-            it.error_code = reader.i16()?;
-            it.session_id = reader.i32()?;
-        }
-        it.responses = reader.array(form)?;
+        let mut it = Self {
+            throttle_time_ms: reader.i32()?,
+            error_code: if form.version >= 7 { reader.i16()? } else { 0 },
+            session_id: if form.version >= 7 { reader.i32()? } else { 0 },
+            responses: reader.array(form)?,
+            node_endpoints: Vec::new(),
+            unknown_tags: Tags::default(),
+        };
         if form.flexible {
             it.unknown_tags = reader.tags_with(&mut |reader, tag| {
                 match tag {
@@ -501,18 +480,12 @@ impl Part for FetchableTopicResponse {
     const SIZE_MIN: usize = 3;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version <= 12 {
-            it.topic = reader.string(form)?;
-        }
-        if form.version >= 13 {
-            it.topic_id = reader.uuid()?;
-        }
-        it.partitions = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            topic: if form.version <= 12 { reader.string(form)? } else { Str::default() },
+            topic_id: if form.version >= 13 { reader.uuid()? } else { Uuid::ZERO },
+            partitions: reader.array(form)?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -587,19 +560,20 @@ impl Part for PartitionData {
     const SIZE_MIN: usize = 30;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition_index = reader.i32()?;
-        it.error_code = reader.i16()?;
-        it.high_watermark = reader.i64()?;
-        it.last_stable_offset = reader.i64()?;
-        if form.version >= 5 {
-            it.log_start_offset = reader.i64()?;
-        }
-        it.aborted_transactions = reader.nullable_array(form)?;
-        if form.version >= 11 {
-            it.preferred_read_replica = reader.i32()?;
-        }
-        it.records = reader.nullable_bytes(form)?;
+        let mut it = Self {
+            partition_index: reader.i32()?,
+            error_code: reader.i16()?,
+            high_watermark: reader.i64()?,
+            last_stable_offset: reader.i64()?,
+            log_start_offset: if form.version >= 5 { reader.i64()? } else { -1 },
+            diverging_epoch: EpochEndOffset::default(),
+            current_leader: LeaderIdAndEpoch::default(),
+            snapshot_id: SnapshotId::default(),
+            aborted_transactions: reader.nullable_array(form)?,
+            preferred_read_replica: if form.version >= 11 { reader.i32()? } else { -1 },
+            records: reader.nullable_bytes(form)?,
+            unknown_tags: Tags::default(),
+        };
         if form.flexible {
             it.unknown_tags = reader.tags_with(&mut |reader, tag| {
                 match tag {
@@ -693,11 +667,7 @@ impl Part for EpochEndOffset {
     const SIZE_MIN: usize = 13;
 
     fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.epoch = reader.i32()?;
-        it.end_offset = reader.i64()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { epoch: reader.i32()?, end_offset: reader.i64()?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {
@@ -729,11 +699,7 @@ impl Part for LeaderIdAndEpoch {
     const SIZE_MIN: usize = 9;
 
     fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.leader_id = reader.i32()?;
-        it.leader_epoch = reader.i32()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { leader_id: reader.i32()?, leader_epoch: reader.i32()?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {
@@ -765,11 +731,7 @@ impl Part for SnapshotId {
     const SIZE_MIN: usize = 13;
 
     fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.end_offset = reader.i64()?;
-        it.epoch = reader.i32()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { end_offset: reader.i64()?, epoch: reader.i32()?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {
@@ -795,13 +757,11 @@ impl Part for AbortedTransaction {
     const SIZE_MIN: usize = 16;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.producer_id = reader.i64()?;
-        it.first_offset = reader.i64()?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            producer_id: reader.i64()?,
+            first_offset: reader.i64()?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -838,13 +798,13 @@ impl Part for NodeEndpoint {
     const SIZE_MIN: usize = 11;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.node_id = reader.i32()?;
-        it.host = reader.string(form)?;
-        it.port = reader.i32()?;
-        it.rack = reader.nullable_string(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            node_id: reader.i32()?,
+            host: reader.string(form)?,
+            port: reader.i32()?,
+            rack: reader.nullable_string(form)?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

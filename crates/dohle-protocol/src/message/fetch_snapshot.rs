@@ -42,10 +42,13 @@ impl Part for FetchSnapshotRequest {
     const SIZE_MIN: usize = 10;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.replica_id = reader.i32()?;
-        it.max_bytes = reader.i32()?;
-        it.topics = reader.array(form)?;
+        let mut it = Self {
+            cluster_id: None,
+            replica_id: reader.i32()?,
+            max_bytes: reader.i32()?,
+            topics: reader.array(form)?,
+            unknown_tags: Tags::default(),
+        };
         it.unknown_tags = reader.tags_with(&mut |reader, tag| {
             match tag {
                 0 => it.cluster_id = reader.nullable_string(form)?,
@@ -90,11 +93,7 @@ impl Part for RequestTopicSnapshot {
     const SIZE_MIN: usize = 3;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.partitions = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { name: reader.string(form)?, partitions: reader.array(form)?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -126,11 +125,14 @@ impl Part for RequestPartitionSnapshot {
     const SIZE_MIN: usize = 30;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition = reader.i32()?;
-        it.current_leader_epoch = reader.i32()?;
-        it.snapshot_id = Part::read(reader, form)?;
-        it.position = reader.i64()?;
+        let mut it = Self {
+            partition: reader.i32()?,
+            current_leader_epoch: reader.i32()?,
+            snapshot_id: Part::read(reader, form)?,
+            position: reader.i64()?,
+            replica_directory_id: Uuid::ZERO,
+            unknown_tags: Tags::default(),
+        };
         it.unknown_tags = reader.tags_with(&mut |reader, tag| {
             match tag {
                 0 if form.version >= 1 => it.replica_directory_id = reader.uuid()?,
@@ -179,11 +181,7 @@ impl Part for RequestSnapshotId {
     const SIZE_MIN: usize = 13;
 
     fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.end_offset = reader.i64()?;
-        it.epoch = reader.i32()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { end_offset: reader.i64()?, epoch: reader.i32()?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {
@@ -224,10 +222,13 @@ impl Part for FetchSnapshotResponse {
     const SIZE_MIN: usize = 8;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.error_code = reader.i16()?;
-        it.topics = reader.array(form)?;
+        let mut it = Self {
+            throttle_time_ms: reader.i32()?,
+            error_code: reader.i16()?,
+            topics: reader.array(form)?,
+            node_endpoints: Vec::new(),
+            unknown_tags: Tags::default(),
+        };
         it.unknown_tags = reader.tags_with(&mut |reader, tag| {
             match tag {
                 0 if form.version >= 1 => it.node_endpoints = reader.array(form)?,
@@ -278,11 +279,7 @@ impl Part for ResponseTopicSnapshot {
     const SIZE_MIN: usize = 3;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.partitions = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { name: reader.string(form)?, partitions: reader.array(form)?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -318,13 +315,16 @@ impl Part for ResponsePartitionSnapshot {
     const SIZE_MIN: usize = 37;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.index = reader.i32()?;
-        it.error_code = reader.i16()?;
-        it.snapshot_id = Part::read(reader, form)?;
-        it.size = reader.i64()?;
-        it.position = reader.i64()?;
-        it.unaligned_records = reader.bytes(form)?;
+        let mut it = Self {
+            index: reader.i32()?,
+            error_code: reader.i16()?,
+            snapshot_id: Part::read(reader, form)?,
+            current_leader: LeaderIdAndEpoch::default(),
+            size: reader.i64()?,
+            position: reader.i64()?,
+            unaligned_records: reader.bytes(form)?,
+            unknown_tags: Tags::default(),
+        };
         it.unknown_tags = reader.tags_with(&mut |reader, tag| {
             match tag {
                 0 => it.current_leader = Part::read(reader, form)?,
@@ -372,11 +372,7 @@ impl Part for ResponseSnapshotId {
     const SIZE_MIN: usize = 13;
 
     fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.end_offset = reader.i64()?;
-        it.epoch = reader.i32()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { end_offset: reader.i64()?, epoch: reader.i32()?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {
@@ -402,11 +398,7 @@ impl Part for LeaderIdAndEpoch {
     const SIZE_MIN: usize = 9;
 
     fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.leader_id = reader.i32()?;
-        it.leader_epoch = reader.i32()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { leader_id: reader.i32()?, leader_epoch: reader.i32()?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {
@@ -434,12 +426,12 @@ impl Part for NodeEndpoint {
     const SIZE_MIN: usize = 8;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.node_id = reader.i32()?;
-        it.host = reader.string(form)?;
-        it.port = reader.u16()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            node_id: reader.i32()?,
+            host: reader.string(form)?,
+            port: reader.u16()?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

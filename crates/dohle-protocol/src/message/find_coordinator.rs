@@ -25,20 +25,12 @@ impl Part for FindCoordinatorRequest {
     const SIZE_MIN: usize = 2;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version <= 3 {
-            it.key = reader.string(form)?;
-        }
-        if form.version >= 1 {
-            it.key_type = reader.i8()?;
-        }
-        if form.version >= 4 {
-            it.coordinator_keys = reader.array(form)?;
-        }
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            key: if form.version <= 3 { reader.string(form)? } else { Str::default() },
+            key_type: if form.version >= 1 { reader.i8()? } else { 0 },
+            coordinator_keys: if form.version >= 4 { reader.array(form)? } else { Vec::new() },
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -126,28 +118,20 @@ impl Part for FindCoordinatorResponse {
     const SIZE_MIN: usize = 6;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version >= 1 {
-            it.throttle_time_ms = reader.i32()?;
-        }
-        if form.version <= 3 {
-            it.error_code = reader.i16()?;
-        }
-        if (1..=3).contains(&form.version) {
-            it.error_message = reader.nullable_string(form)?;
-        }
-        if form.version <= 3 {
-            it.node_id = reader.i32()?;
-            it.host = reader.string(form)?;
-            it.port = reader.i32()?;
-        }
-        if form.version >= 4 {
-            it.coordinators = reader.array(form)?;
-        }
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            throttle_time_ms: if form.version >= 1 { reader.i32()? } else { 0 },
+            error_code: if form.version <= 3 { reader.i16()? } else { 0 },
+            error_message: if (1..=3).contains(&form.version) {
+                reader.nullable_string(form)?
+            } else {
+                Some(Str::default())
+            },
+            node_id: if form.version <= 3 { reader.i32()? } else { 0 },
+            host: if form.version <= 3 { reader.string(form)? } else { Str::default() },
+            port: if form.version <= 3 { reader.i32()? } else { 0 },
+            coordinators: if form.version >= 4 { reader.array(form)? } else { Vec::new() },
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -240,15 +224,15 @@ impl Part for Coordinator {
     const SIZE_MIN: usize = 14;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.key = reader.string(form)?;
-        it.node_id = reader.i32()?;
-        it.host = reader.string(form)?;
-        it.port = reader.i32()?;
-        it.error_code = reader.i16()?;
-        it.error_message = reader.nullable_string(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            key: reader.string(form)?,
+            node_id: reader.i32()?,
+            host: reader.string(form)?,
+            port: reader.i32()?,
+            error_code: reader.i16()?,
+            error_message: reader.nullable_string(form)?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

@@ -23,10 +23,7 @@ impl Part for GetTelemetrySubscriptionsRequest {
     const SIZE_MIN: usize = 17;
 
     fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.client_instance_id = reader.uuid()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { client_instance_id: reader.uuid()?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {
@@ -76,18 +73,18 @@ impl Part for GetTelemetrySubscriptionsResponse {
     const SIZE_MIN: usize = 38;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.error_code = reader.i16()?;
-        it.client_instance_id = reader.uuid()?;
-        it.subscription_id = reader.i32()?;
-        it.accepted_compression_types = reader.array(form)?;
-        it.push_interval_ms = reader.i32()?;
-        it.telemetry_max_bytes = reader.i32()?;
-        it.delta_temporality = reader.bool()?;
-        it.requested_metrics = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            throttle_time_ms: reader.i32()?,
+            error_code: reader.i16()?,
+            client_instance_id: reader.uuid()?,
+            subscription_id: reader.i32()?,
+            accepted_compression_types: reader.array(form)?,
+            push_interval_ms: reader.i32()?,
+            telemetry_max_bytes: reader.i32()?,
+            delta_temporality: reader.bool()?,
+            requested_metrics: reader.array(form)?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

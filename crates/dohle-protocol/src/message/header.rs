@@ -38,15 +38,13 @@ impl Part for RequestHeader {
     const SIZE_MIN: usize = 10;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.request_api_key = reader.i16()?;
-        it.request_api_version = reader.i16()?;
-        it.correlation_id = reader.i32()?;
-        it.client_id = reader.nullable_string(form.with_old_lengths())?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            request_api_key: reader.i16()?,
+            request_api_version: reader.i16()?,
+            correlation_id: reader.i32()?,
+            client_id: reader.nullable_string(form.with_old_lengths())?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -82,12 +80,10 @@ impl Part for ResponseHeader {
     const SIZE_MIN: usize = 4;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.correlation_id = reader.i32()?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            correlation_id: reader.i32()?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

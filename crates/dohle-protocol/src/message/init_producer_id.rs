@@ -45,21 +45,15 @@ impl Part for InitProducerIdRequest {
     const SIZE_MIN: usize = 6;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.transactional_id = reader.nullable_string(form)?;
-        it.transaction_timeout_ms = reader.i32()?;
-        if form.version >= 3 {
-            it.producer_id = reader.i64()?;
-            it.producer_epoch = reader.i16()?;
-        }
-        if form.version >= 6 {
-            it.enable2_pc = reader.bool()?;
-            it.keep_prepared_txn = reader.bool()?;
-        }
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            transactional_id: reader.nullable_string(form)?,
+            transaction_timeout_ms: reader.i32()?,
+            producer_id: if form.version >= 3 { reader.i64()? } else { -1 },
+            producer_epoch: if form.version >= 3 { reader.i16()? } else { -1 },
+            enable2_pc: if form.version >= 6 { reader.bool()? } else { false },
+            keep_prepared_txn: if form.version >= 6 { reader.bool()? } else { false },
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -157,19 +151,15 @@ impl Part for InitProducerIdResponse {
     const SIZE_MIN: usize = 16;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.error_code = reader.i16()?;
-        it.producer_id = reader.i64()?;
-        it.producer_epoch = reader.i16()?;
-        if form.version >= 6 {
-            it.ongoing_txn_producer_id = reader.i64()?;
-            it.ongoing_txn_producer_epoch = reader.i16()?;
-        }
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            throttle_time_ms: reader.i32()?,
+            error_code: reader.i16()?,
+            producer_id: reader.i64()?,
+            producer_epoch: reader.i16()?,
+            ongoing_txn_producer_id: if form.version >= 6 { reader.i64()? } else { -1 },
+            ongoing_txn_producer_epoch: if form.version >= 6 { reader.i16()? } else { -1 },
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

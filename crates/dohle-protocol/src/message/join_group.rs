@@ -53,25 +53,17 @@ impl Part for JoinGroupRequest {
     const SIZE_MIN: usize = 14;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.group_id = reader.string(form)?;
-        it.session_timeout_ms = reader.i32()?;
-        if form.version >= 1 {
-            it.rebalance_timeout_ms = reader.i32()?;
-        }
-        it.member_id = reader.string(form)?;
-        if form.version >= 5 {
-            it.group_instance_id = reader.nullable_string(form)?;
-        }
-        it.protocol_type = reader.string(form)?;
-        it.protocols = reader.array(form)?;
-        if form.version >= 8 {
-            it.reason = reader.nullable_string(form)?;
-        }
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            group_id: reader.string(form)?,
+            session_timeout_ms: reader.i32()?,
+            rebalance_timeout_ms: if form.version >= 1 { reader.i32()? } else { -1 },
+            member_id: reader.string(form)?,
+            group_instance_id: if form.version >= 5 { reader.nullable_string(form)? } else { None },
+            protocol_type: reader.string(form)?,
+            protocols: reader.array(form)?,
+            reason: if form.version >= 8 { reader.nullable_string(form)? } else { None },
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -118,13 +110,11 @@ impl Part for JoinGroupRequestProtocol {
     const SIZE_MIN: usize = 3;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.metadata = reader.bytes(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            name: reader.string(form)?,
+            metadata: reader.bytes(form)?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -199,26 +189,18 @@ impl Part for JoinGroupResponse {
     const SIZE_MIN: usize = 15;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version >= 2 {
-            it.throttle_time_ms = reader.i32()?;
-        }
-        it.error_code = reader.i16()?;
-        it.generation_id = reader.i32()?;
-        if form.version >= 7 {
-            it.protocol_type = reader.nullable_string(form)?;
-        }
-        it.protocol_name = if form.version >= 7 { reader.nullable_string(form)? } else { Some(reader.string(form)?) };
-        it.leader = reader.string(form)?;
-        if form.version >= 9 {
-            it.skip_assignment = reader.bool()?;
-        }
-        it.member_id = reader.string(form)?;
-        it.members = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            throttle_time_ms: if form.version >= 2 { reader.i32()? } else { 0 },
+            error_code: reader.i16()?,
+            generation_id: reader.i32()?,
+            protocol_type: if form.version >= 7 { reader.nullable_string(form)? } else { None },
+            protocol_name: if form.version >= 7 { reader.nullable_string(form)? } else { Some(reader.string(form)?) },
+            leader: reader.string(form)?,
+            skip_assignment: if form.version >= 9 { reader.bool()? } else { false },
+            member_id: reader.string(form)?,
+            members: reader.array(form)?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -275,16 +257,12 @@ impl Part for JoinGroupResponseMember {
     const SIZE_MIN: usize = 4;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.member_id = reader.string(form)?;
-        if form.version >= 5 {
-            it.group_instance_id = reader.nullable_string(form)?;
-        }
-        it.metadata = reader.bytes(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            member_id: reader.string(form)?,
+            group_instance_id: if form.version >= 5 { reader.nullable_string(form)? } else { None },
+            metadata: reader.bytes(form)?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

@@ -23,17 +23,11 @@ impl Part for ListGroupsRequest {
     const SIZE_MIN: usize = 0;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version >= 4 {
-            it.states_filter = reader.array(form)?;
-        }
-        if form.version >= 5 {
-            it.types_filter = reader.array(form)?;
-        }
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            states_filter: if form.version >= 4 { reader.array(form)? } else { Vec::new() },
+            types_filter: if form.version >= 5 { reader.array(form)? } else { Vec::new() },
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -93,16 +87,12 @@ impl Part for ListGroupsResponse {
     const SIZE_MIN: usize = 6;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version >= 1 {
-            it.throttle_time_ms = reader.i32()?;
-        }
-        it.error_code = reader.i16()?;
-        it.groups = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            throttle_time_ms: if form.version >= 1 { reader.i32()? } else { 0 },
+            error_code: reader.i16()?,
+            groups: reader.array(form)?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -142,19 +132,13 @@ impl Part for ListedGroup {
     const SIZE_MIN: usize = 3;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.group_id = reader.string(form)?;
-        it.protocol_type = reader.string(form)?;
-        if form.version >= 4 {
-            it.group_state = reader.string(form)?;
-        }
-        if form.version >= 5 {
-            it.group_type = reader.string(form)?;
-        }
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            group_id: reader.string(form)?,
+            protocol_type: reader.string(form)?,
+            group_state: if form.version >= 4 { reader.string(form)? } else { Str::default() },
+            group_type: if form.version >= 5 { reader.string(form)? } else { Str::default() },
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

@@ -27,19 +27,13 @@ impl Part for ListOffsetsRequest {
     const SIZE_MIN: usize = 7;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.replica_id = reader.i32()?;
-        if form.version >= 2 {
-            it.isolation_level = reader.i8()?;
-        }
-        it.topics = reader.array(form)?;
-        if form.version >= 10 {
-            it.timeout_ms = reader.i32()?;
-        }
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            replica_id: reader.i32()?,
+            isolation_level: if form.version >= 2 { reader.i8()? } else { 0 },
+            topics: reader.array(form)?,
+            timeout_ms: if form.version >= 10 { reader.i32()? } else { 0 },
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -83,13 +77,11 @@ impl Part for ListOffsetsTopic {
     const SIZE_MIN: usize = 3;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.partitions = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            name: reader.string(form)?,
+            partitions: reader.array(form)?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -127,16 +119,12 @@ impl Part for ListOffsetsPartition {
     const SIZE_MIN: usize = 12;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition_index = reader.i32()?;
-        if form.version >= 4 {
-            it.current_leader_epoch = reader.i32()?;
-        }
-        it.timestamp = reader.i64()?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            partition_index: reader.i32()?,
+            current_leader_epoch: if form.version >= 4 { reader.i32()? } else { -1 },
+            timestamp: reader.i64()?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -183,15 +171,11 @@ impl Part for ListOffsetsResponse {
     const SIZE_MIN: usize = 4;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version >= 2 {
-            it.throttle_time_ms = reader.i32()?;
-        }
-        it.topics = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            throttle_time_ms: if form.version >= 2 { reader.i32()? } else { 0 },
+            topics: reader.array(form)?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -226,13 +210,11 @@ impl Part for ListOffsetsTopicResponse {
     const SIZE_MIN: usize = 3;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.partitions = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            name: reader.string(form)?,
+            partitions: reader.array(form)?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -284,18 +266,14 @@ impl Part for ListOffsetsPartitionResponse {
     const SIZE_MIN: usize = 22;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition_index = reader.i32()?;
-        it.error_code = reader.i16()?;
-        it.timestamp = reader.i64()?;
-        it.offset = reader.i64()?;
-        if form.version >= 4 {
-            it.leader_epoch = reader.i32()?;
-        }
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            partition_index: reader.i32()?,
+            error_code: reader.i16()?,
+            timestamp: reader.i64()?,
+            offset: reader.i64()?,
+            leader_epoch: if form.version >= 4 { reader.i32()? } else { -1 },
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

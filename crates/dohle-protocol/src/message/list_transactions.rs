@@ -39,17 +39,13 @@ impl Part for ListTransactionsRequest {
     const SIZE_MIN: usize = 3;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.state_filters = reader.array(form)?;
-        it.producer_id_filters = reader.array(form)?;
-        if form.version >= 1 {
-            it.duration_filter = reader.i64()?;
-        }
-        if form.version >= 2 {
-            it.transactional_id_pattern = reader.nullable_string(form)?;
-        }
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            state_filters: reader.array(form)?,
+            producer_id_filters: reader.array(form)?,
+            duration_filter: if form.version >= 1 { reader.i64()? } else { -1 },
+            transactional_id_pattern: if form.version >= 2 { reader.nullable_string(form)? } else { None },
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -106,13 +102,13 @@ impl Part for ListTransactionsResponse {
     const SIZE_MIN: usize = 9;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.error_code = reader.i16()?;
-        it.unknown_state_filters = reader.array(form)?;
-        it.transaction_states = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            throttle_time_ms: reader.i32()?,
+            error_code: reader.i16()?,
+            unknown_state_filters: reader.array(form)?,
+            transaction_states: reader.array(form)?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -142,12 +138,12 @@ impl Part for TransactionState {
     const SIZE_MIN: usize = 11;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.transactional_id = reader.string(form)?;
-        it.producer_id = reader.i64()?;
-        it.transaction_state = reader.string(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            transactional_id: reader.string(form)?,
+            producer_id: reader.i64()?,
+            transaction_state: reader.string(form)?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

@@ -41,21 +41,17 @@ impl Part for MetadataRequest {
     const SIZE_MIN: usize = 4;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topics = if form.version >= 1 { reader.nullable_array(form)? } else { Some(reader.array(form)?) };
-        if form.version >= 4 {
-            it.allow_auto_topic_creation = reader.bool()?;
-        }
-        if (8..=10).contains(&form.version) {
-            it.include_cluster_authorized_operations = reader.bool()?;
-        }
-        if form.version >= 8 {
-            it.include_topic_authorized_operations = reader.bool()?;
-        }
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            topics: if form.version >= 1 { reader.nullable_array(form)? } else { Some(reader.array(form)?) },
+            allow_auto_topic_creation: if form.version >= 4 { reader.bool()? } else { true },
+            include_cluster_authorized_operations: if (8..=10).contains(&form.version) {
+                reader.bool()?
+            } else {
+                false
+            },
+            include_topic_authorized_operations: if form.version >= 8 { reader.bool()? } else { false },
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -118,15 +114,11 @@ impl Part for MetadataRequestTopic {
     const SIZE_MIN: usize = 2;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version >= 10 {
-            it.topic_id = reader.uuid()?;
-        }
-        it.name = if form.version >= 10 { reader.nullable_string(form)? } else { Some(reader.string(form)?) };
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            topic_id: if form.version >= 10 { reader.uuid()? } else { Uuid::ZERO },
+            name: if form.version >= 10 { reader.nullable_string(form)? } else { Some(reader.string(form)?) },
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -201,28 +193,16 @@ impl Part for MetadataResponse {
     const SIZE_MIN: usize = 8;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version >= 3 {
-            it.throttle_time_ms = reader.i32()?;
-        }
-        it.brokers = reader.array(form)?;
-        if form.version >= 2 {
-            it.cluster_id = reader.nullable_string(form)?;
-        }
-        if form.version >= 1 {
-            it.controller_id = reader.i32()?;
-        }
-        it.topics = reader.array(form)?;
-        if (8..=10).contains(&form.version) {
-            it.cluster_authorized_operations = reader.i32()?;
-        }
-        if form.version >= 13 {
-            it.error_code = reader.i16()?;
-        }
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            throttle_time_ms: if form.version >= 3 { reader.i32()? } else { 0 },
+            brokers: reader.array(form)?,
+            cluster_id: if form.version >= 2 { reader.nullable_string(form)? } else { None },
+            controller_id: if form.version >= 1 { reader.i32()? } else { -1 },
+            topics: reader.array(form)?,
+            cluster_authorized_operations: if (8..=10).contains(&form.version) { reader.i32()? } else { i32::MIN },
+            error_code: if form.version >= 13 { reader.i16()? } else { 0 },
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -276,17 +256,13 @@ impl Part for MetadataResponseBroker {
     const SIZE_MIN: usize = 10;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.node_id = reader.i32()?;
-        it.host = reader.string(form)?;
-        it.port = reader.i32()?;
-        if form.version >= 1 {
-            it.rack = reader.nullable_string(form)?;
-        }
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            node_id: reader.i32()?,
+            host: reader.string(form)?,
+            port: reader.i32()?,
+            rack: if form.version >= 1 { reader.nullable_string(form)? } else { None },
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -345,23 +321,15 @@ impl Part for MetadataResponseTopic {
     const SIZE_MIN: usize = 8;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.error_code = reader.i16()?;
-        it.name = if form.version >= 12 { reader.nullable_string(form)? } else { Some(reader.string(form)?) };
-        if form.version >= 10 {
-            it.topic_id = reader.uuid()?;
-        }
-        if form.version >= 1 {
-            it.is_internal = reader.bool()?;
-        }
-        it.partitions = reader.array(form)?;
-        if form.version >= 8 {
-            it.topic_authorized_operations = reader.i32()?;
-        }
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            error_code: reader.i16()?,
+            name: if form.version >= 12 { reader.nullable_string(form)? } else { Some(reader.string(form)?) },
+            topic_id: if form.version >= 10 { reader.uuid()? } else { Uuid::ZERO },
+            is_internal: if form.version >= 1 { reader.bool()? } else { false },
+            partitions: reader.array(form)?,
+            topic_authorized_operations: if form.version >= 8 { reader.i32()? } else { i32::MIN },
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -438,22 +406,16 @@ impl Part for MetadataResponsePartition {
     const SIZE_MIN: usize = 18;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.error_code = reader.i16()?;
-        it.partition_index = reader.i32()?;
-        it.leader_id = reader.i32()?;
-        if form.version >= 7 {
-            it.leader_epoch = reader.i32()?;
-        }
-        it.replica_nodes = reader.array(form)?;
-        it.isr_nodes = reader.array(form)?;
-        if form.version >= 5 {
-            it.offline_replicas = reader.array(form)?;
-        }
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            error_code: reader.i16()?,
+            partition_index: reader.i32()?,
+            leader_id: reader.i32()?,
+            leader_epoch: if form.version >= 7 { reader.i32()? } else { -1 },
+            replica_nodes: reader.array(form)?,
+            isr_nodes: reader.array(form)?,
+            offline_replicas: if form.version >= 5 { reader.array(form)? } else { Vec::new() },
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

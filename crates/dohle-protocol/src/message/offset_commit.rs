@@ -47,21 +47,15 @@ impl Part for OffsetCommitRequest {
     const SIZE_MIN: usize = 9;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.group_id = reader.string(form)?;
-        it.generation_id_or_member_epoch = reader.i32()?;
-        it.member_id = reader.string(form)?;
-        if form.version >= 7 {
-            it.group_instance_id = reader.nullable_string(form)?;
-        }
-        if form.version <= 4 {
-            it.retention_time_ms = reader.i64()?;
-        }
-        it.topics = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            group_id: reader.string(form)?,
+            generation_id_or_member_epoch: reader.i32()?,
+            member_id: reader.string(form)?,
+            group_instance_id: if form.version >= 7 { reader.nullable_string(form)? } else { None },
+            retention_time_ms: if form.version <= 4 { reader.i64()? } else { -1 },
+            topics: reader.array(form)?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -109,18 +103,12 @@ impl Part for OffsetCommitRequestTopic {
     const SIZE_MIN: usize = 3;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version <= 9 {
-            it.name = reader.string(form)?;
-        }
-        if form.version >= 10 {
-            it.topic_id = reader.uuid()?;
-        }
-        it.partitions = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            name: if form.version <= 9 { reader.string(form)? } else { Str::default() },
+            topic_id: if form.version >= 10 { reader.uuid()? } else { Uuid::ZERO },
+            partitions: reader.array(form)?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -174,17 +162,13 @@ impl Part for OffsetCommitRequestPartition {
     const SIZE_MIN: usize = 14;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition_index = reader.i32()?;
-        it.committed_offset = reader.i64()?;
-        if form.version >= 6 {
-            it.committed_leader_epoch = reader.i32()?;
-        }
-        it.committed_metadata = reader.nullable_string(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            partition_index: reader.i32()?,
+            committed_offset: reader.i64()?,
+            committed_leader_epoch: if form.version >= 6 { reader.i32()? } else { -1 },
+            committed_metadata: reader.nullable_string(form)?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -232,15 +216,11 @@ impl Part for OffsetCommitResponse {
     const SIZE_MIN: usize = 4;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version >= 3 {
-            it.throttle_time_ms = reader.i32()?;
-        }
-        it.topics = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            throttle_time_ms: if form.version >= 3 { reader.i32()? } else { 0 },
+            topics: reader.array(form)?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -277,18 +257,12 @@ impl Part for OffsetCommitResponseTopic {
     const SIZE_MIN: usize = 3;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version <= 9 {
-            it.name = reader.string(form)?;
-        }
-        if form.version >= 10 {
-            it.topic_id = reader.uuid()?;
-        }
-        it.partitions = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            name: if form.version <= 9 { reader.string(form)? } else { Str::default() },
+            topic_id: if form.version >= 10 { reader.uuid()? } else { Uuid::ZERO },
+            partitions: reader.array(form)?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -326,13 +300,11 @@ impl Part for OffsetCommitResponsePartition {
     const SIZE_MIN: usize = 6;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition_index = reader.i32()?;
-        it.error_code = reader.i16()?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            partition_index: reader.i32()?,
+            error_code: reader.i16()?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

@@ -21,10 +21,7 @@ impl Part for OffsetDeleteRequest {
     const SIZE_MIN: usize = 6;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.group_id = reader.string(form)?;
-        it.topics = reader.array(form)?;
-        Ok(it)
+        Ok(Self { group_id: reader.string(form)?, topics: reader.array(form)? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -47,10 +44,7 @@ impl Part for OffsetDeleteRequestTopic {
     const SIZE_MIN: usize = 6;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.partitions = reader.array(form)?;
-        Ok(it)
+        Ok(Self { name: reader.string(form)?, partitions: reader.array(form)? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -71,9 +65,7 @@ impl Part for OffsetDeleteRequestPartition {
     const SIZE_MIN: usize = 4;
 
     fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition_index = reader.i32()?;
-        Ok(it)
+        Ok(Self { partition_index: reader.i32()? })
     }
 
     fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {
@@ -108,11 +100,7 @@ impl Part for OffsetDeleteResponse {
     const SIZE_MIN: usize = 10;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.error_code = reader.i16()?;
-        it.throttle_time_ms = reader.i32()?;
-        it.topics = reader.array(form)?;
-        Ok(it)
+        Ok(Self { error_code: reader.i16()?, throttle_time_ms: reader.i32()?, topics: reader.array(form)? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -136,10 +124,7 @@ impl Part for OffsetDeleteResponseTopic {
     const SIZE_MIN: usize = 6;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.partitions = reader.array(form)?;
-        Ok(it)
+        Ok(Self { name: reader.string(form)?, partitions: reader.array(form)? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -162,10 +147,7 @@ impl Part for OffsetDeleteResponsePartition {
     const SIZE_MIN: usize = 6;
 
     fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition_index = reader.i32()?;
-        it.error_code = reader.i16()?;
-        Ok(it)
+        Ok(Self { partition_index: reader.i32()?, error_code: reader.i16()? })
     }
 
     fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {

@@ -41,21 +41,17 @@ impl Part for OffsetFetchRequest {
     const SIZE_MIN: usize = 3;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version <= 7 {
-            it.group_id = reader.string(form)?;
-            it.topics = if form.version >= 2 { reader.nullable_array(form)? } else { Some(reader.array(form)?) };
-        }
-        if form.version >= 8 {
-            it.groups = reader.array(form)?;
-        }
-        if form.version >= 7 {
-            it.require_stable = reader.bool()?;
-        }
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            group_id: if form.version <= 7 { reader.string(form)? } else { Str::default() },
+            topics: if form.version <= 7 {
+                if form.version >= 2 { reader.nullable_array(form)? } else { Some(reader.array(form)?) }
+            } else {
+                Some(Vec::new())
+            },
+            groups: if form.version >= 8 { reader.array(form)? } else { Vec::new() },
+            require_stable: if form.version >= 7 { reader.bool()? } else { false },
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -113,13 +109,11 @@ impl Part for OffsetFetchRequestTopic {
     const SIZE_MIN: usize = 3;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.partition_indexes = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            name: reader.string(form)?,
+            partition_indexes: reader.array(form)?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -168,15 +162,13 @@ impl Part for OffsetFetchRequestGroup {
     const SIZE_MIN: usize = 3;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.group_id = reader.string(form)?;
-        if form.version >= 9 {
-            it.member_id = reader.nullable_string(form)?;
-            it.member_epoch = reader.i32()?;
-        }
-        it.topics = reader.nullable_array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            group_id: reader.string(form)?,
+            member_id: if form.version >= 9 { reader.nullable_string(form)? } else { None },
+            member_epoch: if form.version >= 9 { reader.i32()? } else { -1 },
+            topics: reader.nullable_array(form)?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -208,16 +200,12 @@ impl Part for OffsetFetchRequestTopics {
     const SIZE_MIN: usize = 3;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version <= 9 {
-            it.name = reader.string(form)?;
-        }
-        if form.version >= 10 {
-            it.topic_id = reader.uuid()?;
-        }
-        it.partition_indexes = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            name: if form.version <= 9 { reader.string(form)? } else { Str::default() },
+            topic_id: if form.version >= 10 { reader.uuid()? } else { Uuid::ZERO },
+            partition_indexes: reader.array(form)?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -263,23 +251,13 @@ impl Part for OffsetFetchResponse {
     const SIZE_MIN: usize = 4;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version >= 3 {
-            it.throttle_time_ms = reader.i32()?;
-        }
-        if form.version <= 7 {
-            it.topics = reader.array(form)?;
-        }
-        if (2..=7).contains(&form.version) {
-            it.error_code = reader.i16()?;
-        }
-        if form.version >= 8 {
-            it.groups = reader.array(form)?;
-        }
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            throttle_time_ms: if form.version >= 3 { reader.i32()? } else { 0 },
+            topics: if form.version <= 7 { reader.array(form)? } else { Vec::new() },
+            error_code: if (2..=7).contains(&form.version) { reader.i16()? } else { 0 },
+            groups: if form.version >= 8 { reader.array(form)? } else { Vec::new() },
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -326,13 +304,11 @@ impl Part for OffsetFetchResponseTopic {
     const SIZE_MIN: usize = 3;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.partitions = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            name: reader.string(form)?,
+            partitions: reader.array(form)?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -384,18 +360,14 @@ impl Part for OffsetFetchResponsePartition {
     const SIZE_MIN: usize = 16;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition_index = reader.i32()?;
-        it.committed_offset = reader.i64()?;
-        if form.version >= 5 {
-            it.committed_leader_epoch = reader.i32()?;
-        }
-        it.metadata = reader.nullable_string(form)?;
-        it.error_code = reader.i16()?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            partition_index: reader.i32()?,
+            committed_offset: reader.i64()?,
+            committed_leader_epoch: if form.version >= 5 { reader.i32()? } else { -1 },
+            metadata: reader.nullable_string(form)?,
+            error_code: reader.i16()?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -435,12 +407,12 @@ impl Part for OffsetFetchResponseGroup {
     const SIZE_MIN: usize = 5;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.group_id = reader.string(form)?;
-        it.topics = reader.array(form)?;
-        it.error_code = reader.i16()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            group_id: reader.string(form)?,
+            topics: reader.array(form)?,
+            error_code: reader.i16()?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -469,16 +441,12 @@ impl Part for OffsetFetchResponseTopics {
     const SIZE_MIN: usize = 3;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version <= 9 {
-            it.name = reader.string(form)?;
-        }
-        if form.version >= 10 {
-            it.topic_id = reader.uuid()?;
-        }
-        it.partitions = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            name: if form.version <= 9 { reader.string(form)? } else { Str::default() },
+            topic_id: if form.version >= 10 { reader.uuid()? } else { Uuid::ZERO },
+            partitions: reader.array(form)?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -528,14 +496,14 @@ impl Part for OffsetFetchResponsePartitions {
     const SIZE_MIN: usize = 20;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition_index = reader.i32()?;
-        it.committed_offset = reader.i64()?;
-        it.committed_leader_epoch = reader.i32()?;
-        it.metadata = reader.nullable_string(form)?;
-        it.error_code = reader.i16()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            partition_index: reader.i32()?,
+            committed_offset: reader.i64()?,
+            committed_leader_epoch: reader.i32()?,
+            metadata: reader.nullable_string(form)?,
+            error_code: reader.i16()?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

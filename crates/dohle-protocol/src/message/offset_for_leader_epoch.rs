@@ -29,15 +29,11 @@ impl Part for OffsetForLeaderEpochRequest {
     const SIZE_MIN: usize = 4;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version >= 3 {
-            it.replica_id = reader.i32()?;
-        }
-        it.topics = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            replica_id: if form.version >= 3 { reader.i32()? } else { -2 },
+            topics: reader.array(form)?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -72,13 +68,11 @@ impl Part for OffsetForLeaderTopic {
     const SIZE_MIN: usize = 3;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic = reader.string(form)?;
-        it.partitions = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            topic: reader.string(form)?,
+            partitions: reader.array(form)?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -119,14 +113,12 @@ impl Part for OffsetForLeaderPartition {
     const SIZE_MIN: usize = 12;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition = reader.i32()?;
-        it.current_leader_epoch = reader.i32()?;
-        it.leader_epoch = reader.i32()?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            partition: reader.i32()?,
+            current_leader_epoch: reader.i32()?,
+            leader_epoch: reader.i32()?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -171,13 +163,11 @@ impl Part for OffsetForLeaderEpochResponse {
     const SIZE_MIN: usize = 6;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.topics = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            throttle_time_ms: reader.i32()?,
+            topics: reader.array(form)?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -210,13 +200,11 @@ impl Part for OffsetForLeaderTopicResult {
     const SIZE_MIN: usize = 3;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic = reader.string(form)?;
-        it.partitions = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            topic: reader.string(form)?,
+            partitions: reader.array(form)?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -259,15 +247,13 @@ impl Part for EpochEndOffset {
     const SIZE_MIN: usize = 18;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.error_code = reader.i16()?;
-        it.partition = reader.i32()?;
-        it.leader_epoch = reader.i32()?;
-        it.end_offset = reader.i64()?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            error_code: reader.i16()?,
+            partition: reader.i32()?,
+            leader_epoch: reader.i32()?,
+            end_offset: reader.i64()?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

@@ -30,15 +30,13 @@ impl Part for ProduceRequest {
     const SIZE_MIN: usize = 9;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.transactional_id = reader.nullable_string(form)?;
-        it.acks = reader.i16()?;
-        it.timeout_ms = reader.i32()?;
-        it.topic_data = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            transactional_id: reader.nullable_string(form)?,
+            acks: reader.i16()?,
+            timeout_ms: reader.i32()?,
+            topic_data: reader.array(form)?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -72,18 +70,12 @@ impl Part for TopicProduceData {
     const SIZE_MIN: usize = 3;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version <= 12 {
-            it.name = reader.string(form)?;
-        }
-        if form.version >= 13 {
-            it.topic_id = reader.uuid()?;
-        }
-        it.partition_data = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            name: if form.version <= 12 { reader.string(form)? } else { Str::default() },
+            topic_id: if form.version >= 13 { reader.uuid()? } else { Uuid::ZERO },
+            partition_data: reader.array(form)?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -118,13 +110,11 @@ impl Part for PartitionProduceData {
     const SIZE_MIN: usize = 6;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.index = reader.i32()?;
-        it.records = reader.nullable_bytes(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            index: reader.i32()?,
+            records: reader.nullable_bytes(form)?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -170,9 +160,12 @@ impl Part for ProduceResponse {
     const SIZE_MIN: usize = 6;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.responses = reader.array(form)?;
-        it.throttle_time_ms = reader.i32()?;
+        let mut it = Self {
+            responses: reader.array(form)?,
+            throttle_time_ms: reader.i32()?,
+            node_endpoints: Vec::new(),
+            unknown_tags: Tags::default(),
+        };
         if form.flexible {
             it.unknown_tags = reader.tags_with(&mut |reader, tag| {
                 match tag {
@@ -230,18 +223,12 @@ impl Part for TopicProduceResponse {
     const SIZE_MIN: usize = 3;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version <= 12 {
-            it.name = reader.string(form)?;
-        }
-        if form.version >= 13 {
-            it.topic_id = reader.uuid()?;
-        }
-        it.partition_responses = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            name: if form.version <= 12 { reader.string(form)? } else { Str::default() },
+            topic_id: if form.version >= 13 { reader.uuid()? } else { Uuid::ZERO },
+            partition_responses: reader.array(form)?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -307,18 +294,17 @@ impl Part for PartitionProduceResponse {
     const SIZE_MIN: usize = 22;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.index = reader.i32()?;
-        it.error_code = reader.i16()?;
-        it.base_offset = reader.i64()?;
-        it.log_append_time_ms = reader.i64()?;
-        if form.version >= 5 {
-            it.log_start_offset = reader.i64()?;
-        }
-        if form.version >= 8 {
-            it.record_errors = reader.array(form)?;
-            it.error_message = reader.nullable_string(form)?;
-        }
+        let mut it = Self {
+            index: reader.i32()?,
+            error_code: reader.i16()?,
+            base_offset: reader.i64()?,
+            log_append_time_ms: reader.i64()?,
+            log_start_offset: if form.version >= 5 { reader.i64()? } else { -1 },
+            record_errors: if form.version >= 8 { reader.array(form)? } else { Vec::new() },
+            error_message: if form.version >= 8 { reader.nullable_string(form)? } else { None },
+            current_leader: LeaderIdAndEpoch::default(),
+            unknown_tags: Tags::default(),
+        };
         if form.flexible {
             it.unknown_tags = reader.tags_with(&mut |reader, tag| {
                 match tag {
@@ -386,13 +372,11 @@ impl Part for BatchIndexAndErrorMessage {
     const SIZE_MIN: usize = 6;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.batch_index = reader.i32()?;
-        it.batch_index_error_message = reader.nullable_string(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            batch_index: reader.i32()?,
+            batch_index_error_message: reader.nullable_string(form)?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -431,11 +415,7 @@ impl Part for LeaderIdAndEpoch {
     const SIZE_MIN: usize = 9;
 
     fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.leader_id = reader.i32()?;
-        it.leader_epoch = reader.i32()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { leader_id: reader.i32()?, leader_epoch: reader.i32()?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {
@@ -465,13 +445,13 @@ impl Part for NodeEndpoint {
     const SIZE_MIN: usize = 11;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.node_id = reader.i32()?;
-        it.host = reader.string(form)?;
-        it.port = reader.i32()?;
-        it.rack = reader.nullable_string(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            node_id: reader.i32()?,
+            host: reader.string(form)?,
+            port: reader.i32()?,
+            rack: reader.nullable_string(form)?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

@@ -32,14 +32,14 @@ impl Part for PushTelemetryRequest {
     const SIZE_MIN: usize = 24;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.client_instance_id = reader.uuid()?;
-        it.subscription_id = reader.i32()?;
-        it.terminating = reader.bool()?;
-        it.compression_type = reader.i8()?;
-        it.metrics = reader.bytes(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            client_instance_id: reader.uuid()?,
+            subscription_id: reader.i32()?,
+            terminating: reader.bool()?,
+            compression_type: reader.i8()?,
+            metrics: reader.bytes(form)?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -79,11 +79,7 @@ impl Part for PushTelemetryResponse {
     const SIZE_MIN: usize = 7;
 
     fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.error_code = reader.i16()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { throttle_time_ms: reader.i32()?, error_code: reader.i16()?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {

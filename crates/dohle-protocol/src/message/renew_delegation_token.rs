@@ -25,13 +25,11 @@ impl Part for RenewDelegationTokenRequest {
     const SIZE_MIN: usize = 10;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.hmac = reader.bytes(form)?;
-        it.renew_period_ms = reader.i64()?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            hmac: reader.bytes(form)?,
+            renew_period_ms: reader.i64()?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -77,14 +75,12 @@ impl Part for RenewDelegationTokenResponse {
     const SIZE_MIN: usize = 14;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.error_code = reader.i16()?;
-        it.expiry_timestamp_ms = reader.i64()?;
-        it.throttle_time_ms = reader.i32()?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            error_code: reader.i16()?,
+            expiry_timestamp_ms: reader.i64()?,
+            throttle_time_ms: reader.i32()?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

@@ -19,9 +19,7 @@ impl Part for SaslHandshakeRequest {
     const SIZE_MIN: usize = 2;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.mechanism = reader.string(form)?;
-        Ok(it)
+        Ok(Self { mechanism: reader.string(form)? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -54,10 +52,7 @@ impl Part for SaslHandshakeResponse {
     const SIZE_MIN: usize = 6;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.error_code = reader.i16()?;
-        it.mechanisms = reader.array(form)?;
-        Ok(it)
+        Ok(Self { error_code: reader.i16()?, mechanisms: reader.array(form)? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

@@ -66,23 +66,21 @@ impl Part for ShareFetchRequest {
     const SIZE_MIN: usize = 29;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.group_id = reader.nullable_string(form)?;
-        it.member_id = reader.nullable_string(form)?;
-        it.share_session_epoch = reader.i32()?;
-        it.max_wait_ms = reader.i32()?;
-        it.min_bytes = reader.i32()?;
-        it.max_bytes = reader.i32()?;
-        it.max_records = reader.i32()?;
-        it.batch_size = reader.i32()?;
-        if form.version >= 2 {
-            it.share_acquire_mode = reader.i8()?;
-            it.is_renew_ack = reader.bool()?;
-        }
-        it.topics = reader.array(form)?;
-        it.forgotten_topics_data = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            group_id: reader.nullable_string(form)?,
+            member_id: reader.nullable_string(form)?,
+            share_session_epoch: reader.i32()?,
+            max_wait_ms: reader.i32()?,
+            min_bytes: reader.i32()?,
+            max_bytes: reader.i32()?,
+            max_records: reader.i32()?,
+            batch_size: reader.i32()?,
+            share_acquire_mode: if form.version >= 2 { reader.i8()? } else { 0 },
+            is_renew_ack: if form.version >= 2 { reader.bool()? } else { false },
+            topics: reader.array(form)?,
+            forgotten_topics_data: reader.array(form)?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -125,11 +123,7 @@ impl Part for FetchTopic {
     const SIZE_MIN: usize = 18;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic_id = reader.uuid()?;
-        it.partitions = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { topic_id: reader.uuid()?, partitions: reader.array(form)?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -155,11 +149,11 @@ impl Part for FetchPartition {
     const SIZE_MIN: usize = 6;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition_index = reader.i32()?;
-        it.acknowledgement_batches = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            partition_index: reader.i32()?,
+            acknowledgement_batches: reader.array(form)?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -187,12 +181,12 @@ impl Part for AcknowledgementBatch {
     const SIZE_MIN: usize = 18;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.first_offset = reader.i64()?;
-        it.last_offset = reader.i64()?;
-        it.acknowledge_types = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            first_offset: reader.i64()?,
+            last_offset: reader.i64()?,
+            acknowledge_types: reader.array(form)?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -219,11 +213,7 @@ impl Part for ForgottenTopic {
     const SIZE_MIN: usize = 18;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic_id = reader.uuid()?;
-        it.partitions = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { topic_id: reader.uuid()?, partitions: reader.array(form)?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -268,15 +258,15 @@ impl Part for ShareFetchResponse {
     const SIZE_MIN: usize = 14;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.error_code = reader.i16()?;
-        it.error_message = reader.nullable_string(form)?;
-        it.acquisition_lock_timeout_ms = reader.i32()?;
-        it.responses = reader.array(form)?;
-        it.node_endpoints = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            throttle_time_ms: reader.i32()?,
+            error_code: reader.i16()?,
+            error_message: reader.nullable_string(form)?,
+            acquisition_lock_timeout_ms: reader.i32()?,
+            responses: reader.array(form)?,
+            node_endpoints: reader.array(form)?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -306,11 +296,7 @@ impl Part for ShareFetchableTopicResponse {
     const SIZE_MIN: usize = 18;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic_id = reader.uuid()?;
-        it.partitions = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { topic_id: reader.uuid()?, partitions: reader.array(form)?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -348,17 +334,17 @@ impl Part for PartitionData {
     const SIZE_MIN: usize = 22;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition_index = reader.i32()?;
-        it.error_code = reader.i16()?;
-        it.error_message = reader.nullable_string(form)?;
-        it.acknowledge_error_code = reader.i16()?;
-        it.acknowledge_error_message = reader.nullable_string(form)?;
-        it.current_leader = Part::read(reader, form)?;
-        it.records = reader.bytes(form)?;
-        it.acquired_records = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            partition_index: reader.i32()?,
+            error_code: reader.i16()?,
+            error_message: reader.nullable_string(form)?,
+            acknowledge_error_code: reader.i16()?,
+            acknowledge_error_message: reader.nullable_string(form)?,
+            current_leader: Part::read(reader, form)?,
+            records: reader.bytes(form)?,
+            acquired_records: reader.array(form)?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -390,11 +376,7 @@ impl Part for LeaderIdAndEpoch {
     const SIZE_MIN: usize = 9;
 
     fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.leader_id = reader.i32()?;
-        it.leader_epoch = reader.i32()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { leader_id: reader.i32()?, leader_epoch: reader.i32()?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {
@@ -422,12 +404,12 @@ impl Part for AcquiredRecords {
     const SIZE_MIN: usize = 19;
 
     fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.first_offset = reader.i64()?;
-        it.last_offset = reader.i64()?;
-        it.delivery_count = reader.i16()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            first_offset: reader.i64()?,
+            last_offset: reader.i64()?,
+            delivery_count: reader.i16()?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {
@@ -458,13 +440,13 @@ impl Part for NodeEndpoint {
     const SIZE_MIN: usize = 11;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.node_id = reader.i32()?;
-        it.host = reader.string(form)?;
-        it.port = reader.i32()?;
-        it.rack = reader.nullable_string(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            node_id: reader.i32()?,
+            host: reader.string(form)?,
+            port: reader.i32()?,
+            rack: reader.nullable_string(form)?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

@@ -25,14 +25,12 @@ impl Part for StreamsGroupDescribeRequest {
     const SIZE_MIN: usize = 3;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.group_ids = reader.array(form)?;
-        it.include_authorized_operations = reader.bool()?;
-        if form.version >= 1 {
-            it.include_topology_description = reader.bool()?;
-        }
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            group_ids: reader.array(form)?,
+            include_authorized_operations: reader.bool()?,
+            include_topology_description: if form.version >= 1 { reader.bool()? } else { false },
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -77,11 +75,7 @@ impl Part for StreamsGroupDescribeResponse {
     const SIZE_MIN: usize = 6;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.groups = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { throttle_time_ms: reader.i32()?, groups: reader.array(form)?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -147,23 +141,21 @@ impl Part for DescribedGroup {
     const SIZE_MIN: usize = 20;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.error_code = reader.i16()?;
-        it.error_message = reader.nullable_string(form)?;
-        it.group_id = reader.string(form)?;
-        it.group_state = reader.string(form)?;
-        it.group_epoch = reader.i32()?;
-        it.assignment_epoch = reader.i32()?;
-        it.topology = reader.nullable(form)?;
-        it.members = reader.array(form)?;
-        it.authorized_operations = reader.i32()?;
-        if form.version >= 1 {
-            it.topology_description = reader.nullable(form)?;
-            it.topology_description_status = reader.i8()?;
-            it.assignor_name = reader.nullable_string(form)?;
-        }
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            error_code: reader.i16()?,
+            error_message: reader.nullable_string(form)?,
+            group_id: reader.string(form)?,
+            group_state: reader.string(form)?,
+            group_epoch: reader.i32()?,
+            assignment_epoch: reader.i32()?,
+            topology: reader.nullable(form)?,
+            members: reader.array(form)?,
+            authorized_operations: reader.i32()?,
+            topology_description: if form.version >= 1 { reader.nullable(form)? } else { None },
+            topology_description_status: if form.version >= 1 { reader.i8()? } else { 0 },
+            assignor_name: if form.version >= 1 { reader.nullable_string(form)? } else { None },
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -215,11 +207,7 @@ impl Part for Topology {
     const SIZE_MIN: usize = 6;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.epoch = reader.i32()?;
-        it.subtopologies = reader.nullable_array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { epoch: reader.i32()?, subtopologies: reader.nullable_array(form)?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -251,14 +239,14 @@ impl Part for Subtopology {
     const SIZE_MIN: usize = 6;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.subtopology_id = reader.string(form)?;
-        it.source_topics = reader.array(form)?;
-        it.repartition_sink_topics = reader.array(form)?;
-        it.state_changelog_topics = reader.array(form)?;
-        it.repartition_source_topics = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            subtopology_id: reader.string(form)?,
+            source_topics: reader.array(form)?,
+            repartition_sink_topics: reader.array(form)?,
+            state_changelog_topics: reader.array(form)?,
+            repartition_source_topics: reader.array(form)?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -291,13 +279,13 @@ impl Part for TopicInfo {
     const SIZE_MIN: usize = 9;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.partitions = reader.i32()?;
-        it.replication_factor = reader.i16()?;
-        it.topic_configs = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            name: reader.string(form)?,
+            partitions: reader.i32()?,
+            replication_factor: reader.i16()?,
+            topic_configs: reader.array(form)?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -325,11 +313,7 @@ impl Part for KeyValue {
     const SIZE_MIN: usize = 3;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.key = reader.string(form)?;
-        it.value = reader.string(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { key: reader.string(form)?, value: reader.string(form)?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -381,24 +365,24 @@ impl Part for Member {
     const SIZE_MIN: usize = 28;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.member_id = reader.string(form)?;
-        it.member_epoch = reader.i32()?;
-        it.instance_id = reader.nullable_string(form)?;
-        it.rack_id = reader.nullable_string(form)?;
-        it.client_id = reader.string(form)?;
-        it.client_host = reader.string(form)?;
-        it.topology_epoch = reader.i32()?;
-        it.process_id = reader.string(form)?;
-        it.user_endpoint = reader.nullable(form)?;
-        it.client_tags = reader.array(form)?;
-        it.task_offsets = reader.array(form)?;
-        it.task_end_offsets = reader.array(form)?;
-        it.assignment = Part::read(reader, form)?;
-        it.target_assignment = Part::read(reader, form)?;
-        it.is_classic = reader.bool()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            member_id: reader.string(form)?,
+            member_epoch: reader.i32()?,
+            instance_id: reader.nullable_string(form)?,
+            rack_id: reader.nullable_string(form)?,
+            client_id: reader.string(form)?,
+            client_host: reader.string(form)?,
+            topology_epoch: reader.i32()?,
+            process_id: reader.string(form)?,
+            user_endpoint: reader.nullable(form)?,
+            client_tags: reader.array(form)?,
+            task_offsets: reader.array(form)?,
+            task_end_offsets: reader.array(form)?,
+            assignment: Part::read(reader, form)?,
+            target_assignment: Part::read(reader, form)?,
+            is_classic: reader.bool()?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -437,11 +421,7 @@ impl Part for Endpoint {
     const SIZE_MIN: usize = 4;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.host = reader.string(form)?;
-        it.port = reader.u16()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { host: reader.string(form)?, port: reader.u16()?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -469,12 +449,12 @@ impl Part for TaskOffset {
     const SIZE_MIN: usize = 14;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.subtopology_id = reader.string(form)?;
-        it.partition = reader.i32()?;
-        it.offset = reader.i64()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            subtopology_id: reader.string(form)?,
+            partition: reader.i32()?,
+            offset: reader.i64()?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -503,12 +483,12 @@ impl Part for Assignment {
     const SIZE_MIN: usize = 4;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.active_tasks = reader.array(form)?;
-        it.standby_tasks = reader.array(form)?;
-        it.warmup_tasks = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            active_tasks: reader.array(form)?,
+            standby_tasks: reader.array(form)?,
+            warmup_tasks: reader.array(form)?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -535,11 +515,7 @@ impl Part for TaskIds {
     const SIZE_MIN: usize = 3;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.subtopology_id = reader.string(form)?;
-        it.partitions = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { subtopology_id: reader.string(form)?, partitions: reader.array(form)?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -565,11 +541,11 @@ impl Part for TopologyDescription {
     const SIZE_MIN: usize = 3;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.subtopologies = reader.array(form)?;
-        it.global_stores = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            subtopologies: reader.array(form)?,
+            global_stores: reader.array(form)?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -595,11 +571,7 @@ impl Part for TopologyDescriptionSubtopology {
     const SIZE_MIN: usize = 3;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.subtopology_id = reader.string(form)?;
-        it.nodes = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { subtopology_id: reader.string(form)?, nodes: reader.array(form)?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -633,15 +605,15 @@ impl Part for TopologyDescriptionNode {
     const SIZE_MIN: usize = 7;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.node_type = reader.i8()?;
-        it.source_topics = reader.array(form)?;
-        it.sink_topic = reader.nullable_string(form)?;
-        it.stores = reader.array(form)?;
-        it.successors = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            name: reader.string(form)?,
+            node_type: reader.i8()?,
+            source_topics: reader.array(form)?,
+            sink_topic: reader.nullable_string(form)?,
+            stores: reader.array(form)?,
+            successors: reader.array(form)?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -671,11 +643,11 @@ impl Part for TopologyDescriptionGlobalStore {
     const SIZE_MIN: usize = 15;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.source = Part::read(reader, form)?;
-        it.processor = Part::read(reader, form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            source: Part::read(reader, form)?,
+            processor: Part::read(reader, form)?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

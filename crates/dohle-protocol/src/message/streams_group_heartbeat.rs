@@ -78,26 +78,26 @@ impl Part for StreamsGroupHeartbeatRequest {
     const SIZE_MIN: usize = 27;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.group_id = reader.string(form)?;
-        it.member_id = reader.string(form)?;
-        it.member_epoch = reader.i32()?;
-        it.endpoint_information_epoch = reader.i32()?;
-        it.instance_id = reader.nullable_string(form)?;
-        it.rack_id = reader.nullable_string(form)?;
-        it.rebalance_timeout_ms = reader.i32()?;
-        it.topology = reader.nullable(form)?;
-        it.active_tasks = reader.nullable_array(form)?;
-        it.standby_tasks = reader.nullable_array(form)?;
-        it.warmup_tasks = reader.nullable_array(form)?;
-        it.process_id = reader.nullable_string(form)?;
-        it.user_endpoint = reader.nullable(form)?;
-        it.client_tags = reader.nullable_array(form)?;
-        it.task_offsets = reader.nullable_array(form)?;
-        it.task_end_offsets = reader.nullable_array(form)?;
-        it.shutdown_application = reader.bool()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            group_id: reader.string(form)?,
+            member_id: reader.string(form)?,
+            member_epoch: reader.i32()?,
+            endpoint_information_epoch: reader.i32()?,
+            instance_id: reader.nullable_string(form)?,
+            rack_id: reader.nullable_string(form)?,
+            rebalance_timeout_ms: reader.i32()?,
+            topology: reader.nullable(form)?,
+            active_tasks: reader.nullable_array(form)?,
+            standby_tasks: reader.nullable_array(form)?,
+            warmup_tasks: reader.nullable_array(form)?,
+            process_id: reader.nullable_string(form)?,
+            user_endpoint: reader.nullable(form)?,
+            client_tags: reader.nullable_array(form)?,
+            task_offsets: reader.nullable_array(form)?,
+            task_end_offsets: reader.nullable_array(form)?,
+            shutdown_application: reader.bool()?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -138,11 +138,7 @@ impl Part for Topology {
     const SIZE_MIN: usize = 6;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.epoch = reader.i32()?;
-        it.subtopologies = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { epoch: reader.i32()?, subtopologies: reader.array(form)?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -178,16 +174,16 @@ impl Part for Subtopology {
     const SIZE_MIN: usize = 8;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.subtopology_id = reader.string(form)?;
-        it.source_topics = reader.array(form)?;
-        it.source_topic_regex = reader.array(form)?;
-        it.state_changelog_topics = reader.array(form)?;
-        it.repartition_sink_topics = reader.array(form)?;
-        it.repartition_source_topics = reader.array(form)?;
-        it.copartition_groups = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            subtopology_id: reader.string(form)?,
+            source_topics: reader.array(form)?,
+            source_topic_regex: reader.array(form)?,
+            state_changelog_topics: reader.array(form)?,
+            repartition_sink_topics: reader.array(form)?,
+            repartition_source_topics: reader.array(form)?,
+            copartition_groups: reader.array(form)?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -222,13 +218,13 @@ impl Part for TopicInfo {
     const SIZE_MIN: usize = 9;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.partitions = reader.i32()?;
-        it.replication_factor = reader.i16()?;
-        it.topic_configs = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            name: reader.string(form)?,
+            partitions: reader.i32()?,
+            replication_factor: reader.i16()?,
+            topic_configs: reader.array(form)?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -256,11 +252,7 @@ impl Part for KeyValue {
     const SIZE_MIN: usize = 3;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.key = reader.string(form)?;
-        it.value = reader.string(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { key: reader.string(form)?, value: reader.string(form)?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -288,12 +280,12 @@ impl Part for CopartitionGroup {
     const SIZE_MIN: usize = 4;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.source_topics = reader.array(form)?;
-        it.source_topic_regex = reader.array(form)?;
-        it.repartition_source_topics = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            source_topics: reader.array(form)?,
+            source_topic_regex: reader.array(form)?,
+            repartition_source_topics: reader.array(form)?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -320,11 +312,7 @@ impl Part for RequestTaskIds {
     const SIZE_MIN: usize = 3;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.subtopology_id = reader.string(form)?;
-        it.partitions = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { subtopology_id: reader.string(form)?, partitions: reader.array(form)?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -350,11 +338,7 @@ impl Part for RequestEndpoint {
     const SIZE_MIN: usize = 4;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.host = reader.string(form)?;
-        it.port = reader.u16()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { host: reader.string(form)?, port: reader.u16()?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -382,12 +366,12 @@ impl Part for TaskOffset {
     const SIZE_MIN: usize = 14;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.subtopology_id = reader.string(form)?;
-        it.partition = reader.i32()?;
-        it.offset = reader.i64()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            subtopology_id: reader.string(form)?,
+            partition: reader.i32()?,
+            offset: reader.i64()?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -477,31 +461,25 @@ impl Part for StreamsGroupHeartbeatResponse {
     const SIZE_MIN: usize = 34;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.error_code = reader.i16()?;
-        it.error_message = reader.nullable_string(form)?;
-        it.member_id = reader.string(form)?;
-        it.member_epoch = reader.i32()?;
-        it.heartbeat_interval_ms = reader.i32()?;
-        if form.version <= 0 {
-            it.acceptable_recovery_lag_legacy = reader.i32()?;
-        }
-        it.task_offset_interval_ms = reader.i32()?;
-        if form.version >= 1 {
-            it.acceptable_recovery_lag = reader.i64()?;
-        }
-        it.status = reader.nullable_array(form)?;
-        it.active_tasks = reader.nullable_array(form)?;
-        it.standby_tasks = reader.nullable_array(form)?;
-        it.warmup_tasks = reader.nullable_array(form)?;
-        if form.version >= 1 {
-            it.topology_description_required = reader.bool()?;
-        }
-        it.endpoint_information_epoch = reader.i32()?;
-        it.partitions_by_user_endpoint = reader.nullable_array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            throttle_time_ms: reader.i32()?,
+            error_code: reader.i16()?,
+            error_message: reader.nullable_string(form)?,
+            member_id: reader.string(form)?,
+            member_epoch: reader.i32()?,
+            heartbeat_interval_ms: reader.i32()?,
+            acceptable_recovery_lag_legacy: if form.version <= 0 { reader.i32()? } else { 0 },
+            task_offset_interval_ms: reader.i32()?,
+            acceptable_recovery_lag: if form.version >= 1 { reader.i64()? } else { -1 },
+            status: reader.nullable_array(form)?,
+            active_tasks: reader.nullable_array(form)?,
+            standby_tasks: reader.nullable_array(form)?,
+            warmup_tasks: reader.nullable_array(form)?,
+            topology_description_required: if form.version >= 1 { reader.bool()? } else { false },
+            endpoint_information_epoch: reader.i32()?,
+            partitions_by_user_endpoint: reader.nullable_array(form)?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -557,11 +535,7 @@ impl Part for Status {
     const SIZE_MIN: usize = 3;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.status_code = reader.i8()?;
-        it.status_detail = reader.string(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { status_code: reader.i8()?, status_detail: reader.string(form)?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -587,11 +561,7 @@ impl Part for ResponseTaskIds {
     const SIZE_MIN: usize = 3;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.subtopology_id = reader.string(form)?;
-        it.partitions = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { subtopology_id: reader.string(form)?, partitions: reader.array(form)?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -619,12 +589,12 @@ impl Part for EndpointToPartitions {
     const SIZE_MIN: usize = 7;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.user_endpoint = Part::read(reader, form)?;
-        it.active_partitions = reader.array(form)?;
-        it.standby_partitions = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            user_endpoint: Part::read(reader, form)?,
+            active_partitions: reader.array(form)?,
+            standby_partitions: reader.array(form)?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -651,11 +621,7 @@ impl Part for ResponseEndpoint {
     const SIZE_MIN: usize = 4;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.host = reader.string(form)?;
-        it.port = reader.u16()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { host: reader.string(form)?, port: reader.u16()?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -681,11 +647,7 @@ impl Part for TopicPartition {
     const SIZE_MIN: usize = 3;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic = reader.string(form)?;
-        it.partitions = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { topic: reader.string(form)?, partitions: reader.array(form)?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

@@ -27,13 +27,13 @@ impl Part for StreamsGroupTopologyDescriptionUpdateRequest {
     const SIZE_MIN: usize = 10;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.group_id = reader.string(form)?;
-        it.member_id = reader.string(form)?;
-        it.topology_epoch = reader.i32()?;
-        it.topology_description = Part::read(reader, form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            group_id: reader.string(form)?,
+            member_id: reader.string(form)?,
+            topology_epoch: reader.i32()?,
+            topology_description: Part::read(reader, form)?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -61,11 +61,11 @@ impl Part for TopologyDescription {
     const SIZE_MIN: usize = 3;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.subtopologies = reader.array(form)?;
-        it.global_stores = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            subtopologies: reader.array(form)?,
+            global_stores: reader.array(form)?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -91,11 +91,7 @@ impl Part for TopologyDescriptionSubtopology {
     const SIZE_MIN: usize = 3;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.subtopology_id = reader.string(form)?;
-        it.nodes = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { subtopology_id: reader.string(form)?, nodes: reader.array(form)?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -129,15 +125,15 @@ impl Part for TopologyDescriptionNode {
     const SIZE_MIN: usize = 7;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.node_type = reader.i8()?;
-        it.source_topics = reader.array(form)?;
-        it.sink_topic = reader.nullable_string(form)?;
-        it.stores = reader.array(form)?;
-        it.successors = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            name: reader.string(form)?,
+            node_type: reader.i8()?,
+            source_topics: reader.array(form)?,
+            sink_topic: reader.nullable_string(form)?,
+            stores: reader.array(form)?,
+            successors: reader.array(form)?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -167,11 +163,11 @@ impl Part for TopologyDescriptionGlobalStore {
     const SIZE_MIN: usize = 15;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.source = Part::read(reader, form)?;
-        it.processor = Part::read(reader, form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            source: Part::read(reader, form)?,
+            processor: Part::read(reader, form)?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -210,12 +206,12 @@ impl Part for StreamsGroupTopologyDescriptionUpdateResponse {
     const SIZE_MIN: usize = 8;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.error_code = reader.i16()?;
-        it.error_message = reader.nullable_string(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            throttle_time_ms: reader.i32()?,
+            error_code: reader.i16()?,
+            error_message: reader.nullable_string(form)?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

@@ -35,22 +35,16 @@ impl Part for SyncGroupRequest {
     const SIZE_MIN: usize = 9;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.group_id = reader.string(form)?;
-        it.generation_id = reader.i32()?;
-        it.member_id = reader.string(form)?;
-        if form.version >= 3 {
-            it.group_instance_id = reader.nullable_string(form)?;
-        }
-        if form.version >= 5 {
-            it.protocol_type = reader.nullable_string(form)?;
-            it.protocol_name = reader.nullable_string(form)?;
-        }
-        it.assignments = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            group_id: reader.string(form)?,
+            generation_id: reader.i32()?,
+            member_id: reader.string(form)?,
+            group_instance_id: if form.version >= 3 { reader.nullable_string(form)? } else { None },
+            protocol_type: if form.version >= 5 { reader.nullable_string(form)? } else { None },
+            protocol_name: if form.version >= 5 { reader.nullable_string(form)? } else { None },
+            assignments: reader.array(form)?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -94,13 +88,11 @@ impl Part for SyncGroupRequestAssignment {
     const SIZE_MIN: usize = 3;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.member_id = reader.string(form)?;
-        it.assignment = reader.bytes(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            member_id: reader.string(form)?,
+            assignment: reader.bytes(form)?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -150,20 +142,14 @@ impl Part for SyncGroupResponse {
     const SIZE_MIN: usize = 6;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version >= 1 {
-            it.throttle_time_ms = reader.i32()?;
-        }
-        it.error_code = reader.i16()?;
-        if form.version >= 5 {
-            it.protocol_type = reader.nullable_string(form)?;
-            it.protocol_name = reader.nullable_string(form)?;
-        }
-        it.assignment = reader.bytes(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            throttle_time_ms: if form.version >= 1 { reader.i32()? } else { 0 },
+            error_code: reader.i16()?,
+            protocol_type: if form.version >= 5 { reader.nullable_string(form)? } else { None },
+            protocol_name: if form.version >= 5 { reader.nullable_string(form)? } else { None },
+            assignment: reader.bytes(form)?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

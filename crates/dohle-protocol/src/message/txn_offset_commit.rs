@@ -53,21 +53,17 @@ impl Part for TxnOffsetCommitRequest {
     const SIZE_MIN: usize = 18;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.transactional_id = reader.string(form)?;
-        it.group_id = reader.string(form)?;
-        it.producer_id = reader.i64()?;
-        it.producer_epoch = reader.i16()?;
-        if form.flexible {
-            it.generation_id_or_member_epoch = reader.i32()?;
-            it.member_id = reader.string(form)?;
-            it.group_instance_id = reader.nullable_string(form)?;
-        }
-        it.topics = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            transactional_id: reader.string(form)?,
+            group_id: reader.string(form)?,
+            producer_id: reader.i64()?,
+            producer_epoch: reader.i16()?,
+            generation_id_or_member_epoch: if form.flexible { reader.i32()? } else { -1 },
+            member_id: if form.flexible { reader.string(form)? } else { Str::default() },
+            group_instance_id: if form.flexible { reader.nullable_string(form)? } else { None },
+            topics: reader.array(form)?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -129,18 +125,12 @@ impl Part for TxnOffsetCommitRequestTopic {
     const SIZE_MIN: usize = 3;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version <= 5 {
-            it.name = reader.string(form)?;
-        }
-        if form.version >= 6 {
-            it.topic_id = reader.uuid()?;
-        }
-        it.partitions = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            name: if form.version <= 5 { reader.string(form)? } else { Str::default() },
+            topic_id: if form.version >= 6 { reader.uuid()? } else { Uuid::ZERO },
+            partitions: reader.array(form)?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -194,17 +184,13 @@ impl Part for TxnOffsetCommitRequestPartition {
     const SIZE_MIN: usize = 14;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition_index = reader.i32()?;
-        it.committed_offset = reader.i64()?;
-        if form.version >= 2 {
-            it.committed_leader_epoch = reader.i32()?;
-        }
-        it.committed_metadata = reader.nullable_string(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            partition_index: reader.i32()?,
+            committed_offset: reader.i64()?,
+            committed_leader_epoch: if form.version >= 2 { reader.i32()? } else { -1 },
+            committed_metadata: reader.nullable_string(form)?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -252,13 +238,11 @@ impl Part for TxnOffsetCommitResponse {
     const SIZE_MIN: usize = 6;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.topics = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            throttle_time_ms: reader.i32()?,
+            topics: reader.array(form)?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -293,18 +277,12 @@ impl Part for TxnOffsetCommitResponseTopic {
     const SIZE_MIN: usize = 3;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version <= 5 {
-            it.name = reader.string(form)?;
-        }
-        if form.version >= 6 {
-            it.topic_id = reader.uuid()?;
-        }
-        it.partitions = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            name: if form.version <= 5 { reader.string(form)? } else { Str::default() },
+            topic_id: if form.version >= 6 { reader.uuid()? } else { Uuid::ZERO },
+            partitions: reader.array(form)?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -342,13 +320,11 @@ impl Part for TxnOffsetCommitResponsePartition {
     const SIZE_MIN: usize = 6;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition_index = reader.i32()?;
-        it.error_code = reader.i16()?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            partition_index: reader.i32()?,
+            error_code: reader.i16()?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

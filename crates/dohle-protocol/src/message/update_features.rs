@@ -31,14 +31,12 @@ impl Part for UpdateFeaturesRequest {
     const SIZE_MIN: usize = 6;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.timeout_ms = reader.i32()?;
-        it.feature_updates = reader.array(form)?;
-        if form.version >= 1 {
-            it.validate_only = reader.bool()?;
-        }
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            timeout_ms: reader.i32()?,
+            feature_updates: reader.array(form)?,
+            validate_only: if form.version >= 1 { reader.bool()? } else { false },
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -88,17 +86,13 @@ impl Part for FeatureUpdateKey {
     const SIZE_MIN: usize = 5;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.feature = reader.string(form)?;
-        it.max_version_level = reader.i16()?;
-        if form.version <= 0 {
-            it.allow_downgrade = reader.bool()?;
-        }
-        if form.version >= 1 {
-            it.upgrade_type = reader.i8()?;
-        }
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            feature: reader.string(form)?,
+            max_version_level: reader.i16()?,
+            allow_downgrade: if form.version <= 0 { reader.bool()? } else { false },
+            upgrade_type: if form.version >= 1 { reader.i8()? } else { 1 },
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -164,15 +158,13 @@ impl Part for UpdateFeaturesResponse {
     const SIZE_MIN: usize = 8;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.error_code = reader.i16()?;
-        it.error_message = reader.nullable_string(form)?;
-        if form.version <= 1 {
-            it.results = reader.array(form)?;
-        }
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            throttle_time_ms: reader.i32()?,
+            error_code: reader.i16()?,
+            error_message: reader.nullable_string(form)?,
+            results: if form.version <= 1 { reader.array(form)? } else { Vec::new() },
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -215,12 +207,12 @@ impl Part for UpdatableFeatureResult {
     const SIZE_MIN: usize = 5;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.feature = reader.string(form)?;
-        it.error_code = reader.i16()?;
-        it.error_message = reader.nullable_string(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            feature: reader.string(form)?,
+            error_code: reader.i16()?,
+            error_message: reader.nullable_string(form)?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

@@ -33,14 +33,12 @@ impl Part for VoteRequest {
     const SIZE_MIN: usize = 3;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.cluster_id = reader.nullable_string(form)?;
-        if form.version >= 1 {
-            it.voter_id = reader.i32()?;
-        }
-        it.topics = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            cluster_id: reader.nullable_string(form)?,
+            voter_id: if form.version >= 1 { reader.i32()? } else { -1 },
+            topics: reader.array(form)?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -69,11 +67,7 @@ impl Part for RequestTopicData {
     const SIZE_MIN: usize = 3;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic_name = reader.string(form)?;
-        it.partitions = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { topic_name: reader.string(form)?, partitions: reader.array(form)?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -111,21 +105,17 @@ impl Part for RequestPartitionData {
     const SIZE_MIN: usize = 25;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition_index = reader.i32()?;
-        it.replica_epoch = reader.i32()?;
-        it.replica_id = reader.i32()?;
-        if form.version >= 1 {
-            it.replica_directory_id = reader.uuid()?;
-            it.voter_directory_id = reader.uuid()?;
-        }
-        it.last_offset_epoch = reader.i32()?;
-        it.last_offset = reader.i64()?;
-        if form.version >= 2 {
-            it.pre_vote = reader.bool()?;
-        }
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            partition_index: reader.i32()?,
+            replica_epoch: reader.i32()?,
+            replica_id: reader.i32()?,
+            replica_directory_id: if form.version >= 1 { reader.uuid()? } else { Uuid::ZERO },
+            voter_directory_id: if form.version >= 1 { reader.uuid()? } else { Uuid::ZERO },
+            last_offset_epoch: reader.i32()?,
+            last_offset: reader.i64()?,
+            pre_vote: if form.version >= 2 { reader.bool()? } else { false },
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -176,9 +166,12 @@ impl Part for VoteResponse {
     const SIZE_MIN: usize = 4;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.error_code = reader.i16()?;
-        it.topics = reader.array(form)?;
+        let mut it = Self {
+            error_code: reader.i16()?,
+            topics: reader.array(form)?,
+            node_endpoints: Vec::new(),
+            unknown_tags: Tags::default(),
+        };
         it.unknown_tags = reader.tags_with(&mut |reader, tag| {
             match tag {
                 0 if form.version >= 1 => it.node_endpoints = reader.array(form)?,
@@ -225,11 +218,7 @@ impl Part for ResponseTopicData {
     const SIZE_MIN: usize = 3;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic_name = reader.string(form)?;
-        it.partitions = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { topic_name: reader.string(form)?, partitions: reader.array(form)?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -261,14 +250,14 @@ impl Part for ResponsePartitionData {
     const SIZE_MIN: usize = 16;
 
     fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition_index = reader.i32()?;
-        it.error_code = reader.i16()?;
-        it.leader_id = reader.i32()?;
-        it.leader_epoch = reader.i32()?;
-        it.vote_granted = reader.bool()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            partition_index: reader.i32()?,
+            error_code: reader.i16()?,
+            leader_id: reader.i32()?,
+            leader_epoch: reader.i32()?,
+            vote_granted: reader.bool()?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {
@@ -299,12 +288,12 @@ impl Part for NodeEndpoint {
     const SIZE_MIN: usize = 8;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.node_id = reader.i32()?;
-        it.host = reader.string(form)?;
-        it.port = reader.u16()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            node_id: reader.i32()?,
+            host: reader.string(form)?,
+            port: reader.u16()?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

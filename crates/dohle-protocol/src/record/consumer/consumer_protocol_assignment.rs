@@ -22,10 +22,7 @@ impl Part for ConsumerProtocolAssignment {
     const SIZE_MIN: usize = 8;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.assigned_partitions = reader.array(form)?;
-        it.user_data = reader.nullable_bytes(form)?;
-        Ok(it)
+        Ok(Self { assigned_partitions: reader.array(form)?, user_data: reader.nullable_bytes(form)? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -48,10 +45,7 @@ impl Part for TopicPartition {
     const SIZE_MIN: usize = 6;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic = reader.string(form)?;
-        it.partitions = reader.array(form)?;
-        Ok(it)
+        Ok(Self { topic: reader.string(form)?, partitions: reader.array(form)? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

@@ -34,19 +34,13 @@ impl Part for ConsumerProtocolSubscription {
     const SIZE_MIN: usize = 8;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topics = reader.array(form)?;
-        it.user_data = reader.nullable_bytes(form)?;
-        if form.version >= 1 {
-            it.owned_partitions = reader.array(form)?;
-        }
-        if form.version >= 2 {
-            it.generation_id = reader.i32()?;
-        }
-        if form.version >= 3 {
-            it.rack_id = reader.nullable_string(form)?;
-        }
-        Ok(it)
+        Ok(Self {
+            topics: reader.array(form)?,
+            user_data: reader.nullable_bytes(form)?,
+            owned_partitions: if form.version >= 1 { reader.array(form)? } else { Vec::new() },
+            generation_id: if form.version >= 2 { reader.i32()? } else { -1 },
+            rack_id: if form.version >= 3 { reader.nullable_string(form)? } else { None },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -78,10 +72,7 @@ impl Part for TopicPartition {
     const SIZE_MIN: usize = 6;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic = reader.string(form)?;
-        it.partitions = reader.array(form)?;
-        Ok(it)
+        Ok(Self { topic: reader.string(form)?, partitions: reader.array(form)? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

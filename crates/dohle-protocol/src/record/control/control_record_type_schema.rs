@@ -18,9 +18,7 @@ impl Part for ControlRecordTypeSchema {
     const SIZE_MIN: usize = 2;
 
     fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.type_ = reader.i16()?;
-        Ok(it)
+        Ok(Self { type_: reader.i16()? })
     }
 
     fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {

@@ -18,9 +18,7 @@ impl Part for EndTxnMarker {
     const SIZE_MIN: usize = 4;
 
     fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.coordinator_epoch = reader.i32()?;
-        Ok(it)
+        Ok(Self { coordinator_epoch: reader.i32()? })
     }
 
     fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {

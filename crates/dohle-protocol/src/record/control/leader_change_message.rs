@@ -28,13 +28,13 @@ impl Part for LeaderChangeMessage {
     const SIZE_MIN: usize = 9;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.version = reader.i16()?;
-        it.leader_id = reader.i32()?;
-        it.voters = reader.array(form)?;
-        it.granting_voters = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            version: reader.i16()?,
+            leader_id: reader.i32()?,
+            voters: reader.array(form)?,
+            granting_voters: reader.array(form)?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -62,13 +62,11 @@ impl Part for Voter {
     const SIZE_MIN: usize = 5;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.voter_id = reader.i32()?;
-        if form.version >= 1 {
-            it.voter_directory_id = reader.uuid()?;
-        }
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            voter_id: reader.i32()?,
+            voter_directory_id: if form.version >= 1 { reader.uuid()? } else { Uuid::ZERO },
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

@@ -22,11 +22,7 @@ impl Part for SnapshotHeaderRecord {
     const SIZE_MIN: usize = 11;
 
     fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.version = reader.i16()?;
-        it.last_contained_log_timestamp = reader.i64()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { version: reader.i16()?, last_contained_log_timestamp: reader.i64()?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {

@@ -24,11 +24,7 @@ impl Part for VotersRecord {
     const SIZE_MIN: usize = 4;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.version = reader.i16()?;
-        it.voters = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { version: reader.i16()?, voters: reader.array(form)?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -58,13 +54,13 @@ impl Part for Voter {
     const SIZE_MIN: usize = 27;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.voter_id = reader.i32()?;
-        it.voter_directory_id = reader.uuid()?;
-        it.endpoints = reader.array(form)?;
-        it.kraft_version_feature = Part::read(reader, form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            voter_id: reader.i32()?,
+            voter_directory_id: reader.uuid()?,
+            endpoints: reader.array(form)?,
+            kraft_version_feature: Part::read(reader, form)?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -94,12 +90,12 @@ impl Part for Endpoint {
     const SIZE_MIN: usize = 5;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.host = reader.string(form)?;
-        it.port = reader.u16()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            name: reader.string(form)?,
+            host: reader.string(form)?,
+            port: reader.u16()?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -126,11 +122,11 @@ impl Part for KRaftVersionFeature {
     const SIZE_MIN: usize = 5;
 
     fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.min_supported_version = reader.i16()?;
-        it.max_supported_version = reader.i16()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            min_supported_version: reader.i16()?,
+            max_supported_version: reader.i16()?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {

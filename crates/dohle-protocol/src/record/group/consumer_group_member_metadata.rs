@@ -22,10 +22,7 @@ impl Part for ConsumerGroupMemberMetadataKey {
     const SIZE_MIN: usize = 4;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.group_id = reader.string(form)?;
-        it.member_id = reader.string(form)?;
-        Ok(it)
+        Ok(Self { group_id: reader.string(form)?, member_id: reader.string(form)? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -87,15 +84,18 @@ impl Part for ConsumerGroupMemberMetadataValue {
     const SIZE_MIN: usize = 12;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.instance_id = reader.nullable_string(form)?;
-        it.rack_id = reader.nullable_string(form)?;
-        it.client_id = reader.string(form)?;
-        it.client_host = reader.string(form)?;
-        it.subscribed_topic_names = reader.array(form)?;
-        it.subscribed_topic_regex = reader.nullable_string(form)?;
-        it.rebalance_timeout_ms = reader.i32()?;
-        it.server_assignor = reader.nullable_string(form)?;
+        let mut it = Self {
+            instance_id: reader.nullable_string(form)?,
+            rack_id: reader.nullable_string(form)?,
+            client_id: reader.string(form)?,
+            client_host: reader.string(form)?,
+            subscribed_topic_names: reader.array(form)?,
+            subscribed_topic_regex: reader.nullable_string(form)?,
+            rebalance_timeout_ms: reader.i32()?,
+            server_assignor: reader.nullable_string(form)?,
+            classic_member_metadata: None,
+            unknown_tags: Tags::default(),
+        };
         it.unknown_tags = reader.tags_with(&mut |reader, tag| {
             match tag {
                 0 => it.classic_member_metadata = reader.nullable(form)?,
@@ -145,11 +145,11 @@ impl Part for ClassicMemberMetadata {
     const SIZE_MIN: usize = 6;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.session_timeout_ms = reader.i32()?;
-        it.supported_protocols = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            session_timeout_ms: reader.i32()?,
+            supported_protocols: reader.array(form)?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -175,11 +175,7 @@ impl Part for ClassicProtocol {
     const SIZE_MIN: usize = 3;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.metadata = reader.bytes(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { name: reader.string(form)?, metadata: reader.bytes(form)?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

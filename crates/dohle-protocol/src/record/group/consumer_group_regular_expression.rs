@@ -20,10 +20,7 @@ impl Part for ConsumerGroupRegularExpressionKey {
     const SIZE_MIN: usize = 4;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.group_id = reader.string(form)?;
-        it.regular_expression = reader.string(form)?;
-        Ok(it)
+        Ok(Self { group_id: reader.string(form)?, regular_expression: reader.string(form)? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -56,12 +53,12 @@ impl Part for ConsumerGroupRegularExpressionValue {
     const SIZE_MIN: usize = 18;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topics = reader.array(form)?;
-        it.version = reader.i64()?;
-        it.timestamp = reader.i64()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            topics: reader.array(form)?,
+            version: reader.i64()?,
+            timestamp: reader.i64()?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

@@ -20,9 +20,7 @@ impl Part for GroupMetadataKey {
     const SIZE_MIN: usize = 2;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.group = reader.string(form)?;
-        Ok(it)
+        Ok(Self { group: reader.string(form)? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -74,19 +72,15 @@ impl Part for GroupMetadataValue {
     const SIZE_MIN: usize = 14;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.protocol_type = reader.string(form)?;
-        it.generation = reader.i32()?;
-        it.protocol = reader.nullable_string(form)?;
-        it.leader = reader.nullable_string(form)?;
-        if form.version >= 2 {
-            it.current_state_timestamp = reader.i64()?;
-        }
-        it.members = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            protocol_type: reader.string(form)?,
+            generation: reader.i32()?,
+            protocol: reader.nullable_string(form)?,
+            leader: reader.nullable_string(form)?,
+            current_state_timestamp: if form.version >= 2 { reader.i64()? } else { -1 },
+            members: reader.array(form)?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -153,23 +147,17 @@ impl Part for MemberMetadata {
     const SIZE_MIN: usize = 15;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.member_id = reader.string(form)?;
-        if form.version >= 3 {
-            it.group_instance_id = reader.nullable_string(form)?;
-        }
-        it.client_id = reader.string(form)?;
-        it.client_host = reader.string(form)?;
-        if form.version >= 1 {
-            it.rebalance_timeout = reader.i32()?;
-        }
-        it.session_timeout = reader.i32()?;
-        it.subscription = reader.bytes(form)?;
-        it.assignment = reader.bytes(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            member_id: reader.string(form)?,
+            group_instance_id: if form.version >= 3 { reader.nullable_string(form)? } else { None },
+            client_id: reader.string(form)?,
+            client_host: reader.string(form)?,
+            rebalance_timeout: if form.version >= 1 { reader.i32()? } else { -1 },
+            session_timeout: reader.i32()?,
+            subscription: reader.bytes(form)?,
+            assignment: reader.bytes(form)?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

@@ -22,11 +22,7 @@ impl Part for LegacyOffsetCommitKey {
     const SIZE_MIN: usize = 8;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.group = reader.string(form)?;
-        it.topic = reader.string(form)?;
-        it.partition = reader.i32()?;
-        Ok(it)
+        Ok(Self { group: reader.string(form)?, topic: reader.string(form)?, partition: reader.i32()? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -58,11 +54,7 @@ impl Part for LegacyOffsetCommitValue {
     const SIZE_MIN: usize = 18;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.offset = reader.i64()?;
-        it.metadata = reader.string(form)?;
-        it.commit_timestamp = reader.i64()?;
-        Ok(it)
+        Ok(Self { offset: reader.i64()?, metadata: reader.string(form)?, commit_timestamp: reader.i64()? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

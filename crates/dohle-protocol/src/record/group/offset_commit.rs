@@ -24,11 +24,7 @@ impl Part for OffsetCommitKey {
     const SIZE_MIN: usize = 8;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.group = reader.string(form)?;
-        it.topic = reader.string(form)?;
-        it.partition = reader.i32()?;
-        Ok(it)
+        Ok(Self { group: reader.string(form)?, topic: reader.string(form)?, partition: reader.i32()? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -82,16 +78,15 @@ impl Part for OffsetCommitValue {
     const SIZE_MIN: usize = 18;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.offset = reader.i64()?;
-        if form.version >= 3 {
-            it.leader_epoch = reader.i32()?;
-        }
-        it.metadata = reader.string(form)?;
-        it.commit_timestamp = reader.i64()?;
-        if form.version == 1 {
-            it.expire_timestamp = reader.i64()?;
-        }
+        let mut it = Self {
+            offset: reader.i64()?,
+            leader_epoch: if form.version >= 3 { reader.i32()? } else { -1 },
+            metadata: reader.string(form)?,
+            commit_timestamp: reader.i64()?,
+            expire_timestamp: if form.version == 1 { reader.i64()? } else { -1 },
+            topic_id: Uuid::ZERO,
+            unknown_tags: Tags::default(),
+        };
         if form.flexible {
             it.unknown_tags = reader.tags_with(&mut |reader, tag| {
                 match tag {

@@ -18,9 +18,7 @@ impl Part for ShareGroupMetadataKey {
     const SIZE_MIN: usize = 2;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.group_id = reader.string(form)?;
-        Ok(it)
+        Ok(Self { group_id: reader.string(form)? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -50,11 +48,7 @@ impl Part for ShareGroupMetadataValue {
     const SIZE_MIN: usize = 13;
 
     fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.epoch = reader.i32()?;
-        it.metadata_hash = reader.i64()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { epoch: reader.i32()?, metadata_hash: reader.i64()?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {

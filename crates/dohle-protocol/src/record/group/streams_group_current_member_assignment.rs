@@ -20,10 +20,7 @@ impl Part for StreamsGroupCurrentMemberAssignmentKey {
     const SIZE_MIN: usize = 4;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.group_id = reader.string(form)?;
-        it.member_id = reader.string(form)?;
-        Ok(it)
+        Ok(Self { group_id: reader.string(form)?, member_id: reader.string(form)? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -68,18 +65,18 @@ impl Part for StreamsGroupCurrentMemberAssignmentValue {
     const SIZE_MIN: usize = 16;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.member_epoch = reader.i32()?;
-        it.previous_member_epoch = reader.i32()?;
-        it.state = reader.i8()?;
-        it.active_tasks = reader.array(form)?;
-        it.standby_tasks = reader.array(form)?;
-        it.warmup_tasks = reader.array(form)?;
-        it.active_tasks_pending_revocation = reader.array(form)?;
-        it.standby_tasks_pending_revocation = reader.array(form)?;
-        it.warmup_tasks_pending_revocation = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            member_epoch: reader.i32()?,
+            previous_member_epoch: reader.i32()?,
+            state: reader.i8()?,
+            active_tasks: reader.array(form)?,
+            standby_tasks: reader.array(form)?,
+            warmup_tasks: reader.array(form)?,
+            active_tasks_pending_revocation: reader.array(form)?,
+            standby_tasks_pending_revocation: reader.array(form)?,
+            warmup_tasks_pending_revocation: reader.array(form)?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -114,9 +111,12 @@ impl Part for TaskIds {
     const SIZE_MIN: usize = 3;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.subtopology_id = reader.string(form)?;
-        it.partitions = reader.array(form)?;
+        let mut it = Self {
+            subtopology_id: reader.string(form)?,
+            partitions: reader.array(form)?,
+            assignment_epochs: None,
+            unknown_tags: Tags::default(),
+        };
         it.unknown_tags = reader.tags_with(&mut |reader, tag| {
             match tag {
                 0 => it.assignment_epochs = reader.nullable_array(form)?,

@@ -18,9 +18,7 @@ impl Part for StreamsGroupMetadataKey {
     const SIZE_MIN: usize = 2;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.group_id = reader.string(form)?;
-        Ok(it)
+        Ok(Self { group_id: reader.string(form)? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -69,9 +67,14 @@ impl Part for StreamsGroupMetadataValue {
     const SIZE_MIN: usize = 13;
 
     fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.epoch = reader.i32()?;
-        it.metadata_hash = reader.i64()?;
+        let mut it = Self {
+            epoch: reader.i32()?,
+            metadata_hash: reader.i64()?,
+            validated_topology_epoch: -1,
+            stored_description_topology_epoch: -1,
+            failed_description_topology_epoch: -1,
+            unknown_tags: Tags::default(),
+        };
         it.unknown_tags = reader.tags_with(&mut |reader, tag| {
             match tag {
                 0 => it.validated_topology_epoch = reader.i32()?,

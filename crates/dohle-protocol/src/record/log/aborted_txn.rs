@@ -24,12 +24,12 @@ impl Part for AbortedTxn {
     const SIZE_MIN: usize = 32;
 
     fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.producer_id = reader.i64()?;
-        it.first_offset = reader.i64()?;
-        it.last_offset = reader.i64()?;
-        it.last_stable_offset = reader.i64()?;
-        Ok(it)
+        Ok(Self {
+            producer_id: reader.i64()?,
+            first_offset: reader.i64()?,
+            last_offset: reader.i64()?,
+            last_stable_offset: reader.i64()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {

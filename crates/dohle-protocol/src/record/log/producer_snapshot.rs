@@ -20,10 +20,7 @@ impl Part for ProducerSnapshot {
     const SIZE_MIN: usize = 8;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.crc = reader.u32()?;
-        it.producer_entries = reader.array(form)?;
-        Ok(it)
+        Ok(Self { crc: reader.u32()?, producer_entries: reader.array(form)? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -58,16 +55,16 @@ impl Part for ProducerEntry {
     const SIZE_MIN: usize = 46;
 
     fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.producer_id = reader.i64()?;
-        it.epoch = reader.i16()?;
-        it.last_sequence = reader.i32()?;
-        it.last_offset = reader.i64()?;
-        it.offset_delta = reader.i32()?;
-        it.timestamp = reader.i64()?;
-        it.coordinator_epoch = reader.i32()?;
-        it.current_txn_first_offset = reader.i64()?;
-        Ok(it)
+        Ok(Self {
+            producer_id: reader.i64()?,
+            epoch: reader.i16()?,
+            last_sequence: reader.i32()?,
+            last_offset: reader.i64()?,
+            offset_delta: reader.i32()?,
+            timestamp: reader.i64()?,
+            coordinator_epoch: reader.i32()?,
+            current_txn_first_offset: reader.i64()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {

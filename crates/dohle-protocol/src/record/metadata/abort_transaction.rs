@@ -20,7 +20,7 @@ impl Part for AbortTransactionRecord {
     const SIZE_MIN: usize = 1;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
+        let mut it = Self { reason: None, unknown_tags: Tags::default() };
         it.unknown_tags = reader.tags_with(&mut |reader, tag| {
             match tag {
                 0 => it.reason = reader.nullable_string(form)?,

@@ -36,17 +36,17 @@ impl Part for AccessControlEntryRecord {
     const SIZE_MIN: usize = 24;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.id = reader.uuid()?;
-        it.resource_type = reader.i8()?;
-        it.resource_name = reader.string(form)?;
-        it.pattern_type = reader.i8()?;
-        it.principal = reader.string(form)?;
-        it.host = reader.string(form)?;
-        it.operation = reader.i8()?;
-        it.permission_type = reader.i8()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            id: reader.uuid()?,
+            resource_type: reader.i8()?,
+            resource_name: reader.string(form)?,
+            pattern_type: reader.i8()?,
+            principal: reader.string(form)?,
+            host: reader.string(form)?,
+            operation: reader.i8()?,
+            permission_type: reader.i8()?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

@@ -32,9 +32,15 @@ impl Part for BrokerRegistrationChangeRecord {
     const SIZE_MIN: usize = 13;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.broker_id = reader.i32()?;
-        it.broker_epoch = reader.i64()?;
+        let mut it = Self {
+            broker_id: reader.i32()?,
+            broker_epoch: reader.i64()?,
+            fenced: 0,
+            in_controlled_shutdown: 0,
+            log_dirs: Vec::new(),
+            cordoned_log_dirs: None,
+            unknown_tags: Tags::default(),
+        };
         it.unknown_tags = reader.tags_with(&mut |reader, tag| {
             match tag {
                 0 => it.fenced = reader.i8()?,

@@ -26,13 +26,13 @@ impl Part for ClientQuotaRecord {
     const SIZE_MIN: usize = 12;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.entity = reader.array(form)?;
-        it.key = reader.string(form)?;
-        it.value = reader.f64()?;
-        it.remove = reader.bool()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            entity: reader.array(form)?,
+            key: reader.string(form)?,
+            value: reader.f64()?,
+            remove: reader.bool()?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -66,11 +66,11 @@ impl Part for EntityData {
     const SIZE_MIN: usize = 3;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.entity_type = reader.string(form)?;
-        it.entity_name = reader.nullable_string(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            entity_type: reader.string(form)?,
+            entity_name: reader.nullable_string(form)?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

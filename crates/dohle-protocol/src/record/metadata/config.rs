@@ -38,13 +38,13 @@ impl Part for ConfigRecord {
     const SIZE_MIN: usize = 5;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.resource_type = reader.i8()?;
-        it.resource_name = reader.string(form)?;
-        it.name = reader.string(form)?;
-        it.value = reader.nullable_string(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            resource_type: reader.i8()?,
+            resource_name: reader.string(form)?,
+            name: reader.string(form)?,
+            value: reader.nullable_string(form)?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

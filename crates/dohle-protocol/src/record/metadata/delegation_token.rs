@@ -32,16 +32,16 @@ impl Part for DelegationTokenRecord {
     const SIZE_MIN: usize = 29;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.owner = reader.string(form)?;
-        it.requester = reader.string(form)?;
-        it.renewers = reader.array(form)?;
-        it.issue_timestamp = reader.i64()?;
-        it.max_timestamp = reader.i64()?;
-        it.expiration_timestamp = reader.i64()?;
-        it.token_id = reader.string(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            owner: reader.string(form)?,
+            requester: reader.string(form)?,
+            renewers: reader.array(form)?,
+            issue_timestamp: reader.i64()?,
+            max_timestamp: reader.i64()?,
+            expiration_timestamp: reader.i64()?,
+            token_id: reader.string(form)?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

@@ -18,9 +18,7 @@ impl Part for EndTransactionRecord {
     const SIZE_MIN: usize = 1;
 
     fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {

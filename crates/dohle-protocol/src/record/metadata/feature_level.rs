@@ -22,11 +22,7 @@ impl Part for FeatureLevelRecord {
     const SIZE_MIN: usize = 4;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.feature_level = reader.i16()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { name: reader.string(form)?, feature_level: reader.i16()?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

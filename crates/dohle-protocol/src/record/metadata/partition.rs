@@ -67,19 +67,22 @@ impl Part for PartitionRecord {
     const SIZE_MIN: usize = 37;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition_id = reader.i32()?;
-        it.topic_id = reader.uuid()?;
-        it.replicas = reader.array(form)?;
-        it.isr = reader.array(form)?;
-        it.removing_replicas = reader.array(form)?;
-        it.adding_replicas = reader.array(form)?;
-        it.leader = reader.i32()?;
-        it.leader_epoch = reader.i32()?;
-        it.partition_epoch = reader.i32()?;
-        if form.version >= 1 {
-            it.directories = reader.array(form)?;
-        }
+        let mut it = Self {
+            partition_id: reader.i32()?,
+            topic_id: reader.uuid()?,
+            replicas: reader.array(form)?,
+            isr: reader.array(form)?,
+            removing_replicas: reader.array(form)?,
+            adding_replicas: reader.array(form)?,
+            leader: reader.i32()?,
+            leader_recovery_state: 0,
+            leader_epoch: reader.i32()?,
+            partition_epoch: reader.i32()?,
+            directories: if form.version >= 1 { reader.array(form)? } else { Vec::new() },
+            eligible_leader_replicas: None,
+            last_known_elr: None,
+            unknown_tags: Tags::default(),
+        };
         it.unknown_tags = reader.tags_with(&mut |reader, tag| {
             match tag {
                 0 => it.leader_recovery_state = reader.i8()?,

@@ -61,9 +61,20 @@ impl Part for PartitionChangeRecord {
     const SIZE_MIN: usize = 21;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition_id = reader.i32()?;
-        it.topic_id = reader.uuid()?;
+        let mut it = Self {
+            partition_id: reader.i32()?,
+            topic_id: reader.uuid()?,
+            isr: None,
+            leader: -2,
+            replicas: None,
+            removing_replicas: None,
+            adding_replicas: None,
+            leader_recovery_state: -1,
+            directories: None,
+            eligible_leader_replicas: None,
+            last_known_elr: None,
+            unknown_tags: Tags::default(),
+        };
         it.unknown_tags = reader.tags_with(&mut |reader, tag| {
             match tag {
                 0 => it.isr = reader.nullable_array(form)?,

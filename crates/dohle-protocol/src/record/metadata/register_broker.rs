@@ -61,20 +61,20 @@ impl Part for RegisterBrokerRecord {
     const SIZE_MIN: usize = 33;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.broker_id = reader.i32()?;
-        if form.version >= 2 {
-            it.is_migrating_zk_broker = reader.bool()?;
-        }
-        it.incarnation_id = reader.uuid()?;
-        it.broker_epoch = reader.i64()?;
-        it.end_points = reader.array(form)?;
-        it.features = reader.array(form)?;
-        it.rack = reader.nullable_string(form)?;
-        it.fenced = reader.bool()?;
-        if form.version >= 1 {
-            it.in_controlled_shutdown = reader.bool()?;
-        }
+        let mut it = Self {
+            broker_id: reader.i32()?,
+            is_migrating_zk_broker: if form.version >= 2 { reader.bool()? } else { false },
+            incarnation_id: reader.uuid()?,
+            broker_epoch: reader.i64()?,
+            end_points: reader.array(form)?,
+            features: reader.array(form)?,
+            rack: reader.nullable_string(form)?,
+            fenced: reader.bool()?,
+            in_controlled_shutdown: if form.version >= 1 { reader.bool()? } else { false },
+            log_dirs: Vec::new(),
+            cordoned_log_dirs: None,
+            unknown_tags: Tags::default(),
+        };
         it.unknown_tags = reader.tags_with(&mut |reader, tag| {
             match tag {
                 0 if form.version >= 3 => it.log_dirs = reader.array(form)?,
@@ -159,13 +159,13 @@ impl Part for BrokerEndpoint {
     const SIZE_MIN: usize = 7;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.host = reader.string(form)?;
-        it.port = reader.u16()?;
-        it.security_protocol = reader.i16()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            name: reader.string(form)?,
+            host: reader.string(form)?,
+            port: reader.u16()?,
+            security_protocol: reader.i16()?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -195,12 +195,12 @@ impl Part for BrokerFeature {
     const SIZE_MIN: usize = 6;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.min_supported_version = reader.i16()?;
-        it.max_supported_version = reader.i16()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            name: reader.string(form)?,
+            min_supported_version: reader.i16()?,
+            max_supported_version: reader.i16()?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

@@ -20,10 +20,7 @@ impl Part for RemoveDelegationTokenRecord {
     const SIZE_MIN: usize = 2;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.token_id = reader.string(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { token_id: reader.string(form)?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

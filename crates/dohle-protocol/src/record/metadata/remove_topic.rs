@@ -22,10 +22,7 @@ impl Part for RemoveTopicRecord {
     const SIZE_MIN: usize = 17;
 
     fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic_id = reader.uuid()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { topic_id: reader.uuid()?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {

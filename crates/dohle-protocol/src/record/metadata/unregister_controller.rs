@@ -20,10 +20,7 @@ impl Part for UnregisterControllerRecord {
     const SIZE_MIN: usize = 5;
 
     fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.controller_id = reader.i32()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { controller_id: reader.i32()?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {

@@ -32,15 +32,15 @@ impl Part for UserScramCredentialRecord {
     const SIZE_MIN: usize = 10;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.mechanism = reader.i8()?;
-        it.salt = reader.bytes(form)?;
-        it.stored_key = reader.bytes(form)?;
-        it.server_key = reader.bytes(form)?;
-        it.iterations = reader.i32()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            name: reader.string(form)?,
+            mechanism: reader.i8()?,
+            salt: reader.bytes(form)?,
+            stored_key: reader.bytes(form)?,
+            server_key: reader.bytes(form)?,
+            iterations: reader.i32()?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

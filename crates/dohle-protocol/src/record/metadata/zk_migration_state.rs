@@ -20,10 +20,7 @@ impl Part for ZkMigrationStateRecord {
     const SIZE_MIN: usize = 2;
 
     fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.zk_migration_state = reader.i8()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { zk_migration_state: reader.i8()?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {

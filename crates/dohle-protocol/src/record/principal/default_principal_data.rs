@@ -24,12 +24,12 @@ impl Part for DefaultPrincipalData {
     const SIZE_MIN: usize = 4;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.type_ = reader.string(form)?;
-        it.name = reader.string(form)?;
-        it.token_authenticated = reader.bool()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            type_: reader.string(form)?,
+            name: reader.string(form)?,
+            token_authenticated: reader.bool()?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

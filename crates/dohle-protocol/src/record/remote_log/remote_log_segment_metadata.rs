@@ -43,17 +43,20 @@ impl Part for RemoteLogSegmentMetadataRecord {
     const SIZE_MIN: usize = 83;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.remote_log_segment_id = Part::read(reader, form)?;
-        it.start_offset = reader.i64()?;
-        it.end_offset = reader.i64()?;
-        it.broker_id = reader.i32()?;
-        it.max_timestamp_ms = reader.i64()?;
-        it.event_timestamp_ms = reader.i64()?;
-        it.segment_leader_epochs = reader.array(form)?;
-        it.segment_size_in_bytes = reader.i32()?;
-        it.custom_metadata = reader.nullable_bytes(form)?;
-        it.remote_log_segment_state = reader.i8()?;
+        let mut it = Self {
+            remote_log_segment_id: Part::read(reader, form)?,
+            start_offset: reader.i64()?,
+            end_offset: reader.i64()?,
+            broker_id: reader.i32()?,
+            max_timestamp_ms: reader.i64()?,
+            event_timestamp_ms: reader.i64()?,
+            segment_leader_epochs: reader.array(form)?,
+            segment_size_in_bytes: reader.i32()?,
+            custom_metadata: reader.nullable_bytes(form)?,
+            remote_log_segment_state: reader.i8()?,
+            txn_index_empty: false,
+            unknown_tags: Tags::default(),
+        };
         it.unknown_tags = reader.tags_with(&mut |reader, tag| {
             match tag {
                 0 => it.txn_index_empty = reader.bool()?,
@@ -108,11 +111,7 @@ impl Part for RemoteLogSegmentIdEntry {
     const SIZE_MIN: usize = 39;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic_id_partition = Part::read(reader, form)?;
-        it.id = reader.uuid()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { topic_id_partition: Part::read(reader, form)?, id: reader.uuid()?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -140,12 +139,12 @@ impl Part for TopicIdPartitionEntry {
     const SIZE_MIN: usize = 22;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.id = reader.uuid()?;
-        it.partition = reader.i32()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            name: reader.string(form)?,
+            id: reader.uuid()?,
+            partition: reader.i32()?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -172,11 +171,7 @@ impl Part for SegmentLeaderEpochEntry {
     const SIZE_MIN: usize = 13;
 
     fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.leader_epoch = reader.i32()?;
-        it.offset = reader.i64()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { leader_epoch: reader.i32()?, offset: reader.i64()?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {

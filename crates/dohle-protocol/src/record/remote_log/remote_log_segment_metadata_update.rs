@@ -31,14 +31,14 @@ impl Part for RemoteLogSegmentMetadataUpdateRecord {
     const SIZE_MIN: usize = 54;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.remote_log_segment_id = Part::read(reader, form)?;
-        it.broker_id = reader.i32()?;
-        it.event_timestamp_ms = reader.i64()?;
-        it.custom_metadata = reader.nullable_bytes(form)?;
-        it.remote_log_segment_state = reader.i8()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            remote_log_segment_id: Part::read(reader, form)?,
+            broker_id: reader.i32()?,
+            event_timestamp_ms: reader.i64()?,
+            custom_metadata: reader.nullable_bytes(form)?,
+            remote_log_segment_state: reader.i8()?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -67,11 +67,7 @@ impl Part for RemoteLogSegmentIdEntry {
     const SIZE_MIN: usize = 39;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic_id_partition = Part::read(reader, form)?;
-        it.id = reader.uuid()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self { topic_id_partition: Part::read(reader, form)?, id: reader.uuid()?, unknown_tags: reader.tags()? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -99,12 +95,12 @@ impl Part for TopicIdPartitionEntry {
     const SIZE_MIN: usize = 22;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.id = reader.uuid()?;
-        it.partition = reader.i32()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            name: reader.string(form)?,
+            id: reader.uuid()?,
+            partition: reader.i32()?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

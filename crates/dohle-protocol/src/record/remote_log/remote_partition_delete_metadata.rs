@@ -28,13 +28,13 @@ impl Part for RemotePartitionDeleteMetadataRecord {
     const SIZE_MIN: usize = 36;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic_id_partition = Part::read(reader, form)?;
-        it.broker_id = reader.i32()?;
-        it.event_timestamp_ms = reader.i64()?;
-        it.remote_partition_delete_state = reader.i8()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            topic_id_partition: Part::read(reader, form)?,
+            broker_id: reader.i32()?,
+            event_timestamp_ms: reader.i64()?,
+            remote_partition_delete_state: reader.i8()?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -64,12 +64,12 @@ impl Part for TopicIdPartitionEntry {
     const SIZE_MIN: usize = 22;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.id = reader.uuid()?;
-        it.partition = reader.i32()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            name: reader.string(form)?,
+            id: reader.uuid()?,
+            partition: reader.i32()?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {

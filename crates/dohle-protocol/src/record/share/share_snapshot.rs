@@ -24,11 +24,7 @@ impl Part for ShareSnapshotKey {
     const SIZE_MIN: usize = 22;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.group_id = reader.string(form)?;
-        it.topic_id = reader.uuid()?;
-        it.partition = reader.i32()?;
-        Ok(it)
+        Ok(Self { group_id: reader.string(form)?, topic_id: reader.uuid()?, partition: reader.i32()? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -88,14 +84,17 @@ impl Part for ShareSnapshotValue {
     const SIZE_MIN: usize = 38;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.snapshot_epoch = reader.i32()?;
-        it.state_epoch = reader.i32()?;
-        it.leader_epoch = reader.i32()?;
-        it.start_offset = reader.i64()?;
-        it.create_timestamp = reader.i64()?;
-        it.write_timestamp = reader.i64()?;
-        it.state_batches = reader.array(form)?;
+        let mut it = Self {
+            snapshot_epoch: reader.i32()?,
+            state_epoch: reader.i32()?,
+            leader_epoch: reader.i32()?,
+            start_offset: reader.i64()?,
+            delivery_complete_count: -1,
+            create_timestamp: reader.i64()?,
+            write_timestamp: reader.i64()?,
+            state_batches: reader.array(form)?,
+            unknown_tags: Tags::default(),
+        };
         it.unknown_tags = reader.tags_with(&mut |reader, tag| {
             match tag {
                 0 => it.delivery_complete_count = reader.i32()?,
@@ -151,13 +150,13 @@ impl Part for StateBatch {
     const SIZE_MIN: usize = 20;
 
     fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.first_offset = reader.i64()?;
-        it.last_offset = reader.i64()?;
-        it.delivery_state = reader.i8()?;
-        it.delivery_count = reader.i16()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+        Ok(Self {
+            first_offset: reader.i64()?,
+            last_offset: reader.i64()?,
+            delivery_state: reader.i8()?,
+            delivery_count: reader.i16()?,
+            unknown_tags: reader.tags()?,
+        })
     }
 
     fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {

@@ -18,9 +18,7 @@ impl Part for TransactionLogKey {
     const SIZE_MIN: usize = 2;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.transactional_id = reader.string(form)?;
-        Ok(it)
+        Ok(Self { transactional_id: reader.string(form)? })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -75,18 +73,16 @@ impl Part for TransactionLogValue {
     const SIZE_MIN: usize = 33;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.producer_id = reader.i64()?;
-        it.producer_epoch = reader.i16()?;
-        it.transaction_timeout_ms = reader.i32()?;
-        it.transaction_status = reader.i8()?;
-        it.transaction_partitions = reader.nullable_array(form)?;
-        it.transaction_last_update_timestamp_ms = reader.i64()?;
-        it.transaction_start_timestamp_ms = reader.i64()?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            producer_id: reader.i64()?,
+            producer_epoch: reader.i16()?,
+            transaction_timeout_ms: reader.i32()?,
+            transaction_status: reader.i8()?,
+            transaction_partitions: reader.nullable_array(form)?,
+            transaction_last_update_timestamp_ms: reader.i64()?,
+            transaction_start_timestamp_ms: reader.i64()?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
@@ -124,13 +120,11 @@ impl Part for PartitionsSchema {
     const SIZE_MIN: usize = 3;
 
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic = reader.string(form)?;
-        it.partition_ids = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+        Ok(Self {
+            topic: reader.string(form)?,
+            partition_ids: reader.array(form)?,
+            unknown_tags: if form.flexible { reader.tags()? } else { Tags::default() },
+        })
     }
 
     fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
