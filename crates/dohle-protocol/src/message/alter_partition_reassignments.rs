@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 45, in versions 0 to 1.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,28 +35,24 @@ impl Default for AlterPartitionReassignmentsRequest {
 impl Part for AlterPartitionReassignmentsRequest {
     const SIZE_MIN: usize = 6;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        Ok(Self {
-            timeout_ms: reader.i32()?,
-            allow_replication_factor_change: if form.version >= 1 { reader.bool()? } else { true },
-            topics: reader.array(form)?,
-            unknown_tags: reader.tags()?,
-        })
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            timeout_ms: reader.i32(),
+            allow_replication_factor_change: if form.version >= 1 { reader.bool() } else { true },
+            topics: reader.array(form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.timeout_ms);
         if form.version >= 1 {
             rope.bool(self.allow_replication_factor_change);
         } else if !self.allow_replication_factor_change {
-            return Err(EncodeError::Unrepresentable {
-                field: "AlterPartitionReassignmentsRequest.allow_replication_factor_change",
-                version: form.version,
-            });
+            rope.refuse("AlterPartitionReassignmentsRequest.allow_replication_factor_change", form.version);
         }
-        rope.array(&self.topics, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.array(&self.topics, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -74,15 +70,14 @@ pub struct ReassignableTopic {
 impl Part for ReassignableTopic {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        Ok(Self { name: reader.string(form)?, partitions: reader.array(form)?, unknown_tags: reader.tags()? })
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { name: reader.string(form), partitions: reader.array(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.name, form)?;
-        rope.array(&self.partitions, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.name, form);
+        rope.array(&self.partitions, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -100,19 +95,14 @@ pub struct ReassignablePartition {
 impl Part for ReassignablePartition {
     const SIZE_MIN: usize = 6;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        Ok(Self {
-            partition_index: reader.i32()?,
-            replicas: reader.nullable_array(form)?,
-            unknown_tags: reader.tags()?,
-        })
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { partition_index: reader.i32(), replicas: reader.nullable_array(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.partition_index);
-        rope.nullable_array(&self.replicas, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.nullable_array(&self.replicas, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -160,27 +150,26 @@ impl Default for AlterPartitionReassignmentsResponse {
 impl Part for AlterPartitionReassignmentsResponse {
     const SIZE_MIN: usize = 9;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        Ok(Self {
-            throttle_time_ms: reader.i32()?,
-            allow_replication_factor_change: if form.version >= 1 { reader.bool()? } else { true },
-            error_code: reader.i16()?,
-            error_message: reader.nullable_string(form)?,
-            responses: reader.array(form)?,
-            unknown_tags: reader.tags()?,
-        })
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            throttle_time_ms: reader.i32(),
+            allow_replication_factor_change: if form.version >= 1 { reader.bool() } else { true },
+            error_code: reader.i16(),
+            error_message: reader.nullable_string(form),
+            responses: reader.array(form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.throttle_time_ms);
         if form.version >= 1 {
             rope.bool(self.allow_replication_factor_change);
         }
         rope.i16(self.error_code);
-        rope.nullable_string(&self.error_message, form)?;
-        rope.array(&self.responses, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.nullable_string(&self.error_message, form);
+        rope.array(&self.responses, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -198,15 +187,14 @@ pub struct ReassignableTopicResponse {
 impl Part for ReassignableTopicResponse {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        Ok(Self { name: reader.string(form)?, partitions: reader.array(form)?, unknown_tags: reader.tags()? })
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { name: reader.string(form), partitions: reader.array(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.name, form)?;
-        rope.array(&self.partitions, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.name, form);
+        rope.array(&self.partitions, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -232,21 +220,20 @@ impl Default for ReassignablePartitionResponse {
 impl Part for ReassignablePartitionResponse {
     const SIZE_MIN: usize = 8;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        Ok(Self {
-            partition_index: reader.i32()?,
-            error_code: reader.i16()?,
-            error_message: reader.nullable_string(form)?,
-            unknown_tags: reader.tags()?,
-        })
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            partition_index: reader.i32(),
+            error_code: reader.i16(),
+            error_message: reader.nullable_string(form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.partition_index);
         rope.i16(self.error_code);
-        rope.nullable_string(&self.error_message, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.nullable_string(&self.error_message, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 

@@ -9,7 +9,7 @@ use dohle_base::Uuid;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Tags};
 
 /// Number 72, in version 0.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -31,25 +31,24 @@ pub struct PushTelemetryRequest {
 impl Part for PushTelemetryRequest {
     const SIZE_MIN: usize = 24;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        Ok(Self {
-            client_instance_id: reader.uuid()?,
-            subscription_id: reader.i32()?,
-            terminating: reader.bool()?,
-            compression_type: reader.i8()?,
-            metrics: reader.bytes(form)?,
-            unknown_tags: reader.tags()?,
-        })
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            client_instance_id: reader.uuid(),
+            subscription_id: reader.i32(),
+            terminating: reader.bool(),
+            compression_type: reader.i8(),
+            metrics: reader.bytes(form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.uuid(self.client_instance_id);
         rope.i32(self.subscription_id);
         rope.bool(self.terminating);
         rope.i8(self.compression_type);
-        rope.bytes(&self.metrics, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.bytes(&self.metrics, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -78,15 +77,14 @@ pub struct PushTelemetryResponse {
 impl Part for PushTelemetryResponse {
     const SIZE_MIN: usize = 7;
 
-    fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        Ok(Self { throttle_time_ms: reader.i32()?, error_code: reader.i16()?, unknown_tags: reader.tags()? })
+    fn read(reader: &mut Reader, _: Form) -> Self {
+        Self { throttle_time_ms: reader.i32(), error_code: reader.i16(), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, _: Form) {
         rope.i32(self.throttle_time_ms);
         rope.i16(self.error_code);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 

@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use dohle_base::Uuid;
 
 use crate::api::Message;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Tags};
 
 /// Number 19, in version 0.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -21,14 +21,13 @@ pub struct RemoveAccessControlEntryRecord {
 impl Part for RemoveAccessControlEntryRecord {
     const SIZE_MIN: usize = 17;
 
-    fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        Ok(Self { id: reader.uuid()?, unknown_tags: reader.tags()? })
+    fn read(reader: &mut Reader, _: Form) -> Self {
+        Self { id: reader.uuid(), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, _: Form) {
         rope.uuid(self.id);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
