@@ -19,4 +19,4 @@ pub use epoch::{LeaderEpoch, ProducerEpoch};
 pub use id::{BrokerId, InvalidTopicName, InvalidUuid, Partition, ProducerId, Token, TopicId, TopicName, Uuid};
 pub use offset::Offset;
 pub use rng::Rng;
-pub use time::{Instant, InvalidDuration, Timestamp, parse_duration};
+pub use time::{Instant, InvalidDuration, Now, Timestamp, parse_duration};

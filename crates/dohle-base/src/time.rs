@@ -68,6 +68,15 @@ impl fmt::Display for Timestamp {
     }
 }
 
+/// The moment on both clocks. Deadlines and sessions follow the monotonic one; only what is written into records follows the wall.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Now {
+    /// The monotonic clock.
+    pub instant: Instant,
+    /// The wall clock, which may jump.
+    pub wall: Timestamp,
+}
+
 /// Text that is no duration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidDuration(pub String);
