@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dohle_base::{LeaderEpoch, Offset, Partition, Timestamp, TopicId, TopicName, Uuid};
+use dohle_base::{LeaderEpoch, Offset, Partition, TopicId, TopicName, Uuid};
 
 use crate::{Generation, GroupId, InstanceId, MemberId};
 

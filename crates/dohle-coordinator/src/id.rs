@@ -64,9 +64,13 @@ name! {
     InstanceId
 }
 
+/// The longest stem of a member's name: with the id behind it, the wire still carries the name.
+const STEM_BYTES_MAX: usize = i16::MAX as usize - 37;
+
 impl MemberId {
     /// A new name: `stem` is the client's id, or the instance's where it has one.
     pub(crate) fn fresh(stem: &str, id: Uuid) -> Self {
+        let stem = &stem[..stem.floor_char_boundary(STEM_BYTES_MAX)];
         let bits = u128::from_be_bytes(id.0);
         Self(
             format!(

@@ -25,7 +25,7 @@ pub use coordinator::{GroupCoordinator, Soft};
 pub use group::{GroupMetadata, StoredMember};
 pub use id::{Generation, GroupId, InstanceId, MemberId};
 pub use locate::partition_of;
-pub use offsets::{CommittedOffset, OffsetKey};
+pub use offsets::OffsetKey;
 pub use record::{Encoded, InvalidRecord, OffsetValue, Record};
 pub use reply::{
     DeletedGroup, FetchedOffset, GroupView, JoinRefusal, Joined, JoinedMember, Left, ListedGroup, MemberView, Reply,

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use dohle_base::{ErrorCode, Partition, TopicName};
 use dohle_replication::ledger::Refusal;
 
-use crate::{CommittedOffset, Generation, GroupId, InstanceId, MemberId};
+use crate::{Generation, GroupId, InstanceId, MemberId, OffsetValue};
 
 /// An answer; each kind belongs to the command of the same name.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,7 +18,7 @@ pub enum Reply {
     /// Heartbeat.
     Heartbeat(Result<(), ErrorCode>),
     /// LeaveGroup: one for each who was to go, in order. Version 2 and below answer with the only one's code.
-    Leave(Vec<Left>),
+    Leave(Result<Vec<Left>, ErrorCode>),
     /// OffsetCommit: one code for each place, in order. A refusal of all, where it is
     /// [`ErrorCode::GroupIdNotFound`], is [`ErrorCode::IllegalGeneration`] below version 9.
     CommitOffsets(Result<Vec<ErrorCode>, ErrorCode>),
@@ -106,7 +106,7 @@ pub struct FetchedOffset {
     /// The partition.
     pub partition: Partition,
     /// The place; none where the group committed none.
-    pub committed: Result<Option<CommittedOffset>, ErrorCode>,
+    pub committed: Result<Option<OffsetValue>, ErrorCode>,
 }
 
 /// What became of a group that was to be deleted.
