@@ -2,7 +2,9 @@
 //!
 //! A library, so that the same checks run as tests: `cargo test` is the gate.
 
+pub mod codegen;
 pub mod layers;
+pub mod schema;
 pub mod tidy;
 pub mod verify;
 pub mod workspace;

@@ -1,7 +1,7 @@
 //! The workshop's door: `cargo xtask <task>`.
 
 use clap::{Parser, Subcommand};
-use xtask::{layers, tidy, verify};
+use xtask::{codegen, layers, schema, tidy, verify, workspace};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "The workshop of Dohle")]
@@ -18,12 +18,24 @@ enum Task {
     Layers,
     /// Check what a reader relies on in every file
     Tidy,
+    /// Facts about messages, taken from Kafka's jars
+    #[command(subcommand)]
+    Schema(schema::Task),
+    /// Write the messages of `dohle-protocol` from the schema files
+    Codegen {
+        /// Write nothing; fail when the generated code is stale
+        #[arg(long)]
+        check: bool,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
+    let root = workspace::root();
     match Arguments::parse().task {
         Task::Verify => verify::run(),
         Task::Layers => verify::none("layers", layers::breaches()?),
         Task::Tidy => verify::none("tidy", tidy::breaches()?),
+        Task::Schema(task) => schema::run(&root, &task),
+        Task::Codegen { check } => codegen::run(&root, check),
     }
 }
