@@ -456,7 +456,7 @@ fn show_member(member: &MemberId) -> String {
 
 fn show_bytes(bytes: &Bytes) -> String {
     let mut reader = Reader::new(bytes.clone());
-    if reader.i16() == Ok(0)
+    if reader.i16() == 0
         && let Ok(subscription) = ConsumerProtocolSubscription::decode(&mut reader, 0)
     {
         return subscription.topics.iter().map(|topic| topic.as_str()).collect::<Vec<_>>().join("+");
