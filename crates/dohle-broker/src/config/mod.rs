@@ -1,0 +1,2 @@
+//! What an operator may set.
+pub mod properties;
