@@ -1,2 +1,8 @@
-//! What an operator may set.
-pub mod properties;
+//! What an operator may set: the text, the keys, and what the broker runs with.
+
+pub(crate) mod keys;
+pub(crate) mod listeners;
+pub(crate) mod properties;
+pub(crate) mod settings;
+
+mod values;

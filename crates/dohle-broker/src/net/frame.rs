@@ -55,12 +55,14 @@ pub(crate) struct Frames {
     share: Share,
     budget: Arc<Budget>,
     frame_bytes_max: usize,
+    received: u64,
+    starved: bool,
 }
 
 impl Frames {
     /// A connection that has sent nothing yet.
     pub(crate) fn new(budget: Arc<Budget>, frame_bytes_max: usize) -> Self {
-        Self { buffer: BytesMut::new(), share: budget.open(), budget, frame_bytes_max }
+        Self { buffer: BytesMut::new(), share: budget.open(), budget, frame_bytes_max, received: 0, starved: false }
     }
 
     /// Waits for the next whole frame.
@@ -73,9 +75,14 @@ impl Frames {
         }
     }
 
-    /// Whether part of a frame is here, so that the rest is owed.
-    pub(crate) fn owes(&self) -> bool {
-        !self.buffer.is_empty()
+    /// Whether part of a frame is here and the client owes the rest: not so while the node has no memory for it.
+    pub(crate) fn is_owed(&self) -> bool {
+        !self.buffer.is_empty() && !self.starved
+    }
+
+    /// How many bytes came since the connection began.
+    pub(crate) fn received(&self) -> u64 {
+        self.received
     }
 
     /// Gives the memory of an idle connection back.
@@ -88,7 +95,7 @@ impl Frames {
     async fn complete(&mut self, length: usize) -> Frame {
         let uncounted = (length as u64).saturating_sub(self.share.bytes());
         if uncounted > 0 {
-            self.share.grow(uncounted).await;
+            self.grow(uncounted).await;
         }
         self.buffer.advance(PREFIX_BYTES);
         let bytes = self.buffer.split_to(length).freeze();
@@ -104,13 +111,18 @@ impl Frames {
             self.buffer.reserve(FIRST_BYTES);
         } else if self.buffer.len() == self.buffer.capacity() {
             let step = missing.min(self.buffer.len().max(STEP_BYTES));
-            self.share.grow(step as u64).await;
+            self.grow(step as u64).await;
             self.buffer.reserve(step);
         }
-        match source.read_buf(&mut self.buffer).await? {
-            0 => Err(End::Closed),
-            _ => Ok(()),
-        }
+        let received = source.read_buf(&mut self.buffer).await?;
+        self.received += received as u64;
+        if received == 0 { Err(End::Closed) } else { Ok(()) }
+    }
+
+    async fn grow(&mut self, bytes: u64) {
+        self.starved = true;
+        self.share.grow(bytes).await;
+        self.starved = false;
     }
 }
 
@@ -203,6 +215,6 @@ mod tests {
             assert_eq!(frames.next(&mut source).await.unwrap().bytes, expected);
         }
         frames.rest();
-        assert!(!frames.owes() && frames.buffer.capacity() == 0);
+        assert!(!frames.is_owed() && frames.buffer.capacity() == 0);
     }
 }
