@@ -10,8 +10,21 @@ struct Arguments {
 }
 
 #[derive(Subcommand)]
-enum Task {}
+enum Task {
+    #[command(subcommand)]
+    Schema(xtask::schema::Task),
+    /// Writes the messages of `dohle-protocol` from the schema files
+    Codegen {
+        /// Write nothing; fail when the generated code is stale
+        #[arg(long)]
+        check: bool,
+    },
+}
 
 fn main() -> anyhow::Result<()> {
-    match Arguments::parse().task {}
+    let root = xtask::root();
+    match Arguments::parse().task {
+        Task::Schema(task) => xtask::schema::run(&root, &task),
+        Task::Codegen { check } => xtask::codegen::run(&root, check),
+    }
 }
