@@ -2,9 +2,18 @@
 //!
 //! Does not know the products built on the protocol.
 
+mod api;
 mod clock;
 mod config;
+mod context;
+mod cores;
+mod dispatch;
 mod lock;
+mod metrics;
 mod net;
 mod notice;
 mod waiters;
+
+pub use config::listeners::{Endpoint, InvalidListeners, Listener};
+pub use config::properties::{Properties, parse as parse_properties};
+pub use config::settings::{InvalidSettings, Settings};

@@ -119,7 +119,8 @@ pub(crate) fn resolve(written: Written<'_>) -> Result<Vec<Listener>, InvalidList
         let told = advertised.iter().find(|told| told.name == bind.name).cloned();
         listeners.push(Listener { advertised: told.unwrap_or_else(|| reachable(&bind)), bind });
     }
-    let unknown = |told: &&Endpoint| !controllers.contains(&told.name) && !listeners.iter().any(|l| l.bind.name == told.name);
+    let unknown =
+        |told: &&Endpoint| !controllers.contains(&told.name) && !listeners.iter().any(|l| l.bind.name == told.name);
     match advertised.iter().find(unknown) {
         Some(stranger) => Err(InvalidListeners::NotListening(stranger.to_string())),
         None if listeners.is_empty() => Err(InvalidListeners::Missing),
@@ -140,7 +141,8 @@ fn machine_name() -> String {
 }
 
 fn check_protocol(bind: &Endpoint, map: &str) -> Result<(), InvalidListeners> {
-    let mapped = items(map).filter_map(|item| item.split_once(':')).find(|(name, _)| name.eq_ignore_ascii_case(&bind.name));
+    let mapped =
+        items(map).filter_map(|item| item.split_once(':')).find(|(name, _)| name.eq_ignore_ascii_case(&bind.name));
     let protocol = mapped.map_or(bind.name.as_str(), |(_, protocol)| protocol);
     if protocol.eq_ignore_ascii_case("PLAINTEXT") {
         return Ok(());
@@ -173,13 +175,16 @@ mod tests {
             controller_names: "CONTROLLER",
             insecure: false,
         };
-        let expected = ["PLAINTEXT://127.0.0.1:9092 as PLAINTEXT://kafka.example:19092", "LOCAL://[::1]:0 as LOCAL://[::1]:0"];
+        let expected =
+            ["PLAINTEXT://127.0.0.1:9092 as PLAINTEXT://kafka.example:19092", "LOCAL://[::1]:0 as LOCAL://[::1]:0"];
         assert_eq!(names(written).unwrap(), expected);
     }
 
     #[test]
     fn plaintext_for_other_machines_is_refused_unless_it_is_allowed() {
-        for listeners in ["PLAINTEXT://:9092", "PLAINTEXT://0.0.0.0:9092", "PLAINTEXT://10.0.0.1:9092", "PLAINTEXT://[::]:1"] {
+        for listeners in
+            ["PLAINTEXT://:9092", "PLAINTEXT://0.0.0.0:9092", "PLAINTEXT://10.0.0.1:9092", "PLAINTEXT://[::]:1"]
+        {
             let open = Written { listeners, ..Written::default() };
             assert!(matches!(names(open), Err(InvalidListeners::Insecure(_))), "{listeners}");
             assert!(names(Written { insecure: true, ..open }).is_ok(), "{listeners}");

@@ -248,7 +248,14 @@ mod tests {
 
     #[test]
     fn a_value_that_its_key_does_not_accept_stops_the_start() {
-        for text in ["node.id=-1", "num.partitions=x", "insecure=perhaps", "cluster.id=short", "http.listener=x", "http.listener=0.0.0.0:1"] {
+        for text in [
+            "node.id=-1",
+            "num.partitions=x",
+            "insecure=perhaps",
+            "cluster.id=short",
+            "http.listener=x",
+            "http.listener=0.0.0.0:1",
+        ] {
             assert!(resolve(text).is_err(), "{text}");
         }
     }
