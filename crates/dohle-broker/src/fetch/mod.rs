@@ -1,0 +1,3 @@
+//! Fetch: what a consumer is told, and when.
+
+pub(crate) mod session;
