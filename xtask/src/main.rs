@@ -1,6 +1,7 @@
 //! The workshop's door: `cargo xtask <task>`.
 
 use clap::{Parser, Subcommand};
+use xtask::{codegen, layers, schema, tidy, verify, workspace};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "The workshop of Dohle")]
@@ -11,9 +12,16 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Check everything that must hold before a change lands; writes nothing
+    Verify,
+    /// Check the edges between crates against layers.toml
+    Layers,
+    /// Check what a reader relies on in every file
+    Tidy,
+    /// Facts about messages, taken from Kafka's jars
     #[command(subcommand)]
-    Schema(xtask::schema::Task),
-    /// Writes the messages of `dohle-protocol` from the schema files
+    Schema(schema::Task),
+    /// Write the messages of `dohle-protocol` from the schema files
     Codegen {
         /// Write nothing; fail when the generated code is stale
         #[arg(long)]
@@ -22,9 +30,12 @@ enum Task {
 }
 
 fn main() -> anyhow::Result<()> {
-    let root = xtask::root();
+    let root = workspace::root();
     match Arguments::parse().task {
-        Task::Schema(task) => xtask::schema::run(&root, &task),
-        Task::Codegen { check } => xtask::codegen::run(&root, check),
+        Task::Verify => verify::run(),
+        Task::Layers => verify::none("layers", layers::breaches()?),
+        Task::Tidy => verify::none("tidy", tidy::breaches()?),
+        Task::Schema(task) => schema::run(&root, &task),
+        Task::Codegen { check } => codegen::run(&root, check),
     }
 }
