@@ -49,6 +49,22 @@ impl Client {
     }
 }
 
+/// What a handler returns: most of them simply the response.
+pub(crate) enum Reply<R> {
+    /// The client is told.
+    Send(R),
+    /// The client does not want to be told.
+    Nothing,
+    /// The client does not want to be told, and must learn that something went wrong.
+    Close,
+}
+
+impl<R> From<R> for Reply<R> {
+    fn from(response: R) -> Self {
+        Self::Send(response)
+    }
+}
+
 /// A request whose header is read.
 pub(crate) struct Call {
     context: Arc<Context>,
@@ -83,11 +99,11 @@ fn unknown_versions(context: &Context, prefix: Prefix) -> Answer {
 }
 
 impl Call {
-    /// Reads the request, has it handled, and writes the answer; a handler without an answer ends in silence.
+    /// Reads the request, has it handled, and writes the answer.
     pub(crate) async fn answer<Q, A>(mut self, handle: impl AsyncFn(&Context, &Client, i16, Q) -> A) -> Answer
     where
         Q: Request,
-        A: Into<Option<Q::Response>>,
+        A: Into<Reply<Q::Response>>,
     {
         let begun = self.context.clock.instant();
         let version = self.head.version;
@@ -96,8 +112,9 @@ impl Call {
             Err(error) => return self.malformed(&error),
         };
         let answer = match handle(&self.context, &self.client, version, request).await.into() {
-            Some(response) => sealed(&response, self.head.api, version, self.head.correlation_id),
-            None => Answer::Nothing,
+            Reply::Send(response) => sealed(&response, self.head.api, version, self.head.correlation_id),
+            Reply::Nothing => Answer::Nothing,
+            Reply::Close => Answer::Close,
         };
         self.client.cells.took(self.context.clock.instant() - begun);
         answer

@@ -148,6 +148,15 @@ impl<M: Journal> Host<M> {
         }
     }
 
+    /// Where the next record goes.
+    pub(crate) fn end(&self) -> Result<Offset, Unanswered> {
+        match &*hold(&self.stage) {
+            Stage::Loading => Err(Unanswered::Loading),
+            Stage::Lost => Err(Unanswered::Lost),
+            Stage::Leading(ledger) => Ok(ledger.end()),
+        }
+    }
+
     /// Does what time alone demands, for as long as the leadership lasts.
     pub(crate) async fn keep_time(self: Arc<Self>) {
         while let Some(deadline) = self.arm() {

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use dohle_base::{ErrorCode, Now};
-use dohle_log::Flush;
+use dohle_log::Failure;
 use dohle_log::disk::Files;
+use dohle_log::log::Flush;
 use dohle_replication::partition::Event;
 
 use super::{Partition, State};
@@ -29,10 +30,9 @@ impl Partition {
             let now = now();
             let synced = leading.log.flushed(flushed, now.wall)?;
             leading.leader.step(now.instant, Event::Synced { upto: synced }, effects);
-            Ok(())
+            Ok::<(), Failure>(())
         });
         if let Ok(Err(failure)) = noted {
-            let failure: dohle_log::Failure = failure;
             self.volume.fail(&failure);
             self.stop(ErrorCode::KafkaStorageError);
         }

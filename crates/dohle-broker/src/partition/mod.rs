@@ -4,6 +4,8 @@
 //! deletion, no scan.
 //! Laws: the high watermark that readers see is the machine's; who waits for it is told after the lock is free.
 
+pub(crate) mod produce;
+
 mod append;
 mod config;
 mod flush;
@@ -24,11 +26,11 @@ use crate::volume::Volume;
 use crate::waiters::Waiters;
 
 pub(crate) use append::AppendRefusal;
-pub(crate) use read::{Isolation, Reading, Want};
-pub(crate) use wait::Outcome;
+pub(crate) use read::{Found, Isolation, Reading, Refused, Want};
+pub(crate) use wait::{Interest, Outcome};
 
 /// A log on a file system.
-pub(crate) type Log = dohle_log::Log<Files>;
+pub(crate) type Log = dohle_log::log::Log<Files>;
 
 /// Whom a partition tells when its high watermark has moved.
 pub(crate) trait Follows: Send + Sync {
@@ -78,6 +80,16 @@ struct Leading {
     leader: Leader,
 }
 
+impl Leading {
+    /// The log was made durable when it was opened.
+    fn begin(mut log: Log, epoch: LeaderEpoch) -> Self {
+        assert!(log.synced() == log.end(), "a reign begins over a durable log");
+        let leader = Leader::new(epoch, config::durability(log.options()), log.end());
+        log.begin_epoch(epoch);
+        Self { log, leader }
+    }
+}
+
 /// What a step under the lock leaves to be done when the lock is free.
 #[derive(Default)]
 struct Aftermath {
@@ -95,10 +107,8 @@ impl Partition {
         waiters: Arc<Waiters<Outcome>>,
     ) -> Arc<Self> {
         let Identity { topic, topic_id, index } = identity;
-        let leader = Leader::new(epoch, config::durability(log.options()), log.end());
-        let high_watermark = AtomicI64::new(leader.high_watermark().0);
-        let mut leading = Leading { log, leader };
-        leading.log.begin_epoch(epoch);
+        let leading = Leading::begin(log, epoch);
+        let high_watermark = AtomicI64::new(leading.leader.high_watermark().0);
         Arc::new(Self {
             topic,
             topic_id,
@@ -151,6 +161,19 @@ impl Partition {
             State::Stopped(why) => Err(*why),
             State::Leading(leading) => Ok(look(&leading.log, &leading.leader)),
         }
+    }
+
+    /// The same, for what the log keeps in order as it is asked.
+    fn look_mut<T>(&self, look: impl FnOnce(&mut Log, &Leader) -> T) -> Result<T, ErrorCode> {
+        match &mut *hold(&self.state) {
+            State::Stopped(why) => Err(*why),
+            State::Leading(leading) => Ok(look(&mut leading.log, &leading.leader)),
+        }
+    }
+
+    /// Why the partition is not served here any more; none while it is.
+    pub(crate) fn stopped(&self) -> Option<ErrorCode> {
+        self.look(|_, _| ()).err()
     }
 
     fn settle(self: &Arc<Self>, aftermath: Aftermath) {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use dohle_base::{ErrorCode, LeaderEpoch, Offset};
 use dohle_log::disk::Files;
-use dohle_log::{EpochEnd, Plan, ReadError};
+use dohle_log::epochs::EpochEnd;
+use dohle_log::log::{Plan, ReadError};
 use dohle_replication::partition::Leader;
 
 use super::{Log, Partition};
@@ -48,6 +49,15 @@ pub(crate) enum Found {
     Records(Plan<Files>),
     /// The reader's log is not a prefix of this one.
     Diverging(EpochEnd),
+    /// Nothing any more: somebody took what there was.
+    Nothing,
+}
+
+impl Reading {
+    /// The same place, told to a reader whose records could not be read.
+    pub(crate) fn refused(&self, error: &ReadError) -> Refused {
+        Refused { code: error.code(), high_watermark: self.high_watermark, log_start: self.log_start }
+    }
 }
 
 impl Partition {
@@ -62,7 +72,7 @@ impl Partition {
 
     /// Plans a read.
     pub(crate) fn read(self: &Arc<Self>, want: &Want) -> Result<Reading, Refused> {
-        let planned = self.look_mut(|log, leader| {
+        let planned = self.look_mut(|log, leader| -> Result<Reading, Refused> {
             Self::check_epoch(leader, want.current_epoch)?;
             let high_watermark = leader.high_watermark();
             let last_stable = log.last_stable(high_watermark);
@@ -99,10 +109,6 @@ fn find(log: &Log, want: &Want, visible: Offset) -> Result<Found, ErrorCode> {
             return Ok(Found::Diverging(end));
         }
     }
-    match log.plan(want.offset, visible, want.bytes_max, want.minimum_one) {
-        Ok(plan) => Ok(Found::Records(plan)),
-        Err(error @ (ReadError::OutOfRange { .. } | ReadError::Moved | ReadError::Damaged { .. } | ReadError::Storage(_))) => {
-            Err(error.code())
-        }
-    }
+    let planned = log.plan(want.offset, visible, want.bytes_max, want.minimum_one);
+    planned.map(Found::Records).map_err(|error| error.code())
 }
