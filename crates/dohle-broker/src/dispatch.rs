@@ -2,6 +2,7 @@
 //!
 //! Owns the way, not the answers: which APIs there are and in which versions is told by the heads of the files in `api`.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -12,7 +13,8 @@ use dohle_protocol::{ApiKey, DecodeError, EncodeError, Message, Pieces, Reader, 
 use crate::api::{self, Served, api_versions};
 use crate::context::Context;
 use crate::metrics::requests::ApiCells;
-use crate::net::answers::{Answer, Asked};
+use crate::net::answers::{Answer, Asked, Sealed};
+use crate::net::budget::Share;
 use crate::net::frame::Frame;
 use crate::net::peer::Peer;
 
@@ -34,9 +36,16 @@ pub(crate) struct Client {
     /// The other end of the connection.
     pub(crate) peer: Rc<Peer>,
     cells: Arc<ApiCells>,
+    /// Memory that the answer takes until it is sent.
+    kept: Cell<Option<Share>>,
 }
 
 impl Client {
+    /// Keeps a share of memory until the answer is sent.
+    pub(crate) fn keep(&self, share: Share) {
+        self.kept.set(Some(share));
+    }
+
     /// The number of an error for the answer; counts it.
     pub(crate) fn code(&self, error: ErrorCode) -> i16 {
         self.cells.count(error);
@@ -87,7 +96,7 @@ pub(crate) fn ask(context: &Arc<Context>, peer: &Rc<Peer>, frame: Frame) -> Resu
     if !served.api.versions().contains(&head.version) {
         return Err(Refusal::VersionNotServed { api: head.api, version: head.version });
     }
-    let client = Client { id: head.client_id.clone(), peer: Rc::clone(peer), cells: Arc::clone(&served.cells) };
+    let client = Client { id: head.client_id.clone(), peer: Rc::clone(peer), cells: Arc::clone(&served.cells), kept: Cell::default() };
     let call = Call { context: Arc::clone(context), client, head, body };
     Ok(Asked { answering: (served.start)(call), overlaps: served.api.overlaps, share: frame.share })
 }
@@ -95,7 +104,7 @@ pub(crate) fn ask(context: &Arc<Context>, peer: &Rc<Peer>, frame: Frame) -> Resu
 /// A client that asks in a version from the future is told in the oldest what there is (KIP-511).
 fn unknown_versions(context: &Context, prefix: Prefix) -> Answer {
     let response = api_versions::unsupported(context);
-    sealed(&response, ApiKey::ApiVersions, 0, prefix.correlation_id)
+    sealed(&response, None, ApiKey::ApiVersions, 0, prefix.correlation_id)
 }
 
 impl Call {
@@ -112,7 +121,9 @@ impl Call {
             Err(error) => return self.malformed(&error),
         };
         let answer = match handle(&self.context, &self.client, version, request).await.into() {
-            Reply::Send(response) => sealed(&response, self.head.api, version, self.head.correlation_id),
+            Reply::Send(response) => {
+                sealed(&response, self.client.kept.take(), self.head.api, version, self.head.correlation_id)
+            }
             Reply::Nothing => Answer::Nothing,
             Reply::Close => Answer::Close,
         };
@@ -135,14 +146,14 @@ impl Call {
     }
 }
 
-fn sealed<R: Message>(response: &R, api: ApiKey, version: i16, correlation_id: i32) -> Answer {
+fn sealed<R: Message>(response: &R, share: Option<Share>, api: ApiKey, version: i16, correlation_id: i32) -> Answer {
     let written = || -> Result<Pieces, EncodeError> {
         let mut rope = header::answer(api, version, correlation_id)?;
         response.encode(&mut rope, version)?;
         rope.seal()
     };
     match written() {
-        Ok(pieces) => Answer::Send(pieces),
+        Ok(pieces) => Answer::Send(Sealed { pieces, share }),
         Err(error) => {
             tracing::error!(%api, version, "an answer that the version cannot carry: {error}");
             Answer::Close

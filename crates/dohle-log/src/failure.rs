@@ -20,7 +20,7 @@ pub struct Failure {
 
 impl Failure {
     /// Says what was tried and on what: `.map_err(Failure::of("read", path))`.
-    pub(crate) fn of(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
+    pub(crate) fn of<'p>(action: &'static str, path: &'p Path) -> impl FnOnce(io::Error) -> Self + use<'p> {
         move |source| Self { action, path: path.to_owned(), source }
     }
 }

@@ -90,7 +90,7 @@ impl Answer<'_> {
                 missing.push(name);
                 ErrorCode::UnknownTopicOrPartition
             }
-            Err(_) => ErrorCode::InvalidTopicException,
+            Err(_) => ErrorCode::InvalidTopic,
         };
         let is_internal = is_internal(&name);
         self.refused(error, MetadataResponseTopic { name: Some(name), is_internal, ..Default::default() })

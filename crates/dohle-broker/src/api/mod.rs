@@ -5,9 +5,11 @@
 
 use std::ops::RangeInclusive;
 
-use dohle_protocol::ApiKey;
+use dohle_base::BrokerId;
+use dohle_protocol::{ApiKey, Str};
 
-use crate::dispatch::Call;
+use crate::catalog::View;
+use crate::dispatch::{Call, Client};
 use crate::net::answers::Answering;
 
 /// The head of an API file.
@@ -68,6 +70,19 @@ macro_rules! serve {
 
 serve! {
     api_versions
+    fetch
+    metadata
+    produce
+}
+
+mod operations;
+
+/// Where a broker can be called on the listener that the client called: its number, host, port and rack.
+fn endpoint(view: &View, client: &Client, broker: i32) -> Option<(i32, Str, i32, Option<Str>)> {
+    let broker = view.image.brokers.get(BrokerId(broker))?;
+    let listener = broker.listener(&client.peer.listener.bind.name)?;
+    let rack = broker.rack.as_deref().map(Into::into);
+    Some((broker.id.0, listener.host.as_str().into(), i32::from(listener.port), rack))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dohle_base::{ErrorCode, Instant, Now, Partition as Index};
-use dohle_log::Appended;
+use dohle_log::log::Appended;
 use dohle_protocol::message::produce::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceData, PartitionProduceResponse,
     ProduceRequest, ProduceResponse, TopicProduceData, TopicProduceResponse,
@@ -100,7 +100,7 @@ impl Walk<'_> {
             self.view.topic(&asked.name).ok_or(ErrorCode::UnknownTopicOrPartition)?
         };
         if is_internal(&topic.name) && self.client.id.as_ref().map(Str::as_str) != Some(ADMIN_CLIENT) {
-            return Err(ErrorCode::InvalidTopicException);
+            return Err(ErrorCode::InvalidTopic);
         }
         Ok(Arc::clone(topic))
     }

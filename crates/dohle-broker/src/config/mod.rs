@@ -4,5 +4,7 @@ pub(crate) mod keys;
 pub(crate) mod listeners;
 pub(crate) mod properties;
 pub(crate) mod settings;
+pub(crate) mod tables;
 
+mod topic_defaults;
 mod values;

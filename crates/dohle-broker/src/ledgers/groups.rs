@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
-use std::time::Duration;
 
 use dohle_base::ErrorCode;
 use dohle_coordinator::{Command, DeletedTopic, GroupCoordinator, GroupId, Reply, Settings, partition_of};
@@ -69,7 +68,7 @@ impl Groups {
 
     /// The coordinator of a group, where the offsets topic has this many partitions.
     pub(crate) fn of(&self, group: &str, partitions: i32) -> Option<Arc<Group>> {
-        read(&self.hosts).get(&partition_of(group, partitions)).cloned()
+        read(&self.hosts).get(&partition_of(group, partitions).0).cloned()
     }
 
     /// All coordinators.

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use dohle_base::{ErrorCode, Offset};
-use dohle_log::ReadError;
+use dohle_log::log::ReadError;
 use dohle_records::batch::decode::Malformed;
 use dohle_records::batch::header::Unreadable;
-use dohle_records::{Batch, Batches};
+use dohle_records::{Batch, Batches, Budget};
 
 use super::host::Journal;
 use crate::partition::Partition;
@@ -64,13 +64,11 @@ pub(super) fn records<R>(
     batch: &Batch,
     mut read: impl FnMut(&dohle_records::Record) -> Result<Option<R>, String>,
 ) -> Result<Vec<(Offset, R)>, LoadError> {
-    /// A ledger's batch is not packed: what it unpacks to is what it is.
-    const DECODED_BYTES_MAX: u64 = super::host::BATCH_BYTES_MAX as u64 * 4;
     if batch.header().attributes.is_control() {
         return Ok(vec![]);
     }
     let mut found = vec![];
-    for record in batch.records(DECODED_BYTES_MAX)? {
+    for record in batch.records(Budget::default())? {
         let record = record?;
         let offset = record.offset;
         if let Some(known) = read(&record).map_err(|reason| LoadError::Record { offset, reason })? {

@@ -15,10 +15,17 @@ use super::budget::Share;
 /// Requests of one connection that are read but not answered. One more is not read.
 const IN_FLIGHT_MAX: usize = 32;
 
+/// An answer as it goes over the wire.
+pub(crate) struct Sealed {
+    pub(crate) pieces: Pieces,
+    /// The memory that its records are counted for, returned when they are sent.
+    pub(crate) share: Option<Share>,
+}
+
 /// What becomes of a request.
 pub(crate) enum Answer {
     /// The client is answered.
-    Send(Pieces),
+    Send(Sealed),
     /// The client does not want an answer (Produce with acks=0).
     Nothing,
     /// The connection ends: the request cannot be answered, or its failure cannot be told otherwise.

@@ -113,7 +113,7 @@ impl Connection {
 
     fn answer(&mut self, answer: Answer) -> Result<(), End> {
         match answer {
-            Answer::Send(pieces) => self.outbox.push(pieces),
+            Answer::Send(answer) => self.outbox.push(answer),
             Answer::Nothing => {}
             Answer::Close => return Err(End::Unanswerable),
         }

@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 
 use bytes::Buf;
-use dohle_protocol::Pieces;
 use tokio::io::AsyncWriteExt;
 use tokio::net::tcp::OwnedWriteHalf;
+
+use super::answers::Sealed;
 
 /// Slices handed to the kernel at once.
 const SLICES_MAX: usize = 64;
@@ -14,16 +15,16 @@ const SLICES_MAX: usize = 64;
 const PENDING_BYTES_MAX: usize = 1 << 20;
 
 /// The writing end of a connection.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Outbox {
-    queue: VecDeque<Pieces>,
+    queue: VecDeque<Sealed>,
     bytes: usize,
 }
 
 impl Outbox {
     /// Puts an answer behind the others.
-    pub(crate) fn push(&mut self, answer: Pieces) {
-        self.bytes += answer.len();
+    pub(crate) fn push(&mut self, answer: Sealed) {
+        self.bytes += answer.pieces.len();
         self.queue.push_back(answer);
     }
 
@@ -42,7 +43,7 @@ impl Outbox {
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let mut count = 0;
         for answer in &self.queue {
-            count += answer.chunks_vectored(&mut slices[count..]);
+            count += answer.pieces.chunks_vectored(&mut slices[count..]);
             if count == SLICES_MAX {
                 break;
             }
@@ -58,10 +59,10 @@ impl Outbox {
     fn advance(&mut self, mut sent: usize) {
         self.bytes -= sent;
         while let Some(front) = self.queue.front_mut() {
-            let step = sent.min(front.len());
-            front.advance(step);
+            let step = sent.min(front.pieces.len());
+            front.pieces.advance(step);
             sent -= step;
-            if !front.is_empty() {
+            if !front.pieces.is_empty() {
                 return;
             }
             self.queue.pop_front();

@@ -130,7 +130,7 @@ impl Rules<'_> {
         if batch.header().attributes.codec().is_ok_and(|codec| codec == wanted.codec()) {
             return Ok(None);
         }
-        Ok(Some(batch.recompress(wanted, self.options.decoded_bytes_max)?))
+        Ok(Some(batch.recompress(wanted, self.options.budget)?))
     }
 
     /// A log that refuses a batch for its time has looked at the header only: find the records that the client has to be told.
@@ -152,7 +152,7 @@ impl Rules<'_> {
         let rules = validate::Rules {
             keys: self.options.cleanup.compact,
             times: self.keeps_times().then_some(times),
-            decoded_bytes_max: self.options.decoded_bytes_max,
+            budget: self.options.budget,
         };
         validate::validate(batch, &rules)
     }

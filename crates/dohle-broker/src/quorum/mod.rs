@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use dohle_base::{BrokerId, ErrorCode, LeaderEpoch, Offset, Timestamp, Uuid};
+use dohle_base::{BrokerId, ErrorCode, LeaderEpoch, Offset};
 use dohle_log::producers::Origin;
 use dohle_metadata::Refusal;
 use dohle_metadata::controller::brokers::{Heartbeat, RegisterBroker};
@@ -111,12 +111,7 @@ impl Quorum {
             Reply::Registered(registered) => self.broker_epoch.store(registered?.0, Ordering::Release),
             _ => unreachable!("a registration is answered as one"),
         }
-        self.heartbeat(false).await
-    }
-
-    /// Takes this broker out of service before it stops, so that its leaderships end in order.
-    pub(crate) async fn leave(&self) -> Result<(), Refusal> {
-        self.heartbeat(true).await
+        self.heartbeat().await
     }
 
     /// Keeps the sessions of brokers, this one's among them, for as long as the leadership lasts.
@@ -124,7 +119,7 @@ impl Quorum {
         let beats = async {
             loop {
                 tokio::time::sleep(HEARTBEAT_EVERY).await;
-                if let Err(refusal) = self.heartbeat(false).await {
+                if let Err(refusal) = self.heartbeat().await {
                     tracing::warn!("heartbeat refused: {refusal}");
                 }
             }
@@ -137,12 +132,11 @@ impl Quorum {
         }
     }
 
-    async fn heartbeat(&self, wants_fence: bool) -> Result<(), Refusal> {
+    async fn heartbeat(&self) -> Result<(), Refusal> {
         let beat = Heartbeat {
             id: self.node,
             epoch: self.broker_epoch(),
             metadata_offset: self.catalog.view().image.offset,
-            wants_fence,
             ..Heartbeat::default()
         };
         match self.ask(Command::Heartbeat(beat)).await.map_err(unled)? {

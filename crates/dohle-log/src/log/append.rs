@@ -2,11 +2,13 @@
 //!
 //! One batch is one write. Its records are not looked at, but for the one record of a transaction's marker.
 
+use std::io;
+
 use dohle_base::{ErrorCode, LeaderEpoch, Offset, Timestamp};
+use dohle_records::batch::Budget;
 use dohle_records::batch::stamp::{Stamp, Stamped, Time};
 use dohle_records::control::{ControlRecord, EndTransaction};
 use dohle_records::{Batch, Header, TimestampType};
-use std::io;
 use thiserror::Error;
 
 use super::Log;
@@ -16,7 +18,7 @@ use crate::producers::{self, Origin, Remembered, Verdict};
 use crate::segment::Aborted;
 
 /// A control record is small; what claims to unpack to more is none.
-const MARKER_BYTES_MAX: u64 = 64 << 10;
+const MARKER_BUDGET: Budget = Budget { batch_bytes_max: 64 << 10, record_bytes_max: 64 << 10 };
 
 /// How a leader appends a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -249,7 +251,7 @@ pub(super) fn marker_of(batch: &Batch) -> Result<Option<EndTransaction>, AppendE
         return Ok(None);
     }
     let damaged = |_| AppendError::Damaged(header.base_offset);
-    let first = batch.records(MARKER_BYTES_MAX).map_err(damaged)?.next();
+    let first = batch.records(MARKER_BUDGET).map_err(damaged)?.next();
     let Some(record) = first else { return Ok(None) };
     let record = ControlRecord::of(&record.map_err(damaged)?).map_err(damaged)?;
     EndTransaction::of(&record).map_err(damaged)

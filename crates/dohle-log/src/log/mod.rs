@@ -100,7 +100,7 @@ impl<D: Disk> Log<D> {
 
     /// The segments, oldest first; the last is the one that is written to.
     pub fn segments(&self) -> impl ExactSizeIterator<Item = SegmentView> {
-        (0..=self.sealed.len()).map(|place| match self.sealed.get(place) {
+        (0..self.sealed.len() + 1).map(|place| match self.sealed.get(place) {
             Some(sealed) => SegmentView { base: sealed.base, end: sealed.end, size: sealed.size },
             None => SegmentView { base: self.active.base, end: self.active.next, size: self.active.size },
         })

@@ -161,9 +161,9 @@ impl<D: Disk> Log<D> {
     fn take_sealed(
         &mut self,
         files: &[SegmentFiles],
-        end: Offset,
         recovered: &mut Recovered,
     ) -> Result<(), LoadError> {
+        let end = self.active.base;
         for (place, file) in files.iter().enumerate() {
             let end = files.get(place + 1).map_or(end, |next| next.base);
             let sealed = match file.stored_indexes(&self.dir) {

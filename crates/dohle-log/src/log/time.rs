@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use dohle_base::{LeaderEpoch, Offset, Timestamp};
+use dohle_records::batch::Budget;
 use dohle_records::{Batch, TimestampType};
 
 use super::Log;
@@ -32,7 +33,7 @@ pub struct ByTime<D: Disk> {
     disk: D,
     dir: Arc<Path>,
     start: Offset,
-    decoded_bytes_max: u64,
+    budget: Budget,
     wanted: Wanted,
     sealed: Vec<Arc<Sealed>>,
     tail: Tail<D::File>,
@@ -71,7 +72,7 @@ impl<D: Disk> Log<D> {
             disk: self.disk.clone(),
             dir: self.dir.clone(),
             start: self.start,
-            decoded_bytes_max: self.options.decoded_bytes_max,
+            budget: self.options.budget,
             wanted,
             sealed: self.sealed.iter().filter(|segment| segment.end > self.start).cloned().collect(),
             tail: Tail { file: active.file.clone(), base: active.base, size: active.size, largest: active.largest, hint },
@@ -168,7 +169,7 @@ impl<D: Disk> ByTime<D> {
             let damage = Damage::Checksum;
             ReadError::stopped(&self.at(base), Stopped::Damaged { position: found.position, damage })
         };
-        for record in batch.records(self.decoded_bytes_max).map_err(damaged)? {
+        for record in batch.records(self.budget).map_err(damaged)? {
             let record = record.map_err(damaged)?;
             if record.timestamp >= time && record.offset >= self.start {
                 return Ok(Some(moment(record.timestamp, record.offset)));

@@ -5,7 +5,6 @@
 //! takes the segments.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use dohle_base::{Offset, Timestamp};
 use thiserror::Error;

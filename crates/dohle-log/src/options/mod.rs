@@ -11,6 +11,7 @@ mod tests;
 
 use std::time::Duration;
 
+use dohle_records::batch::Budget;
 use dohle_records::{Compression, TimestampType};
 
 pub use resolve::{Resolved, Source, check, resolve};
@@ -74,8 +75,8 @@ pub struct Options {
     pub dirty_ratio_min: f64,
     /// `max.message.bytes`: the largest batch.
     pub batch_bytes_max: usize,
-    /// `max.decompressed.message.bytes`, and where nobody sets it the bound of [`dohle_records::batch::DECODED_BYTES_MAX`].
-    pub decoded_bytes_max: u64,
+    /// What a batch may unpack to, where it has to be; its records as `max.decompressed.message.bytes` says.
+    pub budget: Budget,
     /// `compression.type` with its level; none where the producer's choice stays.
     pub compression: Option<Compression>,
     /// `message.timestamp.type`

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use dohle_base::config::{InvalidValue, Key};
+use dohle_records::batch::Budget;
 use dohle_records::{Codec, Compression, TimestampType};
 
 use super::{Cleanup, Durability, Options, TOPIC_KEYS};
@@ -131,7 +132,10 @@ impl Options {
             compaction_lag_max_ms: read.whole("max.compaction.lag.ms")?,
             dirty_ratio_min: read.fraction("min.cleanable.dirty.ratio")?,
             batch_bytes_max: read.unsigned("max.message.bytes")? as usize,
-            decoded_bytes_max: read.decoded_bytes_max()?,
+            budget: Budget {
+                record_bytes_max: read.unsigned("max.decompressed.message.bytes")? as usize,
+                ..Budget::default()
+            },
             compression: read.compression()?,
             timestamp_type: match read.text("message.timestamp.type")?.as_str() {
                 "LogAppendTime" => TimestampType::LogAppend,
@@ -189,14 +193,6 @@ impl Reader<'_> {
         let policies = self.text("cleanup.policy")?;
         let has = |policy: &str| policies.split(',').any(|item| item.trim() == policy);
         Ok(Cleanup { delete: has("delete"), compact: has("compact") })
-    }
-
-    fn decoded_bytes_max(&self) -> Result<u64, InvalidValue> {
-        let (key, resolved) = self.find("max.decompressed.message.bytes");
-        match resolved.source {
-            Source::Default => Ok(dohle_records::batch::DECODED_BYTES_MAX),
-            Source::Topic | Source::Broker(_) => Ok(key.whole(&resolved.value)? as u64),
-        }
     }
 
     fn compression(&self) -> Result<Option<Compression>, InvalidValue> {

@@ -316,7 +316,9 @@ impl Producers {
         if gone < idle.len() {
             idle.select_nth_unstable(gone);
         }
-        idle[..gone].iter().for_each(|(_, _, id)| drop(self.known.remove(id)));
+        for (_, _, id) in &idle[..gone] {
+            self.known.remove(id);
+        }
         self.evicted += gone as u64;
     }
 }

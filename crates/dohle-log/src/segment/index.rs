@@ -5,7 +5,7 @@
 //! has them in memory; of a closed one they stay in the file, where a search reads as many entries as it compares.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::{Buf, BufMut};
@@ -98,12 +98,29 @@ pub(crate) enum Index<E> {
     Stored { path: PathBuf, entries: u64 },
 }
 
+impl<E> Clone for Index<E> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Held(entries) => Self::Held(entries.clone()),
+            Self::Stored { path, entries } => Self::Stored { path: path.clone(), entries: *entries },
+        }
+    }
+}
+
 impl<E: Entry> Index<E> {
     /// The last entry that lies before what is sought, and the first that does not.
     pub(crate) fn around<D: Disk>(&self, disk: &D, before: impl Fn(E) -> bool) -> io::Result<(Option<E>, Option<E>)> {
         match self {
             Self::Held(entries) => Ok(around(entries, before)),
             Self::Stored { path, entries } => search(&disk.open(path)?, *entries, before),
+        }
+    }
+
+    /// How many entries there are.
+    pub(crate) fn len(&self) -> u64 {
+        match self {
+            Self::Held(entries) => entries.len() as u64,
+            Self::Stored { entries, .. } => *entries,
         }
     }
 
@@ -154,29 +171,6 @@ fn read_entries<'b, F: File>(file: &F, at: u64, into: &'b mut [u8]) -> io::Resul
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     Ok(into)
-}
-
-/// How many entries a file has, and its first and last: a look at the ends only. None when it cannot be an index of a segment whose `last` entry
-/// must pass `fits`: missing, cut off within an entry, or out of order at its ends.
-pub(crate) fn look<D: Disk, E: Entry>(
-    disk: &D,
-    path: &Path,
-    size: u64,
-    fits: impl Fn(E) -> bool,
-) -> io::Result<Option<(u64, Option<E>)>> {
-    if !size.is_multiple_of(E::BYTES as u64) {
-        return Ok(None);
-    }
-    let entries = size / E::BYTES as u64;
-    if entries == 0 {
-        return Ok(Some((0, None)));
-    }
-    let file = disk.open(path)?;
-    let mut buffer = [0; ENTRY_BYTES_MAX];
-    let first = E::get(read_entries(&file, 0, &mut buffer[..E::BYTES])?);
-    let last = E::get(read_entries(&file, size - E::BYTES as u64, &mut buffer[..E::BYTES])?);
-    let sound = fits(last) && (entries == 1 || last.follows(first));
-    Ok(sound.then_some((entries, Some(last))))
 }
 
 #[cfg(test)]

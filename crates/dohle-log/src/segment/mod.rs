@@ -7,7 +7,7 @@ pub(crate) mod index;
 pub(crate) mod name;
 pub(crate) mod scan;
 
-mod abort_index;
+pub(crate) mod abort_index;
 mod active;
 mod sealed;
 

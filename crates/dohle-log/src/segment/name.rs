@@ -33,7 +33,7 @@ pub(crate) enum Stage {
 }
 
 /// The name of a file of a segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Name {
     /// The segment's first offset.
     pub(crate) base: Offset,

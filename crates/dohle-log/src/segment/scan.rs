@@ -79,11 +79,6 @@ impl<F: File> Scan<F> {
         Self { file, next: position, end, chunk, buffer: Vec::new(), buffer_at: 0 }
     }
 
-    /// Where the next batch begins.
-    pub(crate) fn position(&self) -> u64 {
-        self.next
-    }
-
     /// Goes on at another position, where a batch begins.
     pub(crate) fn go(&mut self, position: u64) {
         self.next = position;

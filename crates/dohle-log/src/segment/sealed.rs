@@ -28,7 +28,7 @@ pub(crate) struct Sealed {
 }
 
 /// Where the indexes of a closed segment are.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Indexes {
     pub(crate) offsets: Index<OffsetEntry>,
     pub(crate) times: Index<TimeEntry>,
@@ -36,7 +36,7 @@ pub(crate) struct Indexes {
 }
 
 /// Where the aborted transactions of a closed segment are.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Aborts {
     None,
     Held(Arc<[Aborted]>),
@@ -125,11 +125,17 @@ impl Sealed {
 
     /// The same segment with these aborted transactions, while its indexes are in memory.
     pub(crate) fn with_aborted(&self, aborted: Vec<Aborted>) -> Self {
-        let held = |index: &Index<OffsetEntry>| match index {
-            Index::Held(entries) => Index::Held(entries.clone()),
-            Index::Stored { path, entries } => Index::Stored { path: path.clone(), entries: *entries },
-        };
-        todo!()
+        let indexes = Indexes { aborted: Aborts::Held(aborted.into()), ..self.indexes.clone() };
+        self.with_indexes(indexes)
+    }
+
+    fn with_indexes(&self, indexes: Indexes) -> Self {
+        Self { indexes, dir: self.dir.clone(), largest: self.largest.clone(), ..*self }
+    }
+
+    /// Whether a transaction was aborted in it, as far as can be told without reading.
+    pub(crate) fn may_have_aborted(&self) -> bool {
+        !matches!(self.indexes.aborted, Aborts::None)
     }
 
     /// Whether its indexes have to be written yet.
@@ -151,28 +157,12 @@ impl Sealed {
 
     /// The same segment with its indexes on disk, where [`Sealed::store`] has put them.
     pub(crate) fn released(&self) -> Self {
-        let count = |index: &Index<OffsetEntry>| match index {
-            Index::Held(entries) => entries.len() as u64,
-            Index::Stored { entries, .. } => *entries,
-        };
-        let times = match &self.indexes.times {
-            Index::Held(entries) => entries.len() as u64,
-            Index::Stored { entries, .. } => *entries,
-        };
         let aborted = match self.indexes.aborted {
             Aborts::None => Aborts::None,
             Aborts::Held(_) | Aborts::Stored => Aborts::Stored,
         };
-        let stored = Indexes::stored(&self.dir, self.base, count(&self.indexes.offsets), times, aborted);
-        Self {
-            indexes: stored,
-            dir: self.dir.clone(),
-            largest: self.largest.clone(),
-            base: self.base,
-            end: self.end,
-            size: self.size,
-            modified: self.modified,
-        }
+        let (offsets, times) = (self.indexes.offsets.len(), self.indexes.times.len());
+        self.with_indexes(Indexes::stored(&self.dir, self.base, offsets, times, aborted))
     }
 }
 
