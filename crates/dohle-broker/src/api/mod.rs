@@ -71,6 +71,7 @@ macro_rules! serve {
 serve! {
     api_versions
     fetch
+    list_offsets
     metadata
     produce
 }
