@@ -1,0 +1,174 @@
+//! The records of a batch as one stream of unpacked bytes, whether the batch is packed or not.
+//!
+//! Owns the budget: how much may be unpacked, and that memory follows what has been unpacked, never a length that
+//! somebody claims. A batch that is not packed is sliced, not copied.
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use super::Batch;
+use super::decode::Malformed;
+use crate::compress::{Codec, Failure, Reader};
+use crate::varint;
+
+/// How much is unpacked at once.
+pub(crate) const CHUNK_BYTES: usize = 64 << 10;
+
+pub(crate) enum Input {
+    Plain(Bytes),
+    Packed(Box<Packed>),
+}
+
+pub(crate) struct Packed {
+    codec: Codec,
+    reader: Reader,
+    buffer: BytesMut,
+    budget: u64,
+    left: u64,
+}
+
+impl Input {
+    /// The records of `batch`, of which at most `bytes_max` bytes will be unpacked. What is not packed is there
+    /// already and has no budget.
+    pub(crate) fn open(batch: &Batch, bytes_max: u64) -> Result<Self, Malformed> {
+        let codec = batch.header.attributes.codec().map_err(|unknown| Malformed::Codec(unknown.0))?;
+        let reader =
+            Reader::open(codec, batch.body(), bytes_max).map_err(|failure| malformed(failure, codec, bytes_max))?;
+        Ok(match reader {
+            None => Self::Plain(batch.body()),
+            Some(reader) => {
+                let buffer = BytesMut::new();
+                Self::Packed(Box::new(Packed { codec, reader, buffer, budget: bytes_max, left: bytes_max }))
+            }
+        })
+    }
+
+    pub(crate) fn byte(&mut self) -> Result<u8, Malformed> {
+        match self {
+            Self::Plain(rest) => rest.try_get_u8().map_err(|_| Malformed::Truncated),
+            Self::Packed(packed) => {
+                packed.want(1)?;
+                Ok(packed.buffer.get_u8())
+            }
+        }
+    }
+
+    pub(crate) fn varint(&mut self) -> Result<i32, Malformed> {
+        varint::read_32(|| self.byte())?.ok_or(Malformed::Varint)
+    }
+
+    /// The next `count` bytes in one piece.
+    pub(crate) fn take(&mut self, count: usize) -> Result<Bytes, Malformed> {
+        match self {
+            Self::Plain(rest) if count > rest.len() => Err(Malformed::Truncated),
+            Self::Plain(rest) => Ok(rest.split_to(count)),
+            Self::Packed(packed) => {
+                packed.want(count)?;
+                Ok(packed.buffer.split_to(count).freeze())
+            }
+        }
+    }
+
+    /// Passes over the next `count` bytes, holding no more than a chunk of them.
+    pub(crate) fn skip(&mut self, count: usize) -> Result<(), Malformed> {
+        match self {
+            Self::Plain(rest) if count > rest.len() => Err(Malformed::Truncated),
+            Self::Plain(rest) => {
+                rest.advance(count);
+                Ok(())
+            }
+            Self::Packed(packed) => packed.skip(count),
+        }
+    }
+
+    /// The next bytes, as many as there are without more memory than a chunk; none at the end, which is found to be
+    /// a sound one.
+    pub(crate) fn chunk(&mut self) -> Result<Option<Bytes>, Malformed> {
+        match self {
+            Self::Plain(rest) if rest.is_empty() => Ok(None),
+            Self::Plain(rest) => Ok(Some(std::mem::take(rest))),
+            Self::Packed(packed) => {
+                if packed.buffer.is_empty() && !packed.fill()? {
+                    packed.expect_end()?;
+                    return Ok(None);
+                }
+                Ok(Some(packed.buffer.split().freeze()))
+            }
+        }
+    }
+
+    /// Refuses anything that is left, unpacked or packed.
+    pub(crate) fn expect_end(&mut self) -> Result<(), Malformed> {
+        match self {
+            Self::Plain(rest) if rest.is_empty() => Ok(()),
+            Self::Plain(_) => Err(Malformed::Trailing),
+            Self::Packed(packed) => packed.expect_end(),
+        }
+    }
+}
+
+impl Packed {
+    /// Has at least `count` bytes in the buffer. The buffer grows as they come.
+    fn want(&mut self, count: usize) -> Result<(), Malformed> {
+        if count as u64 > self.buffer.len() as u64 + self.left {
+            return Err(Malformed::OverBudget(self.budget));
+        }
+        while self.buffer.len() < count {
+            if !self.fill()? {
+                return Err(Malformed::Truncated);
+            }
+        }
+        Ok(())
+    }
+
+    fn skip(&mut self, mut count: usize) -> Result<(), Malformed> {
+        if count as u64 > self.buffer.len() as u64 + self.left {
+            return Err(Malformed::OverBudget(self.budget));
+        }
+        loop {
+            let now = count.min(self.buffer.len());
+            self.buffer.advance(now);
+            count -= now;
+            if count == 0 {
+                return Ok(());
+            }
+            if !self.fill()? {
+                return Err(Malformed::Truncated);
+            }
+        }
+    }
+
+    /// Unpacks up to a chunk behind what the buffer holds; false at the end.
+    fn fill(&mut self) -> Result<bool, Malformed> {
+        let start = self.buffer.len();
+        let mut end = start;
+        self.buffer.resize(start + CHUNK_BYTES, 0);
+        while end < self.buffer.len() {
+            let read = self
+                .reader
+                .read(&mut self.buffer[end..])
+                .map_err(|failure| malformed(failure, self.codec, self.budget))?;
+            if read == 0 {
+                break;
+            }
+            end += read;
+        }
+        self.buffer.truncate(end);
+        let read = (end - start) as u64;
+        self.left = self.left.checked_sub(read).ok_or(Malformed::OverBudget(self.budget))?;
+        Ok(read > 0)
+    }
+
+    fn expect_end(&mut self) -> Result<(), Malformed> {
+        if !self.buffer.is_empty() || self.fill()? || self.reader.unread() > 0 {
+            return Err(Malformed::Trailing);
+        }
+        Ok(())
+    }
+}
+
+fn malformed(failure: Failure, codec: Codec, budget: u64) -> Malformed {
+    match failure {
+        Failure::Corrupt => Malformed::Packed(codec),
+        Failure::OverBudget => Malformed::OverBudget(budget),
+    }
+}
