@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use dohle_base::{BrokerId, ErrorCode, Instant, LeaderEpoch, Partition, TopicId, TopicName};
 use dohle_protocol::message::MetadataResponse;
+use dohle_protocol::message::metadata::{MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic};
 
 use crate::core::TopicPartition;
 
@@ -122,7 +123,7 @@ impl Routing {
         self.cluster_id = answer.cluster_id.as_ref().map(|id| id.to_string()).or_else(|| self.cluster_id.take());
         self.controller = BrokerId(answer.controller_id);
         if !answer.brokers.is_empty() {
-            self.brokers = answer.brokers.iter().map(|broker| (BrokerId(broker.node_id), endpoint(broker))).collect();
+            self.brokers = answer.brokers.iter().map(|broker| (BrokerId(broker.node_id), Endpoint::from(broker))).collect();
         }
         for topic in &answer.topics {
             let Some(name) = topic.name.as_ref().and_then(|name| TopicName::parse(name).ok()) else { continue };
@@ -133,7 +134,7 @@ impl Routing {
         }
     }
 
-    fn learn_topic(&mut self, name: TopicName, answer: &dohle_protocol::message::metadata_response::Topic) {
+    fn learn_topic(&mut self, name: TopicName, answer: &MetadataResponseTopic) {
         self.refused.remove(&name);
         let known = self.topics.get(&name).filter(|known| known.id == answer.topic_id);
         let count = answer.partitions.iter().map(|partition| partition.partition_index + 1).max().unwrap_or(0);
@@ -232,8 +233,18 @@ impl Leadership {
     }
 }
 
-impl From<&dohle_protocol::message::metadata_response::Partition> for Leadership {
-    fn from(answer: &dohle_protocol::message::metadata_response::Partition) -> Self {
+impl From<&MetadataResponseBroker> for Endpoint {
+    fn from(answer: &MetadataResponseBroker) -> Self {
+        Self {
+            host: answer.host.to_string(),
+            port: u16::try_from(answer.port).unwrap_or(0),
+            rack: answer.rack.as_ref().map(|rack| rack.to_string()),
+        }
+    }
+}
+
+impl From<&MetadataResponsePartition> for Leadership {
+    fn from(answer: &MetadataResponsePartition) -> Self {
         let brokers = |ids: &[i32]| ids.iter().copied().map(BrokerId).collect();
         Self {
             leader: BrokerId(answer.leader_id),
@@ -242,5 +253,64 @@ impl From<&dohle_protocol::message::metadata_response::Partition> for Leadership
             in_sync: brokers(&answer.isr_nodes),
             offline: brokers(&answer.offline_replicas),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> TopicName {
+        TopicName::parse(text).unwrap()
+    }
+
+    fn answer(code: ErrorCode, leaders: &[(i32, i32)]) -> MetadataResponse {
+        let partitions = leaders.iter().enumerate().map(|(number, (leader, epoch))| MetadataResponsePartition {
+            partition_index: number as i32,
+            leader_id: *leader,
+            leader_epoch: *epoch,
+            ..MetadataResponsePartition::default()
+        });
+        let topic = MetadataResponseTopic {
+            error_code: code.code(),
+            name: Some("t".into()),
+            topic_id: dohle_base::Uuid([1; 16]),
+            partitions: partitions.collect(),
+            ..MetadataResponseTopic::default()
+        };
+        MetadataResponse { topics: vec![topic], ..MetadataResponse::default() }
+    }
+
+    fn leader(routing: &Routing) -> Option<(i32, i32)> {
+        let place = TopicPartition::new(name("t"), Partition(0));
+        routing.leader(&place).map(|(broker, epoch)| (broker.0, epoch.0))
+    }
+
+    #[test]
+    fn news_of_an_older_reign_is_ignored() {
+        let mut routing = Routing::new(Duration::from_secs(300));
+        routing.learn(Instant(1), &answer(ErrorCode::None, &[(1, 5)]));
+        routing.learn(Instant(2), &answer(ErrorCode::None, &[(2, 4)]));
+        assert_eq!(leader(&routing), Some((1, 5)));
+        routing.learn(Instant(3), &answer(ErrorCode::None, &[(2, 6)]));
+        assert_eq!(leader(&routing), Some((2, 6)));
+        routing.learn_leader(&TopicPartition::new(name("t"), Partition(0)), BrokerId(3), LeaderEpoch(5));
+        assert_eq!(leader(&routing), Some((2, 6)));
+    }
+
+    #[test]
+    fn a_topic_that_is_not_there_yet_is_asked_for_again() {
+        let mut routing = Routing::new(Duration::from_secs(300));
+        assert!(routing.refresh_due(Instant(0)));
+        assert!(routing.want(&name("t")));
+        routing.learn(Instant(1), &answer(ErrorCode::LeaderNotAvailable, &[]));
+        assert!(routing.refresh_due(Instant(1)));
+        assert_eq!(routing.refusal(&name("t")), Some(ErrorCode::LeaderNotAvailable));
+        routing.learn(Instant(2), &answer(ErrorCode::None, &[(-1, 0)]));
+        assert!(routing.refresh_due(Instant(2)), "a partition without a leader will get one");
+        routing.learn(Instant(3), &answer(ErrorCode::None, &[(1, 0)]));
+        assert!(!routing.refresh_due(Instant(3)));
+        assert_eq!(routing.refusal(&name("t")), None);
+        assert!(routing.refresh_due(Instant(3) + Duration::from_secs(300)));
     }
 }
