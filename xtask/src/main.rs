@@ -1,6 +1,7 @@
 //! The workshop's door: `cargo xtask <task>`.
 
 use clap::{Parser, Subcommand};
+use xtask::{layers, tidy, verify};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "The workshop of Dohle")]
@@ -10,8 +11,19 @@ struct Arguments {
 }
 
 #[derive(Subcommand)]
-enum Task {}
+enum Task {
+    /// Check everything that must hold before a change lands; writes nothing
+    Verify,
+    /// Check the edges between crates against layers.toml
+    Layers,
+    /// Check what a reader relies on in every file
+    Tidy,
+}
 
 fn main() -> anyhow::Result<()> {
-    match Arguments::parse().task {}
+    match Arguments::parse().task {
+        Task::Verify => verify::run(),
+        Task::Layers => verify::none("layers", layers::breaches()?),
+        Task::Tidy => verify::none("tidy", tidy::breaches()?),
+    }
 }

@@ -20,9 +20,21 @@ use bytes::Bytes;
 use decode::{Malformed, Records};
 use header::{Header, Unreadable};
 
-/// The most bytes that a batch's records may unpack to, where nobody sets another bound. A few tens of KiB of a
-/// packed batch can claim gigabytes.
-pub const DECODED_BYTES_MAX: u64 = 128 << 20;
+/// What the records of a packed batch may unpack to. What is not packed is there already and needs no budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// All records of the batch together: a few tens of KiB can unpack to gigabytes.
+    pub batch_bytes_max: u64,
+    /// One record, without its length (`max.decompressed.message.bytes`).
+    pub record_bytes_max: usize,
+}
+
+impl Default for Budget {
+    /// 128 MiB for a batch; for a record what Kafka can hold at all.
+    fn default() -> Self {
+        Self { batch_bytes_max: 128 << 20, record_bytes_max: i32::MAX as usize - 8 }
+    }
+}
 
 /// One whole batch: its header, read, and all of its bytes. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,10 +74,9 @@ impl Batch {
         self.header.crc == header::checksum(&self.bytes)
     }
 
-    /// Its records, unpacked as they are asked for and at most `decoded_bytes_max` bytes of them.
-    /// Does not look at the checksum.
-    pub fn records(&self, decoded_bytes_max: u64) -> Result<Records, Malformed> {
-        Records::open(self, decoded_bytes_max)
+    /// Its records, unpacked as they are asked for and within `budget`. Does not look at the checksum.
+    pub fn records(&self, budget: Budget) -> Result<Records, Malformed> {
+        Records::open(self, budget)
     }
 }
 

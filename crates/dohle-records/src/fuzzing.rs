@@ -7,11 +7,11 @@ use dohle_base::Timestamp;
 use crate::batch::check::{self, Limits};
 use crate::batch::header::{self, BYTES, CRC_AT, LENGTH_AT, MAGIC, MAGIC_AT, OVERHEAD};
 use crate::batch::validate::{self, Rules, Times};
-use crate::batch::{Batch, Batches};
+use crate::batch::{Batch, Batches, Budget};
 use crate::compress::Compression;
 
 /// What is unpacked of any input.
-const DECODED_BYTES_MAX: u64 = 1 << 20;
+const BUDGET: Budget = Budget { batch_bytes_max: 1 << 20, record_bytes_max: 1 << 20 };
 
 /// Bytes as they come from a socket or a disk: walked as batches, and checked as if they had been produced.
 pub fn batch(input: &[u8]) {
@@ -32,17 +32,17 @@ pub fn batch(input: &[u8]) {
 /// reached.
 pub fn records(input: &[u8]) {
     let Some(batch) = repaired(input) else { return };
-    let decoded = batch.records(DECODED_BYTES_MAX).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let decoded = batch.records(BUDGET).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let times = Some(Times { now: Timestamp(0), before_max_ms: i64::MAX, after_max_ms: i64::MAX });
-    let validated = validate::validate(&batch, &Rules { keys: false, times, decoded_bytes_max: DECODED_BYTES_MAX });
+    let validated = validate::validate(&batch, &Rules { keys: false, times, budget: BUDGET });
     if validated.is_ok() {
         assert!(decoded.is_ok(), "what is valid can be read: {decoded:?}");
     }
     for record in decoded.iter().flatten() {
         assert_eq!(record.headers.iter().count(), record.headers.len());
     }
-    let Ok(plain) = batch.recompress(Compression::NONE, DECODED_BYTES_MAX) else { return };
-    let unpacked = plain.records(DECODED_BYTES_MAX).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let Ok(plain) = batch.recompress(Compression::NONE, BUDGET) else { return };
+    let unpacked = plain.records(BUDGET).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     assert_eq!(unpacked.ok(), decoded.ok());
 }
 

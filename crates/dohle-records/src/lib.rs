@@ -12,6 +12,6 @@ pub mod record;
 mod varint;
 
 pub use batch::header::{Attributes, Header, TimestampType};
-pub use batch::{Batch, Batches};
+pub use batch::{Batch, Batches, Budget};
 pub use compress::{Codec, Compression};
 pub use record::{Headers, Record};

@@ -7,9 +7,9 @@ use std::iter::FusedIterator;
 
 use dohle_base::ErrorCode;
 
-use super::Batch;
 use super::header::{Header, TimestampType};
 use super::input::Input;
+use super::{Batch, Budget};
 use crate::compress::Codec;
 use crate::record::{self, Origin, Record};
 
@@ -40,6 +40,14 @@ pub enum Malformed {
     /// A record of a negative length.
     #[error("record of {0} bytes")]
     RecordLength(i32),
+    /// A record that unpacks to more than a record may.
+    #[error("record of {bytes} bytes, above {bytes_max}")]
+    RecordTooLarge {
+        /// What the record says.
+        bytes: usize,
+        /// What is allowed.
+        bytes_max: usize,
+    },
     /// A record whose fields do not fill its length.
     #[error("record that does not fill its length")]
     Record,
@@ -76,6 +84,7 @@ impl Malformed {
             | Self::Varint
             | Self::Count(_)
             | Self::RecordLength(_)
+            | Self::RecordTooLarge { .. }
             | Self::Record
             | Self::HeaderCount(_)
             | Self::HeaderKey(_)
@@ -94,13 +103,12 @@ pub struct Records {
 }
 
 impl Records {
-    /// At most `decoded_bytes_max` bytes are unpacked.
-    pub(super) fn open(batch: &Batch, decoded_bytes_max: u64) -> Result<Self, Malformed> {
+    pub(super) fn open(batch: &Batch, budget: Budget) -> Result<Self, Malformed> {
         let count = batch.header.record_count;
         if count < 0 {
             return Err(Malformed::Count(count));
         }
-        Ok(Self { input: Input::open(batch, decoded_bytes_max)?, origin: Origin::of(&batch.header), left: count })
+        Ok(Self { input: Input::open(batch, budget)?, origin: Origin::of(&batch.header), left: count })
     }
 
     /// How many records the batch says are still to come.
@@ -109,8 +117,7 @@ impl Records {
     }
 
     fn read(&mut self) -> Result<Record, Malformed> {
-        let length = self.input.varint()?;
-        let length = usize::try_from(length).map_err(|_| Malformed::RecordLength(length))?;
+        let length = self.input.record_length()?;
         let record = record::parse(self.input.take(length)?, &self.origin)?;
         if self.left == 1 {
             self.input.expect_end()?;

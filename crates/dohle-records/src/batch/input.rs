@@ -5,8 +5,8 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::Batch;
 use super::decode::Malformed;
+use super::{Batch, Budget};
 use crate::compress::{Codec, Failure, Reader};
 use crate::varint;
 
@@ -22,22 +22,19 @@ pub(crate) struct Packed {
     codec: Codec,
     reader: Reader,
     buffer: BytesMut,
-    budget: u64,
+    budget: Budget,
     left: u64,
 }
 
 impl Input {
-    /// The records of `batch`, of which at most `bytes_max` bytes will be unpacked. What is not packed is there
-    /// already and has no budget.
-    pub(crate) fn open(batch: &Batch, bytes_max: u64) -> Result<Self, Malformed> {
+    pub(crate) fn open(batch: &Batch, budget: Budget) -> Result<Self, Malformed> {
         let codec = batch.header.attributes.codec().map_err(|unknown| Malformed::Codec(unknown.0))?;
-        let reader =
-            Reader::open(codec, batch.body(), bytes_max).map_err(|failure| malformed(failure, codec, bytes_max))?;
-        Ok(match reader {
+        let reader = Reader::open(codec, batch.body(), budget.batch_bytes_max);
+        Ok(match reader.map_err(|failure| malformed(failure, codec, budget))? {
             None => Self::Plain(batch.body()),
             Some(reader) => {
-                let buffer = BytesMut::new();
-                Self::Packed(Box::new(Packed { codec, reader, buffer, budget: bytes_max, left: bytes_max }))
+                let (buffer, left) = (BytesMut::new(), budget.batch_bytes_max);
+                Self::Packed(Box::new(Packed { codec, reader, buffer, budget, left }))
             }
         })
     }
@@ -52,8 +49,20 @@ impl Input {
         }
     }
 
-    pub(crate) fn varint(&mut self) -> Result<i32, Malformed> {
+    fn varint(&mut self) -> Result<i32, Malformed> {
         varint::read_32(|| self.byte())?.ok_or(Malformed::Varint)
+    }
+
+    /// The length of the record that begins here.
+    pub(crate) fn record_length(&mut self) -> Result<usize, Malformed> {
+        let length = self.varint()?;
+        let bytes = usize::try_from(length).map_err(|_| Malformed::RecordLength(length))?;
+        match self {
+            Self::Packed(packed) if bytes > packed.budget.record_bytes_max => {
+                Err(Malformed::RecordTooLarge { bytes, bytes_max: packed.budget.record_bytes_max })
+            }
+            Self::Packed(_) | Self::Plain(_) => Ok(bytes),
+        }
     }
 
     /// The next `count` bytes in one piece.
@@ -110,7 +119,7 @@ impl Packed {
     /// Has at least `count` bytes in the buffer. The buffer grows as they come.
     fn want(&mut self, count: usize) -> Result<(), Malformed> {
         if count as u64 > self.buffer.len() as u64 + self.left {
-            return Err(Malformed::OverBudget(self.budget));
+            return Err(Malformed::OverBudget(self.budget.batch_bytes_max));
         }
         while self.buffer.len() < count {
             if !self.fill()? {
@@ -122,7 +131,7 @@ impl Packed {
 
     fn skip(&mut self, mut count: usize) -> Result<(), Malformed> {
         if count as u64 > self.buffer.len() as u64 + self.left {
-            return Err(Malformed::OverBudget(self.budget));
+            return Err(Malformed::OverBudget(self.budget.batch_bytes_max));
         }
         loop {
             let now = count.min(self.buffer.len());
@@ -154,7 +163,7 @@ impl Packed {
         }
         self.buffer.truncate(end);
         let read = (end - start) as u64;
-        self.left = self.left.checked_sub(read).ok_or(Malformed::OverBudget(self.budget))?;
+        self.left = self.left.checked_sub(read).ok_or(Malformed::OverBudget(self.budget.batch_bytes_max))?;
         Ok(read > 0)
     }
 
@@ -166,9 +175,9 @@ impl Packed {
     }
 }
 
-fn malformed(failure: Failure, codec: Codec, budget: u64) -> Malformed {
+fn malformed(failure: Failure, codec: Codec, budget: Budget) -> Malformed {
     match failure {
         Failure::Corrupt => Malformed::Packed(codec),
-        Failure::OverBudget => Malformed::OverBudget(budget),
+        Failure::OverBudget => Malformed::OverBudget(budget.batch_bytes_max),
     }
 }

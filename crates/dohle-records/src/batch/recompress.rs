@@ -6,15 +6,15 @@
 use super::decode::Malformed;
 use super::header::{BYTES, Header, OVERHEAD};
 use super::input::Input;
-use super::{Batch, encode, stamp};
+use super::{Batch, Budget, encode, stamp};
 use crate::compress::{Compression, Writer};
 
 impl Batch {
-    /// The same batch with its records packed as `compression` says, of which at most `decoded_bytes_max` bytes are
-    /// unpacked. Fails when the records cannot be unpacked; whether they are sound records is not looked at. Header
-    /// and offsets are those of this batch. Costs one unpacking, one packing and the new batch in memory.
-    pub fn recompress(&self, compression: Compression, decoded_bytes_max: u64) -> Result<Self, Malformed> {
-        let mut input = Input::open(self, decoded_bytes_max)?;
+    /// The same batch with its records packed as `compression` says, unpacked within `budget`. Fails when the records
+    /// cannot be unpacked; whether they are sound records is not looked at. Header and offsets are those of this batch.
+    /// Costs one unpacking, one packing and the new batch in memory.
+    pub fn recompress(&self, compression: Compression, budget: Budget) -> Result<Self, Malformed> {
+        let mut input = Input::open(self, budget)?;
         let mut writer = Writer::open(compression, vec![0; BYTES]);
         while let Some(chunk) = input.chunk()? {
             writer.write(&chunk);

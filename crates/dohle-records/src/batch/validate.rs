@@ -6,9 +6,9 @@
 
 use dohle_base::{ErrorCode, Timestamp};
 
-use super::Batch;
 use super::decode::Malformed;
 use super::input::Input;
+use super::{Batch, Budget};
 use crate::record::{HEADER_BYTES_MIN, Origin};
 
 /// How many offending records are reported; those behind are refused with their batch.
@@ -22,7 +22,7 @@ pub struct Rules {
     /// The producer's clock counts and is to be near the broker's; none where the append's time replaces it.
     pub times: Option<Times>,
     /// What the records may unpack to.
-    pub decoded_bytes_max: u64,
+    pub budget: Budget,
 }
 
 /// How far a record's timestamp may be from now, in milliseconds.
@@ -104,7 +104,7 @@ pub fn validate(batch: &Batch, rules: &Rules) -> Result<Valid, Refusal> {
         return Err(Malformed::Count(count).into());
     }
     let origin = Origin::of(&batch.header);
-    let mut input = Input::open(batch, rules.decoded_bytes_max)?;
+    let mut input = Input::open(batch, rules.budget)?;
     let mut valid = Valid { max_timestamp: Timestamp::NONE, max_timestamp_delta: -1 };
     let mut offences = Vec::new();
     for index in 0..count {
@@ -149,8 +149,7 @@ struct Outline {
 
 impl Outline {
     fn read(input: &mut Input, origin: &Origin) -> Result<Self, Malformed> {
-        let length = input.varint()?;
-        let left = usize::try_from(length).map_err(|_| Malformed::RecordLength(length))?;
+        let left = input.record_length()?;
         let mut body = Body { input, left };
         body.byte()?;
         let timestamp = origin.timestamp(body.varlong()?);
