@@ -123,7 +123,8 @@ impl Routing {
         self.cluster_id = answer.cluster_id.as_ref().map(|id| id.to_string()).or_else(|| self.cluster_id.take());
         self.controller = BrokerId(answer.controller_id);
         if !answer.brokers.is_empty() {
-            self.brokers = answer.brokers.iter().map(|broker| (BrokerId(broker.node_id), Endpoint::from(broker))).collect();
+            self.brokers =
+                answer.brokers.iter().map(|broker| (BrokerId(broker.node_id), Endpoint::from(broker))).collect();
         }
         for topic in &answer.topics {
             let Some(name) = topic.name.as_ref().and_then(|name| TopicName::parse(name).ok()) else { continue };
@@ -143,7 +144,10 @@ impl Routing {
             let Some(place) = partitions.get_mut(answered.partition_index.max(0) as usize) else { continue };
             let fresh = Leadership::from(answered);
             let kept = known.and_then(|topic| topic.partitions.get(answered.partition_index as usize));
-            *place = kept.filter(|kept| kept.epoch > fresh.epoch && fresh.epoch != LeaderEpoch::NONE).cloned().unwrap_or(fresh);
+            *place = kept
+                .filter(|kept| kept.epoch > fresh.epoch && fresh.epoch != LeaderEpoch::NONE)
+                .cloned()
+                .unwrap_or(fresh);
         }
         // A partition without a leader will get one: ask again soon.
         self.refresh_due |= partitions.iter().any(|partition| partition.leader == BrokerId::NONE);
@@ -160,7 +164,8 @@ impl Routing {
 
     /// A broker told who leads now, in an answer that refused us (KIP-951). Older news is ignored.
     pub fn learn_leader(&mut self, place: &TopicPartition, leader: BrokerId, epoch: LeaderEpoch) {
-        let partition = self.topics.get_mut(&place.topic).and_then(|topic| topic.partitions.get_mut(place.partition.0 as usize));
+        let partition =
+            self.topics.get_mut(&place.topic).and_then(|topic| topic.partitions.get_mut(place.partition.0 as usize));
         if let Some(partition) = partition.filter(|partition| partition.epoch < epoch) {
             partition.leader = leader;
             partition.epoch = epoch;

@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use dohle_base::{ErrorCode, Instant};
 use dohle_records::batch::encode::{Builder, Entry, Producer, Settings};
-use dohle_records::batch::{Batch as Encoded, DECODED_BYTES_MAX, header};
+use dohle_records::batch::{Batch as Encoded, Budget, header};
 use dohle_records::{Compression, Header};
 
 use super::BatchId;
@@ -116,7 +116,7 @@ impl Batch {
         });
         let mut first = Self::open(ids.0, self.opened_at, compression, producer);
         let mut second = Self::open(ids.1, self.opened_at, compression, producer);
-        let records = encoded.records(DECODED_BYTES_MAX).expect("a batch that was built here can be read");
+        let records = encoded.records(Budget::default()).expect("a batch that was built here can be read");
         for (place, record) in records.enumerate() {
             let record = record.expect("a batch that was built here can be read");
             let headers: Vec<_> = record.headers.iter().collect();

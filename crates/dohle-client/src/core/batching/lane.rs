@@ -167,6 +167,10 @@ impl Lane {
         self.anew = true;
     }
 
+    pub(super) fn begins_anew(&self) -> bool {
+        self.anew
+    }
+
     /// Begins at 0 under the next epoch, if that is due and nothing is under way. Answers whether the epochs of this
     /// producer id are used up; then another id is waited for.
     pub(super) fn restart(&mut self, producer: Option<ProducerId>) -> bool {

@@ -293,8 +293,8 @@ impl Accumulator {
                 self.memory_used -= lane.remove(at);
                 out.push(Settled::Delivered { batch, base_offset: Offset::NONE, append_time: None });
             }
-            // One before it is still to be delivered: nothing is wrong with this one.
-            ErrorCode::OutOfOrderSequenceNumber if numbered && at > 0 => {
+            // One before it is still to be delivered, or failed: nothing is wrong with this one.
+            ErrorCode::OutOfOrderSequenceNumber if numbered && (at > 0 || lane.begins_anew()) => {
                 lane.try_again(now, at, Some(code), &self.limits.backoff, &mut self.rng);
             }
             // The broker forgot this producer: nothing is known to be lost, so it goes on under a new epoch.

@@ -47,6 +47,13 @@ impl Fixture {
         placed
     }
 
+    /// Records of a size in partition 0, all at once.
+    fn fill(&mut self, count: usize, bytes: usize) {
+        for _ in 0..count {
+            self.append(0, 0, bytes).unwrap();
+        }
+    }
+
     fn drain(&mut self, now: u64) -> Vec<Dispatch> {
         let requests = self.accumulator.drain(ms(now), |_| Some(BrokerId(1)), |_| true);
         self.accumulator.check();
@@ -119,7 +126,7 @@ fn memory_is_a_bound_and_comes_back() {
 #[test]
 fn what_is_sent_again_goes_alone_and_first_and_unchanged() {
     let mut it = Fixture::new(limits());
-    (0..4).for_each(|_| drop(it.append(0, 0, 150).unwrap()));
+    it.fill(4, 150);
     let sent: Vec<Dispatch> = (0..4).flat_map(|_| it.drain(10)).collect();
     assert_eq!(sent.iter().map(numbers).collect::<Vec<_>>(), [(0, 0, 1), (0, 1, 1), (0, 2, 1), (0, 3, 1)]);
     assert!(it.refuse(20, &sent[0], ErrorCode::NotLeaderOrFollower), "the leader is elsewhere");
@@ -140,7 +147,7 @@ fn what_is_sent_again_goes_alone_and_first_and_unchanged() {
 #[test]
 fn a_batch_that_failed_for_good_leaves_no_gap_in_the_numbers() {
     let mut it = Fixture::new(limits());
-    (0..3).for_each(|_| drop(it.append(0, 0, 150).unwrap()));
+    it.fill(3, 150);
     let sent: Vec<Dispatch> = (0..3).flat_map(|_| it.drain(10)).collect();
     it.refuse(20, &sent[0], ErrorCode::InvalidRecord);
     assert!(matches!(it.settled[0], Settled::Failed { .. }));
@@ -210,7 +217,9 @@ fn a_full_request_does_not_always_leave_out_the_same_partition() {
     let mut it = Fixture::new(Limits { request_bytes: 400, ..limits() });
     let mut partitions = vec![];
     for round in 0..4 {
-        (0..3).for_each(|partition| drop(it.append(round, partition, 120)));
+        for partition in 0..3 {
+            it.append(round, partition, 120).unwrap();
+        }
         let sent = it.drain(10 + round);
         partitions.extend(sent.iter().map(|sent| sent.place.partition.0));
         sent.iter().for_each(|sent| it.write(10 + round, sent));
@@ -224,7 +233,7 @@ fn a_full_request_does_not_always_leave_out_the_same_partition() {
 fn packed_batches_are_packed() {
     let compression = Compression::of(Codec::Zstd);
     let mut it = Fixture::new(Limits { compression, batch_bytes: 10_000, ..limits() });
-    (0..8).for_each(|_| drop(it.append(0, 0, 800).unwrap()));
+    it.fill(8, 800);
     let sent = it.drain(10);
     assert!(sent[0].bytes.len() < 300, "{}", sent[0].bytes.len());
     it.refuse(20, &sent[0], ErrorCode::MessageTooLarge);
