@@ -50,22 +50,31 @@ impl Sticky {
         Self { batch_bytes, rng, filling: BTreeMap::new() }
     }
 
-    /// The partition for a record of `bytes`, among those that can be written to, or among all `count` when none can.
-    pub fn place(&mut self, topic: &TopicName, bytes: usize, available: &[Partition], count: usize) -> Partition {
-        let usable = |filling: &Filling| {
-            (filling.partition.0 as usize) < count && (available.is_empty() || available.contains(&filling.partition))
+    /// The partition for a record of `bytes`, among those of `count` that can be written to, or among all when none can.
+    pub fn place(
+        &mut self,
+        topic: &TopicName,
+        bytes: usize,
+        count: usize,
+        is_led: impl Fn(Partition) -> bool,
+    ) -> Partition {
+        let batch_bytes = self.batch_bytes;
+        let goes_on = |filling: &Filling| {
+            filling.bytes < batch_bytes && (filling.partition.0 as usize) < count && is_led(filling.partition)
         };
-        let filling = match self.filling.get(topic) {
-            Some(filling) if usable(filling) && filling.bytes < self.batch_bytes => *filling,
-            _ => Filling { partition: self.draw(available, count), bytes: 0 },
-        };
-        self.filling.insert(topic.clone(), Filling { bytes: filling.bytes + bytes, ..filling });
-        filling.partition
+        if let Some(filling) = self.filling.get_mut(topic).filter(|filling| goes_on(filling)) {
+            filling.bytes += bytes;
+            return filling.partition;
+        }
+        let partition = self.draw(count, is_led);
+        self.filling.insert(topic.clone(), Filling { partition, bytes });
+        partition
     }
 
-    fn draw(&mut self, available: &[Partition], count: usize) -> Partition {
+    fn draw(&mut self, count: usize, is_led: impl Fn(Partition) -> bool) -> Partition {
+        let led: Vec<Partition> = (0..count as i32).map(Partition).filter(|partition| is_led(*partition)).collect();
         let any = Partition(self.rng.below(count.max(1) as u64) as i32);
-        self.rng.pick(available).copied().unwrap_or(any)
+        self.rng.pick(&led).copied().unwrap_or(any)
     }
 }
 
@@ -92,9 +101,8 @@ mod tests {
     #[test]
     fn records_without_a_key_fill_one_partition_at_a_time() {
         let topic = TopicName::parse("t").unwrap();
-        let all: Vec<Partition> = (0..6).map(Partition).collect();
         let mut sticky = Sticky::new(100, Rng::new(3));
-        let places: Vec<i32> = (0..60).map(|_| sticky.place(&topic, 10, &all, 6).0).collect();
+        let places: Vec<i32> = (0..60).map(|_| sticky.place(&topic, 10, 6, |_| true).0).collect();
         for run in places.chunks(10) {
             assert!(run.iter().all(|place| *place == run[0]), "{places:?}");
         }
@@ -105,8 +113,8 @@ mod tests {
     fn a_partition_without_a_leader_is_left() {
         let topic = TopicName::parse("t").unwrap();
         let mut sticky = Sticky::new(1_000, Rng::new(1));
-        assert_eq!(sticky.place(&topic, 1, &[Partition(2)], 3), Partition(2));
-        assert_eq!(sticky.place(&topic, 1, &[Partition(0)], 3), Partition(0));
-        assert!((0..3).contains(&sticky.place(&topic, 1, &[], 3).0));
+        assert_eq!(sticky.place(&topic, 1, 3, |partition| partition.0 == 2), Partition(2));
+        assert_eq!(sticky.place(&topic, 1, 3, |partition| partition.0 == 0), Partition(0));
+        assert!((0..3).contains(&sticky.place(&topic, 1, 3, |_| false).0));
     }
 }

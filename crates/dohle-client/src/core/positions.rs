@@ -1,7 +1,7 @@
 //! Where reading stands in each partition: the next offset, how to find it when it is not known, and what may be committed.
 //!
 //! Knows neither requests nor records. Laws: a position only moves forward unless the caller seeks; nothing is committed
-//! beyond what the caller was given.
+//! beyond what the caller was given; what is asked for ahead of the caller follows on what came before without a gap.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -50,8 +50,10 @@ enum Standing {
 #[derive(Clone, Debug)]
 struct Reading {
     standing: Standing,
+    /// Where the next records are to be asked for, when some that came are not yet handed to the caller.
+    ahead: Option<Offset>,
     paused: bool,
-    /// A request is under way, or something that came is not yet handed to the caller.
+    /// A request is under way.
     busy: bool,
     /// Nothing is asked before: the last attempt failed.
     rest_until: Instant,
@@ -69,7 +71,7 @@ pub struct Needs {
     /// Partitions whose offsets are to be found by rule.
     pub reset: Vec<(TopicPartition, Reset)>,
     /// Partitions that can be read on, and from where.
-    pub fetch: Vec<(TopicPartition, Offset, LeaderEpoch)>,
+    pub fetch: Vec<(TopicPartition, Offset)>,
     /// Partitions of which no rule says where to begin.
     pub lost: Vec<TopicPartition>,
 }
@@ -126,7 +128,10 @@ impl Positions {
     }
 
     fn set(&mut self, partition: &TopicPartition, standing: Standing) -> bool {
-        self.readings.get_mut(partition).map(|reading| reading.standing = standing).is_some()
+        let Some(reading) = self.readings.get_mut(partition) else { return false };
+        reading.standing = standing;
+        reading.ahead = None;
+        true
     }
 
     /// What is to be asked for now; whatever is named is busy until its end is reported.
@@ -145,7 +150,7 @@ impl Positions {
                 }
                 Standing::Resetting(reset) => needs.reset.push((partition.clone(), reset)),
                 Standing::At { .. } if reading.paused => continue,
-                Standing::At { offset, epoch } => needs.fetch.push((partition.clone(), offset, epoch)),
+                Standing::At { offset, .. } => needs.fetch.push((partition.clone(), reading.ahead.unwrap_or(offset))),
             }
             reading.busy = true;
         }
@@ -193,9 +198,25 @@ impl Positions {
         let fallback = self.fallback();
         let Some(reading) = self.readings.get_mut(partition) else { return };
         reading.busy = false;
+        // What is kept is handed over first; then this is asked again.
         if matches!(reading.standing, Standing::At { offset, .. } if offset == asked) {
             reading.standing = fallback;
+            reading.ahead = None;
         }
+    }
+
+    /// Records from `asked` up to `next` came and are kept for the caller. False when it has gone elsewhere meanwhile:
+    /// then they must not be kept.
+    #[must_use]
+    pub fn fetched(&mut self, partition: &TopicPartition, asked: Offset, next: Offset) -> bool {
+        let Some(reading) = self.readings.get_mut(partition) else { return false };
+        reading.busy = false;
+        let Standing::At { offset, .. } = reading.standing else { return false };
+        let wanted = reading.ahead.unwrap_or(offset) == asked;
+        if wanted {
+            reading.ahead = Some(next);
+        }
+        wanted
     }
 
     /// The leader told where the partition begins and ends.
@@ -267,6 +288,7 @@ impl Reading {
     fn new(standing: Standing) -> Self {
         Self {
             standing,
+            ahead: None,
             paused: false,
             busy: false,
             rest_until: Instant::ZERO,
@@ -300,7 +322,7 @@ mod tests {
         positions.found_committed(&place(0), Some(at(7)));
         positions.found_committed(&place(1), None);
         let needs = positions.needs(Instant(0));
-        assert_eq!(needs.fetch, [(place(0), Offset(7), LeaderEpoch::default())]);
+        assert_eq!(needs.fetch, [(place(0), Offset(7))]);
         assert_eq!(needs.reset, [(place(1), Reset::Earliest)]);
         positions.found_offset(&place(1), Offset(3), LeaderEpoch(1));
         assert_eq!(positions.position(&place(1)), Some(Offset(3)));
@@ -317,6 +339,21 @@ mod tests {
         positions.free(&place(0), Instant(0));
         assert!(positions.advance(&place(0), Offset(50), Offset(60), LeaderEpoch::NONE));
         assert_eq!(positions.position(&place(0)), Some(Offset(60)));
+    }
+
+    #[test]
+    fn records_are_asked_for_ahead_of_the_caller_without_a_gap() {
+        let mut positions = Positions::new(Reset::Earliest);
+        positions.add([place(0)], false);
+        positions.seek(&place(0), Offset(0));
+        assert_eq!(positions.needs(Instant(0)).fetch, [(place(0), Offset(0))]);
+        assert!(positions.fetched(&place(0), Offset(0), Offset(5)));
+        assert_eq!(positions.needs(Instant(0)).fetch, [(place(0), Offset(5))]);
+        assert_eq!(positions.position(&place(0)), Some(Offset(0)));
+        assert!(positions.advance(&place(0), Offset(0), Offset(5), LeaderEpoch(1)));
+        positions.seek(&place(0), Offset(2));
+        assert!(!positions.fetched(&place(0), Offset(5), Offset(9)), "the caller has gone elsewhere");
+        assert_eq!(positions.needs(Instant(0)).fetch, [(place(0), Offset(2))]);
     }
 
     #[test]

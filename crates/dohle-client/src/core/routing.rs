@@ -225,10 +225,10 @@ impl Routing {
 }
 
 impl Topic {
-    /// The partitions that have a leader.
-    pub fn available(&self) -> impl Iterator<Item = Partition> {
-        let led = self.partitions.iter().enumerate().filter(|(_, partition)| partition.leader != BrokerId::NONE);
-        led.map(|(number, _)| Partition(number as i32))
+    /// Whether a partition has a leader.
+    pub fn is_led(&self, partition: Partition) -> bool {
+        let known = usize::try_from(partition.0).ok().and_then(|number| self.partitions.get(number));
+        known.is_some_and(|partition| partition.leader != BrokerId::NONE)
     }
 }
 
