@@ -267,7 +267,9 @@ impl Shared {
 
     fn counts(&self, topics: impl Iterator<Item = TopicName>) -> Counts {
         let routing = self.cluster.routing();
-        topics.filter_map(|topic| routing.topic(&topic).map(|known| known.partitions.len()).map(|n| (topic, n))).collect()
+        topics
+            .filter_map(|topic| routing.topic(&topic).map(|known| known.partitions.len()).map(|n| (topic, n)))
+            .collect()
     }
 
     /// A leader whose topics are not what it planned with has the group share out anew.
@@ -328,7 +330,8 @@ impl Shared {
             let version = connection.version::<LeaveGroupRequest>(i16::MAX).map_err(|error| failure(error.into()))?;
             let mut request = LeaveGroupRequest { group_id, ..LeaveGroupRequest::default() };
             if version >= 3 {
-                let member = MemberIdentity { member_id: member.into(), group_instance_id, ..MemberIdentity::default() };
+                let member =
+                    MemberIdentity { member_id: member.into(), group_instance_id, ..MemberIdentity::default() };
                 request.members = vec![member];
             } else {
                 request.member_id = member.into();

@@ -24,7 +24,10 @@ pub(super) fn subscription(membership: &Membership) -> Bytes {
     write(&ConsumerProtocolSubscription {
         topics: membership.topics().iter().map(|topic| topic.as_str().into()).collect(),
         owned_partitions: owned
-            .map(|(topic, partitions)| consumer_protocol_subscription::TopicPartition { topic: topic.into(), partitions })
+            .map(|(topic, partitions)| consumer_protocol_subscription::TopicPartition {
+                topic: topic.into(),
+                partitions,
+            })
             .collect(),
         generation_id: membership.generation(),
         ..ConsumerProtocolSubscription::default()
@@ -105,7 +108,8 @@ mod tests {
 
     #[test]
     fn an_assignment_survives_the_way_through_bytes() {
-        let place = |topic: &str, partition| TopicPartition::new(TopicName::parse(topic).unwrap(), Partition(partition));
+        let place =
+            |topic: &str, partition| TopicPartition::new(TopicName::parse(topic).unwrap(), Partition(partition));
         let given: BTreeSet<TopicPartition> = [place("a", 0), place("a", 7), place("b", 1)].into();
         assert_eq!(assigned(assignment(&given)), Ok(given));
         assert_eq!(assigned(Bytes::new()), Ok(BTreeSet::new()));

@@ -134,8 +134,9 @@ impl Positions {
         true
     }
 
-    /// What is to be asked for now; whatever is named is busy until its end is reported.
-    pub fn needs(&mut self, now: Instant) -> Needs {
+    /// What is to be asked for now, records only of partitions that `may_fetch` admits. Whatever is named is busy until
+    /// its end is reported.
+    pub fn needs(&mut self, now: Instant, may_fetch: impl Fn(&TopicPartition) -> bool) -> Needs {
         let mut needs = Needs::default();
         for (partition, reading) in &mut self.readings {
             if reading.busy || reading.rest_until > now {
@@ -149,7 +150,7 @@ impl Positions {
                     continue;
                 }
                 Standing::Resetting(reset) => needs.reset.push((partition.clone(), reset)),
-                Standing::At { .. } if reading.paused => continue,
+                Standing::At { .. } if reading.paused || !may_fetch(partition) => continue,
                 Standing::At { offset, .. } => needs.fetch.push((partition.clone(), reading.ahead.unwrap_or(offset))),
             }
             reading.busy = true;
@@ -317,11 +318,11 @@ mod tests {
     fn a_group_goes_on_where_it_committed_and_else_where_the_rule_says() {
         let mut positions = Positions::new(Reset::Earliest);
         positions.add([place(0), place(1)], true);
-        assert_eq!(positions.needs(Instant(0)).committed.len(), 2);
-        assert_eq!(positions.needs(Instant(0)), Needs::default(), "what was named is busy");
+        assert_eq!(positions.needs(Instant(0), |_| true).committed.len(), 2);
+        assert_eq!(positions.needs(Instant(0), |_| true), Needs::default(), "what was named is busy");
         positions.found_committed(&place(0), Some(at(7)));
         positions.found_committed(&place(1), None);
-        let needs = positions.needs(Instant(0));
+        let needs = positions.needs(Instant(0), |_| true);
         assert_eq!(needs.fetch, [(place(0), Offset(7))]);
         assert_eq!(needs.reset, [(place(1), Reset::Earliest)]);
         positions.found_offset(&place(1), Offset(3), LeaderEpoch(1));
@@ -333,7 +334,7 @@ mod tests {
         let mut positions = Positions::new(Reset::Latest);
         positions.add([place(0)], false);
         assert!(positions.seek(&place(0), Offset(10)));
-        assert_eq!(positions.needs(Instant(0)).fetch.len(), 1);
+        assert_eq!(positions.needs(Instant(0), |_| true).fetch.len(), 1);
         assert!(positions.seek(&place(0), Offset(50)));
         assert!(!positions.advance(&place(0), Offset(10), Offset(12), LeaderEpoch::NONE));
         positions.free(&place(0), Instant(0));
@@ -346,21 +347,21 @@ mod tests {
         let mut positions = Positions::new(Reset::Earliest);
         positions.add([place(0)], false);
         positions.seek(&place(0), Offset(0));
-        assert_eq!(positions.needs(Instant(0)).fetch, [(place(0), Offset(0))]);
+        assert_eq!(positions.needs(Instant(0), |_| true).fetch, [(place(0), Offset(0))]);
         assert!(positions.fetched(&place(0), Offset(0), Offset(5)));
-        assert_eq!(positions.needs(Instant(0)).fetch, [(place(0), Offset(5))]);
+        assert_eq!(positions.needs(Instant(0), |_| true).fetch, [(place(0), Offset(5))]);
         assert_eq!(positions.position(&place(0)), Some(Offset(0)));
         assert!(positions.advance(&place(0), Offset(0), Offset(5), LeaderEpoch(1)));
         positions.seek(&place(0), Offset(2));
         assert!(!positions.fetched(&place(0), Offset(5), Offset(9)), "the caller has gone elsewhere");
-        assert_eq!(positions.needs(Instant(0)).fetch, [(place(0), Offset(2))]);
+        assert_eq!(positions.needs(Instant(0), |_| true).fetch, [(place(0), Offset(2))]);
     }
 
     #[test]
     fn only_what_moved_is_committed() {
         let mut positions = Positions::new(Reset::Earliest);
         positions.add([place(0)], true);
-        positions.needs(Instant(0));
+        positions.needs(Instant(0), |_| true);
         positions.found_committed(&place(0), Some(at(5)));
         assert!(positions.uncommitted().is_empty());
         assert!(positions.advance(&place(0), Offset(5), Offset(9), LeaderEpoch(2)));
@@ -376,9 +377,9 @@ mod tests {
             let mut positions = Positions::new(reset);
             positions.add([place(0)], false);
             positions.seek(&place(0), Offset(10));
-            positions.needs(Instant(0));
+            positions.needs(Instant(0), |_| true);
             positions.out_of_range(&place(0), Offset(10));
-            assert_eq!(positions.needs(Instant(0)).lost.len(), usize::from(lost));
+            assert_eq!(positions.needs(Instant(0), |_| true).lost.len(), usize::from(lost));
         }
     }
 
@@ -388,11 +389,11 @@ mod tests {
         positions.add([place(0)], false);
         positions.seek(&place(0), Offset(0));
         positions.free(&place(0), Instant(100));
-        assert_eq!(positions.needs(Instant(99)), Needs::default());
+        assert_eq!(positions.needs(Instant(99), |_| true), Needs::default());
         assert_eq!(positions.deadline(Instant(99)), Some(Instant(100)));
         positions.pause(&place(0), true);
-        assert_eq!(positions.needs(Instant(100)), Needs::default());
+        assert_eq!(positions.needs(Instant(100), |_| true), Needs::default());
         positions.pause(&place(0), false);
-        assert_eq!(positions.needs(Instant(100)).fetch.len(), 1);
+        assert_eq!(positions.needs(Instant(100), |_| true).fetch.len(), 1);
     }
 }

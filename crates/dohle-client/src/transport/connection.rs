@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -97,7 +97,6 @@ struct Shared {
     versions: Versions,
     outbox: mpsc::Sender<Outgoing>,
     correlation: AtomicI32,
-    under_way: AtomicUsize,
     task: AbortHandle,
 }
 
@@ -123,15 +122,8 @@ impl Connection {
                 tracing::debug!(peer = %name, %error, "connection ended");
             }
         });
-        let shared = Shared {
-            peer,
-            client_id,
-            versions,
-            outbox,
-            correlation: AtomicI32::new(1),
-            under_way: AtomicUsize::new(0),
-            task: task.abort_handle(),
-        };
+        let shared =
+            Shared { peer, client_id, versions, outbox, correlation: AtomicI32::new(1), task: task.abort_handle() };
         Self { shared: Arc::new(shared) }
     }
 
@@ -143,11 +135,6 @@ impl Connection {
     /// Whether requests can still be made.
     pub(crate) fn stands(&self) -> bool {
         !self.shared.outbox.is_closed()
-    }
-
-    /// Requests that are not answered yet.
-    pub(crate) fn under_way(&self) -> usize {
-        self.shared.under_way.load(Ordering::Relaxed)
     }
 
     /// The highest version of `R` that both sides know, at most `version_max`.
@@ -179,7 +166,6 @@ impl Connection {
     pub(crate) async fn begin<R: Request>(&self, version: i16, request: &R) -> Result<Answer<R>, CallError> {
         let (sender, receiver) = oneshot::channel();
         let answer = Answer { connection: self.clone(), version, receiver, request: PhantomData };
-        self.shared.under_way.fetch_add(1, Ordering::Relaxed);
         self.send(version, request, Some(sender)).await?;
         Ok(answer)
     }
@@ -234,12 +220,6 @@ impl<R: Request> Answer<R> {
         let mut reader = Reader::new(frame);
         decode_answer(&mut reader, api, self.version).map_err(malformed)?;
         R::Response::decode(&mut reader, self.version).map_err(malformed)
-    }
-}
-
-impl<R> Drop for Answer<R> {
-    fn drop(&mut self) {
-        self.connection.shared.under_way.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
