@@ -140,31 +140,47 @@ impl Writer<'_> {
     }
 
     fn reading(&self, text: &mut String) -> anyhow::Result<()> {
-        let mut blocks = Blocks::default();
+        let mut values = String::new();
         for field in self.fields() {
             let place = self.unit.versions.intersect(field.untagged());
-            if !place.is_empty() {
-                blocks.push(self.guard(place), &format!("it.{} = {};\n", snake(&field.name), self.read(field, place)));
-            }
+            let default = self.default_value(field)?;
+            let value = if place.is_empty() { default } else { self.either(place, &self.read(field, place), &default) };
+            writeln!(values, "{}: {value},", snake(&field.name))?;
         }
+        let known = self.known_tags();
         if self.has_tags() {
-            blocks.push(self.guard(self.flexible()), &self.read_tags());
+            let tags = "reader.tags()";
+            let value = if known.is_empty() {
+                self.either(self.flexible(), tags, "Tags::default()")
+            } else {
+                "Tags::default()".to_owned()
+            };
+            writeln!(values, "unknown_tags: {value},")?;
         }
-        let body = blocks.text();
-        if body.is_empty() {
-            writeln!(
-                text,
-                "fn read(_: &mut Reader, _: Form) -> Result<Self, DecodeError> {{ Ok(Self::default()) }}\n"
-            )?;
-            return Ok(());
-        }
+        let body = match known.as_str() {
+            "" => format!("Self {{ {values} }}"),
+            known => {
+                let mut blocks = Blocks::default();
+                blocks.push(self.guard(self.flexible()), known);
+                format!("let mut it = Self {{ {values} }};\n{}it", blocks.text())
+            }
+        };
+        let reader = if body.contains("reader") { "reader" } else { "_" };
         let form = if body.contains("form") { "form" } else { "_" };
-        writeln!(text, "fn read(reader: &mut Reader, {form}: Form) -> Result<Self, DecodeError> {{")?;
-        writeln!(text, "let mut it = Self::default();\n{body}Ok(it)\n}}\n")?;
+        writeln!(text, "fn read({reader}: &mut Reader, {form}: Form) -> Self {{ {body} }}\n")?;
         Ok(())
     }
 
-    fn read_tags(&self) -> String {
+    /// One value in `versions` and another in the rest.
+    fn either(&self, versions: Versions, value: &str, other: &str) -> String {
+        match self.guard(versions) {
+            None => value.to_owned(),
+            Some(test) => format!("if {test} {{ {value} }} else {{ {other} }}"),
+        }
+    }
+
+    /// The statement that reads the tagged fields, empty when all tags are unknown.
+    fn known_tags(&self) -> String {
         let mut arms = String::new();
         for (field, tag, versions) in self.tagged() {
             let guard = match condition(versions, self.flexible()) {
@@ -175,13 +191,13 @@ impl Writer<'_> {
             let _ = writeln!(arms, "{tag}{guard} => it.{} = {value},", snake(&field.name));
         }
         if arms.is_empty() {
-            return "it.unknown_tags = reader.tags()?;\n".to_owned();
+            return arms;
         }
         format!(
             "it.unknown_tags = reader.tags_with(&mut |reader, tag| {{
-                match tag {{ {arms} _ => return Ok(false), }}
-                Ok(true)
-            }})?;\n"
+                match tag {{ {arms} _ => return false, }}
+                true
+            }});\n"
         )
     }
 
@@ -190,17 +206,17 @@ impl Writer<'_> {
         let form = if field.inflexible { "form.with_old_lengths()" } else { "form" };
         let nullable = within.intersect(field.nullable);
         let (plain, null) = match &field.kind {
-            Type::Array(_) => (format!("reader.array({form})?"), format!("reader.nullable_array({form})?")),
+            Type::Array(_) => (format!("reader.array({form})"), format!("reader.nullable_array({form})")),
             Type::Single(Primitive::String) => {
-                (format!("reader.string({form})?"), format!("reader.nullable_string({form})?"))
+                (format!("reader.string({form})"), format!("reader.nullable_string({form})"))
             }
             Type::Single(Primitive::Bytes | Primitive::Records) => {
-                (format!("reader.bytes({form})?"), format!("reader.nullable_bytes({form})?"))
+                (format!("reader.bytes({form})"), format!("reader.nullable_bytes({form})"))
             }
             Type::Single(Primitive::Struct(_)) => {
-                (format!("Part::read(reader, {form})?"), format!("reader.nullable({form})?"))
+                (format!("Part::read(reader, {form})"), format!("reader.nullable({form})"))
             }
-            Type::Single(number) => return format!("reader.{}()?", method(number)),
+            Type::Single(number) => return format!("reader.{}()", method(number)),
         };
         match condition(nullable, within) {
             _ if self.nullable(field).is_empty() => plain,
@@ -221,8 +237,8 @@ impl Writer<'_> {
         let body = blocks.text();
         let rope = if body.contains("rope") { "rope" } else { "_" };
         let form = if body.contains("form") { "form" } else { "_" };
-        writeln!(text, "fn write(&self, {rope}: &mut Rope, {form}: Form) -> Result<(), EncodeError> {{")?;
-        writeln!(text, "{body}Ok(())\n}}")?;
+        writeln!(text, "fn write(&self, {rope}: &mut Rope, {form}: Form) {{")?;
+        writeln!(text, "{body}}}")?;
         Ok(())
     }
 
@@ -247,7 +263,7 @@ impl Writer<'_> {
 
     fn refusal(&self, field: &str) -> String {
         let field = format!("{}.{field}", self.unit.rust);
-        format!("return Err(EncodeError::Unrepresentable {{ field: \"{field}\", version: form.version }});")
+        format!("rope.refuse(\"{field}\", form.version);")
     }
 
     fn write_tags(&self) -> anyhow::Result<String> {
@@ -259,16 +275,12 @@ impl Writer<'_> {
                 None => self.is_set(field)?,
             };
             let value = self.write(field, versions);
-            let value = value.trim_end();
-            let value = match value.strip_suffix("?;") {
-                Some(expression) => expression.to_owned(),
-                None => format!("{{ {value} Ok(()) }}"),
-            };
+            let value = value.trim_end().trim_end_matches(';');
             count += &format!("if {is_set} {{ known += 1; }}\n");
-            fields += &format!("if {is_set} {{ tags.field(rope, {tag}, &mut |rope| {value})?; }}\n");
+            fields += &format!("if {is_set} {{ tags.field(rope, {tag}, &mut |rope| {value}); }}\n");
         }
         let write = if fields.is_empty() {
-            "rope.tags(&self.unknown_tags)?;\n".to_owned()
+            "rope.tags(&self.unknown_tags);\n".to_owned()
         } else {
             format!(
                 "let mut known = 0;
@@ -293,23 +305,27 @@ impl Writer<'_> {
         let form = if field.inflexible { "form.with_old_lengths()" } else { "form" };
         let nullable = within.intersect(field.nullable);
         let write = |value: &str, null: &str| match &field.kind {
-            Type::Array(_) => format!("rope.{null}array({value}, {form})?;\n"),
-            Type::Single(Primitive::String) => format!("rope.{null}string({value}, {form})?;\n"),
-            Type::Single(Primitive::Bytes | Primitive::Records) => format!("rope.{null}bytes({value}, {form})?;\n"),
+            Type::Array(_) => format!("rope.{null}array({value}, {form});\n"),
+            Type::Single(Primitive::String) => format!("rope.{null}string({value}, {form});\n"),
+            Type::Single(Primitive::Bytes | Primitive::Records) => format!("rope.{null}bytes({value}, {form});\n"),
             Type::Single(Primitive::Struct(_)) if null.is_empty() => {
-                format!("{}.write(rope, {form})?;\n", value.trim_start_matches('&'))
+                format!("{}.write(rope, {form});\n", value.trim_start_matches('&'))
             }
-            Type::Single(Primitive::Struct(_)) => format!("rope.nullable({value}, {form})?;\n"),
+            Type::Single(Primitive::Struct(_)) => format!("rope.nullable({value}, {form});\n"),
             Type::Single(number) => format!("rope.{}({});\n", method(number), value.trim_start_matches('&')),
         };
-        let plain = |value: &str| write(value, "");
         let null = write(&format!("&{name}"), "nullable_");
-        let required = format!("required(&{name}, \"{}.{}\")?", self.unit.rust, snake(&field.name));
+        let required = format!(
+            "if let Some(value) = rope.required(&{name}, \"{}.{}\") {{ {} }}\n",
+            self.unit.rust,
+            snake(&field.name),
+            write("value", "")
+        );
         match condition(nullable, within) {
-            _ if self.nullable(field).is_empty() => plain(&format!("&{name}")),
-            _ if nullable.is_empty() => plain(&required),
+            _ if self.nullable(field).is_empty() => write(&format!("&{name}"), ""),
+            _ if nullable.is_empty() => required,
             None => null,
-            Some(condition) => format!("if {condition} {{ {null} }} else {{ {} }}\n", plain(&required)),
+            Some(condition) => format!("if {condition} {{ {null} }} else {{ {required} }}\n"),
         }
     }
 

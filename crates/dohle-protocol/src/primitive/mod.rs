@@ -10,7 +10,6 @@ mod tags;
 mod text;
 
 pub use error::{DecodeError, EncodeError};
-pub(crate) use part::required;
 pub use part::{Form, Part};
 pub use reader::{ARRAY_LENGTH_MAX, ARRAY_RESERVED_MAX, Reader, TAGS_MAX};
 pub use rope::{COPIED_BYTES_MAX, Pieces, Rope, TagWriter};

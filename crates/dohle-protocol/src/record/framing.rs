@@ -28,12 +28,13 @@ pub enum RecordError {
 
 /// The type and version of a framed record; the reader then stands at its body.
 pub(super) fn read_frame(reader: &mut Reader) -> Result<(i32, i16), RecordError> {
-    let frame = reader.varint()?;
+    let frame = reader.varint();
+    let kind = reader.varint() as i32;
+    let version = reader.varint();
+    reader.check()?;
     if frame != FRAME_VERSION {
         return Err(RecordError::UnknownFrame(frame));
     }
-    let kind = reader.varint()? as i32;
-    let version = reader.varint()?;
     // A version that is no version of anything: the schema refuses it by name.
     Ok((kind, i16::try_from(version).unwrap_or(i16::MAX)))
 }
@@ -63,6 +64,13 @@ pub(super) fn write_key<M: Message>(kind: i16, key: &M) -> Result<Bytes, EncodeE
     Ok(rope.into_bytes())
 }
 
+/// The type of a coordinator's record; the reader then stands at the rest of its key.
+pub(super) fn read_kind(reader: &mut Reader) -> Result<i16, RecordError> {
+    let kind = reader.i16();
+    reader.check()?;
+    Ok(kind)
+}
+
 /// A key whose type was read.
 pub(super) fn read_key<M: Message>(reader: &mut Reader) -> Result<M, RecordError> {
     Ok(M::decode(reader, *M::VERSIONS.end())?)
@@ -81,6 +89,7 @@ pub(super) fn write_value<M: Message>(value: &Option<M>, version: i16) -> Result
 pub(super) fn read_value<M: Message>(value: Option<&Bytes>) -> Result<Option<M>, RecordError> {
     let Some(value) = value else { return Ok(None) };
     let mut reader = Reader::new(value.clone());
-    let version = reader.i16()?;
+    let version = reader.i16();
+    reader.check()?;
     Ok(Some(M::decode(&mut reader, version)?))
 }
