@@ -37,6 +37,12 @@ impl Admin {
         Self { cluster: Cluster::new(config.common, false) }
     }
 
+    /// Connects to any broker, without trying again: for those who want to know at once that none is there.
+    pub async fn reach(&self) -> Result<(), AskError> {
+        self.cluster.any().await?;
+        Ok(())
+    }
+
     /// Asks the broker that answers for the cluster's metadata; any broker passes it on, but old ones do not.
     async fn ask_controller<R: Request>(&self, request: &R) -> Result<R::Response, AskError> {
         self.cluster.meet().await?;
