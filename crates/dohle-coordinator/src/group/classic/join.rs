@@ -35,6 +35,7 @@ impl Group {
         if !self.accepts(join.member.as_ref(), turn.settings.group_size_max) {
             if let Some(member) = &join.member {
                 self.remove(member, turn);
+                self.complete_if_all_joined(turn);
             }
             return refuse(turn, token, ErrorCode::GroupMaxSizeReached, None);
         }
