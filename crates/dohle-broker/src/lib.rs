@@ -4,6 +4,7 @@
 
 mod api;
 mod catalog;
+mod chance;
 mod clock;
 mod config;
 mod context;
@@ -18,6 +19,7 @@ mod notice;
 mod partition;
 mod publish;
 mod quorum;
+mod space;
 mod start;
 mod storage;
 mod topics;

@@ -17,6 +17,7 @@ use dohle_metadata::image::{BrokerEpoch, Listener as Reachable, Supported};
 use tokio::sync::watch;
 
 use crate::catalog::{Catalog, View};
+use crate::chance;
 use crate::clock::Clock;
 use crate::config::listeners::{InvalidListeners, Listener};
 use crate::config::settings::Settings;
@@ -111,7 +112,7 @@ impl Running {
 /// Starts a broker. When this returns, clients can call.
 pub fn start(settings: Settings) -> Result<Running, StartError> {
     let clock = Clock::start();
-    let mut rng = Rng::new(entropy());
+    let mut rng = Rng::new(chance::number());
     let (sockets, listeners) = open_sockets(&settings)?;
     let cluster_id = settings.node.cluster_id.unwrap_or_else(|| Uuid::random(&mut rng));
     let voter = voter(&settings, &listeners, Uuid::random(&mut rng));
@@ -281,12 +282,6 @@ fn join(cores: &Cores, quorum: &Arc<Quorum>, broker: RegisterBroker) -> Result<(
     let keeper = Arc::clone(quorum);
     cores.deal(Box::new(move || Box::pin(keeper.keep_time())));
     Ok(())
-}
-
-/// A number that nobody can foresee: where chance begins.
-fn entropy() -> u64 {
-    use std::hash::{BuildHasher, Hasher};
-    std::hash::RandomState::new().build_hasher().finish()
 }
 
 fn memory_bytes() -> u64 {

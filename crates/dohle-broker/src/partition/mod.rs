@@ -9,7 +9,9 @@ pub(crate) mod produce;
 mod append;
 mod config;
 mod flush;
+mod offsets;
 mod read;
+mod shorten;
 mod upkeep;
 mod wait;
 
@@ -26,6 +28,7 @@ use crate::volume::Volume;
 use crate::waiters::Waiters;
 
 pub(crate) use append::AppendRefusal;
+pub(crate) use offsets::{Looker, Spot};
 pub(crate) use read::{Found, Isolation, Reading, Refused, Want};
 pub(crate) use wait::{Interest, Outcome};
 
