@@ -15,7 +15,9 @@ use imbl::OrdMap;
 
 use crate::offsets::Offsets;
 use crate::turn::Turn;
-use crate::{Command, FetchOffsets, FetchedOffset, GroupId, GroupMetadata, OffsetKey, OffsetValue, Record, Reply, Settings};
+use crate::{
+    Command, FetchOffsets, FetchedOffset, GroupId, GroupMetadata, OffsetKey, OffsetValue, Record, Reply, Settings,
+};
 
 pub use soft::Soft;
 

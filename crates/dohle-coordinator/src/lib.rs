@@ -2,6 +2,15 @@
 //!
 //! Owns what a group is, who may belong to it and how far it has read; does not know how requests and records travel, and
 //! reads no clock. Randomness is handed in with the commands that need it.
+//!
+//! A shell reads the partition's log into a [`GroupCoordinator`] record by record ([`Record::decode`], then
+//! [`Folded::apply`]), begins a leadership with [`Ledger::lead`], proposes [`Command`]s and hands each [`Reply`] to the
+//! caller behind its token. Records that the ledger wants appended are written with [`Record::encode`]. A tick is due
+//! whenever [`Ledger::deadline`] has come, again and again until it lies in the future.
+//!
+//! [`Folded::apply`]: dohle_replication::ledger::Folded::apply
+//! [`Ledger::lead`]: dohle_replication::ledger::Ledger::lead
+//! [`Ledger::deadline`]: dohle_replication::ledger::Ledger::deadline
 
 mod command;
 mod coordinator;

@@ -397,7 +397,7 @@ mod tests {
     fn offsets_and_groups_are_written_in_the_versions_that_kafka_writes() {
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         let records: Vec<Encoded> = records().iter().filter_map(Record::encode).collect();
-        assert_eq!(hex(&records[0].key), "0001000167000174" .to_owned() + "00000003");
+        assert_eq!(hex(&records[0].key), "0001000167000174".to_owned() + "00000003");
         let place = "0004000000000000002a00000007056d696e6500000000000003e8".to_owned();
         assert_eq!(hex(records[0].value.as_ref().unwrap()), place + "01001000000000000000000000000000000001");
         let expiring = "0001000000000000002a00046d696e6500000000000003e80000000000002328";

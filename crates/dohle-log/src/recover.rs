@@ -107,8 +107,10 @@ fn list<D: Disk>(disk: &D, dir: &Path) -> Result<Names, Failure> {
 fn finish<D: Disk>(disk: &D, dir: &Path, names: &Names) -> Result<(), Failure> {
     let unfinished = names.keys().filter(|name| name.stage == Stage::Cleaned).map(|name| name.base).min();
     let is_valid = |name: &Name| unfinished.is_none_or(|unfinished| name.base < unfinished);
-    let (swaps, doomed): (Vec<Name>, Vec<Name>) =
-        names.keys().filter(|name| name.stage != Stage::Live).partition(|name| name.stage == Stage::Swap && is_valid(name));
+    let (swaps, doomed): (Vec<Name>, Vec<Name>) = names
+        .keys()
+        .filter(|name| name.stage != Stage::Live)
+        .partition(|name| name.stage == Stage::Swap && is_valid(name));
     for name in doomed {
         remove(disk, dir, name)?;
     }
@@ -159,7 +161,8 @@ pub(crate) fn read_indexes<D: Disk>(
     dir: &Path,
     base: Offset,
 ) -> Result<Option<(Vec<OffsetEntry>, Vec<TimeEntry>)>, Failure> {
-    let (offsets_path, times_path) = (segment::path(dir, base, Content::Offsets), segment::path(dir, base, Content::Times));
+    let (offsets_path, times_path) =
+        (segment::path(dir, base, Content::Offsets), segment::path(dir, base, Content::Times));
     let offsets = read_sound(disk, &offsets_path)?.and_then(|bytes| index::parse(&bytes));
     let times = read_sound(disk, &times_path)?.and_then(|bytes| index::parse(&bytes));
     Ok(offsets.zip(times))
@@ -184,7 +187,9 @@ pub(crate) fn set_aside<D: Disk>(disk: &D, dir: &Path, bases: &[Offset]) -> Resu
         for content in Content::OF_SEGMENT {
             let from = segment::path(dir, *base, content);
             match disk.rename(&from, &beside(&from, QUARANTINE_SUFFIX)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Failure::of("rename", &from)(error)),
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(Failure::of("rename", &from)(error));
+                }
                 Ok(()) | Err(_) => {}
             }
         }

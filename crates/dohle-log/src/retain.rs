@@ -50,7 +50,8 @@ pub fn choose(segments: &[View], now: Timestamp, limits: &Limits) -> Choice {
         Some((last, rest)) if replicated == segments.len() && last.size == 0 => rest,
         Some(_) | None => candidates,
     };
-    let passed = candidates.iter().take_while(|segment| segment.end <= limits.start && has_next(segments, segment)).count();
+    let passed =
+        candidates.iter().take_while(|segment| segment.end <= limits.start && has_next(segments, segment)).count();
     let dropped = if limits.deletes { passed.max(too_old(candidates, now, limits)) } else { passed };
     let dropped = if limits.deletes { too_large(segments, candidates, dropped, limits) } else { dropped };
     if dropped == 0 { Choice::Keep } else { Choice::Drop(dropped) }
@@ -99,7 +100,11 @@ mod tests {
             ("nothing asked", all, Choice::Keep),
             ("age", Limits { age_ms: Some(500), ..all }, Choice::Drop(2)),
             ("age of all, the last included", Limits { age_ms: Some(10), ..all }, Choice::Drop(4)),
-            ("age, but not replicated", Limits { age_ms: Some(500), high_watermark: Offset(15), ..all }, Choice::Drop(1)),
+            (
+                "age, but not replicated",
+                Limits { age_ms: Some(500), high_watermark: Offset(15), ..all },
+                Choice::Drop(1),
+            ),
             ("size", Limits { bytes: Some(250), ..all }, Choice::Drop(1)),
             ("size to the byte", Limits { bytes: Some(200), ..all }, Choice::Drop(2)),
             ("no size", Limits { bytes: Some(0), ..all }, Choice::Drop(4)),
@@ -116,12 +121,16 @@ mod tests {
 
     #[test]
     fn one_new_record_keeps_what_is_behind_it_and_an_empty_last_segment_stays() {
-        let limits = Limits { bytes: None, age_ms: Some(100), deletes: true, start: Offset(0), high_watermark: Offset(30) };
+        let limits =
+            Limits { bytes: None, age_ms: Some(100), deletes: true, start: Offset(0), high_watermark: Offset(30) };
         assert_eq!(choose(&segments(&[990, 1, 1]), Timestamp(1_000), &limits), Choice::Keep);
         let mut empty = segments(&[1, 1, 1]);
         empty[2] = View { size: 0, end: Offset(20), ..empty[2] };
         assert_eq!(choose(&empty, Timestamp(1_000), &limits), Choice::Drop(2));
         let far = Timestamp(i64::MAX);
-        assert_eq!(choose(&segments(&[i64::MIN, i64::MAX]), far, &Limits { high_watermark: Offset(20), ..limits }), Choice::Drop(1));
+        assert_eq!(
+            choose(&segments(&[i64::MIN, i64::MAX]), far, &Limits { high_watermark: Offset(20), ..limits }),
+            Choice::Drop(1)
+        );
     }
 }

@@ -12,5 +12,8 @@ pub mod snapshot;
 
 mod refusal;
 
+#[cfg(test)]
+mod fixture;
+
 pub use image::Image;
 pub use refusal::Refusal;

@@ -1,7 +1,9 @@
 //! Which brokers hold the partitions of a new topic: in stripes over racks and brokers, so that leaders and replicas are
 //! spread evenly and the replicas of one partition stand in as many racks as there are.
 //!
-//! Owns the choice, repeatable by its seed; knows nothing of topics. Follows Kafka's `StripedReplicaPlacer` (KIP-631).
+//! Owns the choice, repeatable by its seed; knows nothing of topics. Follows Kafka's `StripedReplicaPlacer` (KIP-631), but that
+//! a rack goes on to its next broker when it has led and not with every partition: there, with as many racks as brokers in
+//! each, one broker of a rack leads for all.
 //! Laws: a partition's replicas are distinct; its first is not fenced; while any rack is unused, no rack is used twice.
 
 use std::collections::BTreeMap;
@@ -110,7 +112,7 @@ impl Racks {
         let count = self.racks.len();
         for step in 0..count {
             let place = (self.first + step) % count;
-            if let Some(broker) = self.racks[place].ready.next(round) {
+            if let Some(broker) = self.racks[place].ready.lead(round) {
                 return (broker, place);
             }
         }
@@ -138,7 +140,7 @@ impl Rack {
     }
 
     fn next(&mut self, round: usize) -> Option<BrokerId> {
-        self.ready.next(round).or_else(|| self.fenced.next(round))
+        self.ready.next(round).or_else(|| self.fenced.lead(round))
     }
 
     fn shuffle(&mut self, rng: &mut Rng) {
@@ -147,7 +149,7 @@ impl Rack {
     }
 }
 
-/// Brokers in a ring: each partition begins one further on, and takes each broker once.
+/// Brokers in a ring. For one partition each broker is taken once, from the start on.
 #[derive(Default)]
 struct Stripe {
     brokers: Vec<BrokerId>,
@@ -155,6 +157,8 @@ struct Stripe {
     taken: usize,
     /// The partition for which it was asked last.
     round: Option<usize>,
+    /// Whether the next partition begins one further on.
+    moves_on: bool,
 }
 
 impl Stripe {
@@ -165,14 +169,18 @@ impl Stripe {
         }
     }
 
+    /// The next broker, after which another one is to have its turn.
+    fn lead(&mut self, round: usize) -> Option<BrokerId> {
+        let broker = self.next(round);
+        self.moves_on |= broker.is_some();
+        broker
+    }
+
     fn next(&mut self, round: usize) -> Option<BrokerId> {
-        if self.brokers.is_empty() {
-            return None;
-        }
         if self.round != Some(round) {
             self.round = Some(round);
             self.taken = 0;
-            self.start = (self.start + 1) % self.brokers.len();
+            self.start += usize::from(std::mem::take(&mut self.moves_on));
         }
         if self.taken == self.brokers.len() {
             return None;
@@ -242,6 +250,17 @@ mod tests {
             let placed = place(&in_three_racks(), 9, 3, &mut Rng::new(seed)).unwrap();
             let leaders: BTreeSet<BrokerId> = placed.iter().map(|replicas| replicas[0]).collect();
             assert_eq!(leaders.len(), 9, "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn everybody_holds_as_much_as_the_others() {
+        for seed in 0..200 {
+            let placed = place(&in_three_racks(), 18, 2, &mut Rng::new(seed)).unwrap();
+            for broker in 0..9 {
+                let held = placed.iter().filter(|replicas| replicas.contains(&BrokerId(broker))).count();
+                assert_eq!(held, 4, "seed {seed}: broker {broker} of {placed:?}");
+            }
         }
     }
 

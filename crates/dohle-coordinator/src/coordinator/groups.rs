@@ -16,13 +16,7 @@ use crate::{
 const CLASSIC: &str = "classic";
 
 impl GroupCoordinator {
-    pub(super) fn commit_offsets(
-        &self,
-        soft: &mut Soft,
-        turn: &mut Turn<'_>,
-        token: Token,
-        request: &CommitOffsets,
-    ) {
+    pub(super) fn commit_offsets(&self, soft: &mut Soft, turn: &mut Turn<'_>, token: Token, request: &CommitOffsets) {
         let allowed = self.allow_commit(soft, turn, request);
         soft.settle(&request.group);
         let reply = allowed.and_then(|()| commit(turn, request));

@@ -28,7 +28,8 @@ impl Offsets {
 
     fn fetch_one(&self, group: &GroupId, wish: &Wish, require_stable: bool) -> FetchedOffset {
         let key = OffsetKey { group: group.clone(), topic: wish.topic.clone(), partition: wish.partition };
-        let place = self.get(&key).map(|place| &place.value).filter(|value| is_same_topic(value.topic_id, wish.topic_id));
+        let place =
+            self.get(&key).map(|place| &place.value).filter(|value| is_same_topic(value.topic_id, wish.topic_id));
         let committed = self.unless_held(&key, require_stable, place);
         FetchedOffset { topic: key.topic, partition: key.partition, committed }
     }

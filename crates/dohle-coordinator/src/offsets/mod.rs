@@ -148,7 +148,8 @@ impl Offsets {
         let held: usize = self.open.values().map(OrdMap::len).sum();
         assert!(self.held.len() == held);
         assert!(self.open.values().all(|places| !places.is_empty()));
-        let is_open = |key: &OffsetKey, producer| self.open.get(producer).is_some_and(|places| places.contains_key(key));
+        let is_open =
+            |key: &OffsetKey, producer| self.open.get(producer).is_some_and(|places| places.contains_key(key));
         assert!(self.held.iter().all(|(key, producer)| is_open(key, producer)));
     }
 }
@@ -190,7 +191,10 @@ mod tests {
         }
         let group = GroupId::from("b");
         let found: Vec<_> = offsets.of_group(&group).map(|(key, _)| (key.topic.to_string(), key.partition.0)).collect();
-        assert_eq!(found, [("-", -1), ("-", 0), ("-", 1), ("z", -1), ("z", 0), ("z", 1)].map(|(t, p)| (t.to_owned(), p)));
+        assert_eq!(
+            found,
+            [("-", -1), ("-", 0), ("-", 1), ("z", -1), ("z", 0), ("z", 1)].map(|(t, p)| (t.to_owned(), p))
+        );
     }
 
     #[test]

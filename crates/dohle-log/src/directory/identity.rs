@@ -34,7 +34,8 @@ impl Identity {
     /// Reads the file.
     pub fn parse(bytes: &[u8]) -> Result<Self, InvalidIdentity> {
         let text = std::str::from_utf8(bytes).map_err(|_| InvalidIdentity::NotText)?;
-        let find = |key: &str| text.lines().filter_map(property).find(|(found, _)| *found == key).map(|(_, value)| value);
+        let find =
+            |key: &str| text.lines().filter_map(property).find(|(found, _)| *found == key).map(|(_, value)| value);
         let version = find("version").unwrap_or_default();
         if version != VERSION {
             return Err(InvalidIdentity::Version(version));
@@ -52,7 +53,8 @@ impl Identity {
     pub fn to_bytes(&self) -> Vec<u8> {
         let cluster_id: String = self.cluster_id.chars().flat_map(escape).collect();
         let Self { node_id, directory_id, .. } = self;
-        format!("version={VERSION}\ncluster.id={cluster_id}\nnode.id={node_id}\ndirectory.id={directory_id}\n").into_bytes()
+        format!("version={VERSION}\ncluster.id={cluster_id}\nnode.id={node_id}\ndirectory.id={directory_id}\n")
+            .into_bytes()
     }
 }
 

@@ -13,7 +13,7 @@ mod tests;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use thiserror::Error;
 
 use crate::disk::{Disk, read_whole, remove_if_there, replace};
@@ -116,8 +116,8 @@ impl<D: Disk> Directory<D> {
 
     /// Says that everything is durable and nothing will be written any more: the last thing that a broker does.
     pub fn mark_clean_stop(&self, broker_epoch: i64) -> Result<(), Failure> {
-        let content = json!({ "version": 0, "brokerEpoch": broker_epoch });
-        self.replace(CLEAN_STOP_FILE, content.to_string().as_bytes())
+        let content = format!(r#"{{"version":0,"brokerEpoch":{broker_epoch}}}"#);
+        self.replace(CLEAN_STOP_FILE, content.as_bytes())
     }
 
     fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), Failure> {

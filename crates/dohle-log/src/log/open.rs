@@ -158,11 +158,7 @@ impl<D: Disk> Log<D> {
     }
 
     /// Takes closed segments as they are, but for indexes that cannot be theirs.
-    fn take_sealed(
-        &mut self,
-        files: &[SegmentFiles],
-        recovered: &mut Recovered,
-    ) -> Result<(), LoadError> {
+    fn take_sealed(&mut self, files: &[SegmentFiles], recovered: &mut Recovered) -> Result<(), LoadError> {
         let end = self.active.base;
         for (place, file) in files.iter().enumerate() {
             let end = files.get(place + 1).map_or(end, |next| next.base);

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use dohle_base::{LeaderEpoch, Offset, Timestamp};
 use dohle_records::Header;
 
+use super::Log;
 use super::append::marker_of;
 use super::open::{LoadError, Recovered};
-use super::Log;
 use crate::disk::{Disk, File, read_whole};
 use crate::epochs::{Epochs, FILE_NAME as EPOCHS_FILE_NAME};
 use crate::failure::Failure;
@@ -29,7 +29,9 @@ impl<D: Disk> Log<D> {
                 self.epochs = epochs;
                 return Ok(());
             }
-            Some(Err(corrupt)) => tracing::warn!(path = %path.display(), %corrupt, "the epochs are read from the batches"),
+            Some(Err(corrupt)) => {
+                tracing::warn!(path = %path.display(), %corrupt, "the epochs are read from the batches")
+            }
             None => {}
         }
         recovered.epochs = true;
@@ -54,7 +56,12 @@ impl<D: Disk> Log<D> {
     }
 
     /// The producers as they are at the end: from the newest sound snapshot up to `upto`, and the batches behind it.
-    pub(super) fn read_producers(&mut self, upto: Offset, recovered: &mut Recovered, now: Timestamp) -> Result<(), LoadError> {
+    pub(super) fn read_producers(
+        &mut self,
+        upto: Offset,
+        recovered: &mut Recovered,
+        now: Timestamp,
+    ) -> Result<(), LoadError> {
         let end = self.end();
         self.remove_snapshots(|at| at > end)?;
         recovered.snapshots = self.restore_producers(upto, now)?;
@@ -74,7 +81,9 @@ impl<D: Disk> Log<D> {
                     self.producers = Producers::restore(producers, at, now);
                     return Ok(damaged);
                 }
-                Some(Err(corrupt)) => tracing::warn!(path = %path.display(), %corrupt, "a snapshot of the producers is dropped"),
+                Some(Err(corrupt)) => {
+                    tracing::warn!(path = %path.display(), %corrupt, "a snapshot of the producers is dropped")
+                }
                 None => {}
             }
             damaged += 1;

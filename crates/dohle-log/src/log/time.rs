@@ -75,7 +75,13 @@ impl<D: Disk> Log<D> {
             budget: self.options.budget,
             wanted,
             sealed: self.sealed.iter().filter(|segment| segment.end > self.start).cloned().collect(),
-            tail: Tail { file: active.file.clone(), base: active.base, size: active.size, largest: active.largest, hint },
+            tail: Tail {
+                file: active.file.clone(),
+                base: active.base,
+                size: active.size,
+                largest: active.largest,
+                hint,
+            },
         }
     }
 }

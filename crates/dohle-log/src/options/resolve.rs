@@ -86,7 +86,8 @@ pub fn check(topic: &Values<'_>, broker: &Values<'_>) -> Result<(), InvalidValue
 fn check_one(key: &'static Key, value: &str) -> Result<(), InvalidValue> {
     key.check(value)?;
     let refuse = |expected: &str| Err(invalid(key.name, value.to_owned(), expected.to_owned()));
-    if NOT_OBEYED.contains(&key.name) && !key.default.is_some_and(|default| default.eq_ignore_ascii_case(value.trim())) {
+    if NOT_OBEYED.contains(&key.name) && !key.default.is_some_and(|default| default.eq_ignore_ascii_case(value.trim()))
+    {
         return refuse("not served by this broker");
     }
     if key.name == "compression.gzip.level" && value.trim() == "0" {
@@ -100,7 +101,8 @@ fn check_one(key: &'static Key, value: &str) -> Result<(), InvalidValue> {
 
 fn is_replica_list(value: &str) -> bool {
     let is_number = |text: &str| text.trim().parse::<u32>().is_ok();
-    let is_pair = |item: &str| item.split_once(':').is_some_and(|(partition, broker)| is_number(partition) && is_number(broker));
+    let is_pair =
+        |item: &str| item.split_once(':').is_some_and(|(partition, broker)| is_number(partition) && is_number(broker));
     let value = value.trim();
     value.is_empty() || value == "*" || value.split(',').all(is_pair)
 }
@@ -122,7 +124,11 @@ impl Options {
             preallocate: read.boolean("preallocate")?,
             flush_messages: read.unsigned("flush.messages")?,
             flush_ms: read.whole("flush.ms")?,
-            durability: if read.text("durability")?.as_str() == "relaxed" { Durability::Relaxed } else { Durability::Synced },
+            durability: if read.text("durability")?.as_str() == "relaxed" {
+                Durability::Relaxed
+            } else {
+                Durability::Synced
+            },
             cleanup: read.cleanup()?,
             retention_bytes: u64::try_from(read.whole("retention.bytes")?).ok(),
             retention_ms: Some(read.whole("retention.ms")?).filter(|age_ms| *age_ms >= 0),

@@ -27,7 +27,12 @@ const fn int(
     Key { kind: Kind::Int, ..long(name, default, accepts, synonyms, about) }
 }
 
-const fn flag(name: &'static str, default: &'static str, synonyms: &'static [&'static str], about: &'static str) -> Key {
+const fn flag(
+    name: &'static str,
+    default: &'static str,
+    synonyms: &'static [&'static str],
+    about: &'static str,
+) -> Key {
     Key { kind: Kind::Boolean, ..long(name, default, Accepts::Any, synonyms, about) }
 }
 
@@ -41,7 +46,13 @@ const fn choice(
     Key { kind: Kind::Text, ..long(name, default, Accepts::OneOf(known), synonyms, about) }
 }
 
-const fn list(name: &'static str, default: &'static str, accepts: Accepts, synonyms: &'static [&'static str], about: &'static str) -> Key {
+const fn list(
+    name: &'static str,
+    default: &'static str,
+    accepts: Accepts,
+    synonyms: &'static [&'static str],
+    about: &'static str,
+) -> Key {
     Key { kind: Kind::List, ..long(name, default, accepts, synonyms, about) }
 }
 

@@ -100,7 +100,11 @@ impl Producer {
             return None;
         }
         let (first, last) = (header.base_sequence, header.last_sequence());
-        self.batches.iter().flatten().find(|batch| (batch.first_sequence(), batch.last_sequence) == (first, last)).copied()
+        self.batches
+            .iter()
+            .flatten()
+            .find(|batch| (batch.first_sequence(), batch.last_sequence) == (first, last))
+            .copied()
     }
 
     pub(super) fn check_sequence(&self, header: &Header) -> Result<(), Refusal> {

@@ -224,7 +224,8 @@ impl Producers {
     /// Judges the marker that a coordinator wants to write.
     pub fn check_marker(&self, header: &Header, marker: EndTransaction, version: i16) -> Result<(), Refusal> {
         let Some(known) = self.known.get(&header.producer_id) else { return Ok(()) };
-        let late = if version >= 2 { header.producer_epoch <= known.epoch } else { header.producer_epoch < known.epoch };
+        let late =
+            if version >= 2 { header.producer_epoch <= known.epoch } else { header.producer_epoch < known.epoch };
         // The coordinator asks again when it did not hear the answer; at the largest epoch there is none above.
         let again = version >= 2
             && header.producer_epoch == known.epoch

@@ -68,7 +68,12 @@ mod tests {
 
     #[test]
     fn the_file_is_read_as_it_was_written_and_damage_is_seen() {
-        let entry = |last| Aborted { producer: ProducerId(7), first: Offset(1), last: Offset(last), last_stable: Offset(last + 1) };
+        let entry = |last| Aborted {
+            producer: ProducerId(7),
+            first: Offset(1),
+            last: Offset(last),
+            last_stable: Offset(last + 1),
+        };
         let entries = [entry(5), entry(9)];
         let bytes = to_bytes(&entries);
         assert_eq!(bytes.len(), 68);

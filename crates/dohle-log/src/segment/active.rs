@@ -119,7 +119,8 @@ impl<F: File> Active<F> {
         }
         self.size = position;
         self.next = named.header.base_offset;
-        self.largest = times.last().map(|entry| Largest { time: entry.time, offset: self.base + i64::from(entry.offset) });
+        self.largest =
+            times.last().map(|entry| Largest { time: entry.time, offset: self.base + i64::from(entry.offset) });
         self.offsets = offsets;
         self.times = times;
         true
@@ -144,7 +145,9 @@ impl<F: File> Active<F> {
     pub(crate) fn note(&mut self, header: &Header) {
         let relative = (header.last_offset() - self.base.0).0 as u32;
         self.first_time.get_or_insert(header.max_timestamp);
-        if self.largest.is_none_or(|largest| header.max_timestamp > largest.time) && header.max_timestamp > Timestamp::NONE {
+        if self.largest.is_none_or(|largest| header.max_timestamp > largest.time)
+            && header.max_timestamp > Timestamp::NONE
+        {
             self.largest = Some(Largest { time: header.max_timestamp, offset: header.last_offset() });
         }
         if self.bytes_unindexed > self.index_interval {
@@ -188,7 +191,8 @@ impl<F: File> Active<F> {
 
     /// A position from which a walk comes to the batch that holds `offset`, or the first behind it.
     pub(crate) fn hint(&self, offset: Offset) -> u64 {
-        let (before, _) = index::around(&self.offsets, |entry: OffsetEntry| self.base + i64::from(entry.offset) <= offset);
+        let (before, _) =
+            index::around(&self.offsets, |entry: OffsetEntry| self.base + i64::from(entry.offset) <= offset);
         before.map_or(0, |entry| u64::from(entry.position))
     }
 

@@ -88,7 +88,8 @@ impl Name {
             return None;
         }
         let base = Offset(digits.parse().ok()?);
-        let (content, rest) = Content::ALL.iter().find_map(|content| Some((*content, rest.strip_prefix(content.suffix())?)))?;
+        let (content, rest) =
+            Content::ALL.iter().find_map(|content| Some((*content, rest.strip_prefix(content.suffix())?)))?;
         let stage = *Stage::ALL.iter().find(|stage| stage.suffix() == rest)?;
         Some(Self { base, content, stage })
     }
@@ -113,9 +114,15 @@ mod tests {
             }
         }
         assert_eq!(Name::live(Offset(7), Content::Log).to_string(), "00000000000000000007.log");
-        let strangers =
-            ["", "7.log", "0000000000000000000x.log", "00000000000000000007.log.bak", "99999999999999999999.log", "ä".repeat(12).as_str()]
-                .map(str::to_owned);
+        let strangers = [
+            "",
+            "7.log",
+            "0000000000000000000x.log",
+            "00000000000000000007.log.bak",
+            "99999999999999999999.log",
+            "ä".repeat(12).as_str(),
+        ]
+        .map(str::to_owned);
         for stranger in strangers {
             assert_eq!(Name::parse(&stranger), None, "{stranger}");
         }

@@ -84,8 +84,7 @@ impl Sealed {
     /// A position from which a walk comes to the batch that holds `offset`, or the first behind it. An entry that leads nowhere is a
     /// reason to read from the start, not to fail.
     pub(crate) fn hint<D: Disk>(&self, disk: &D, file: &D::File, offset: Offset) -> io::Result<u64> {
-        let (before, _) =
-            self.indexes.offsets.around(disk, |entry| self.base + i64::from(entry.offset) <= offset)?;
+        let (before, _) = self.indexes.offsets.around(disk, |entry| self.base + i64::from(entry.offset) <= offset)?;
         let Some(entry) = before else { return Ok(0) };
         let named = Scan::new(file.clone(), u64::from(entry.position), self.size, CHUNK_SMALL).next();
         match named {
@@ -190,5 +189,9 @@ pub(crate) fn store<D: Disk>(
     write_synced(disk, &path(dir, base, Content::Times), &index::to_bytes(times))?;
     let path = path(dir, base, Content::Aborted);
     // One that a truncated past has left would name transactions that were never here.
-    if aborted.is_empty() { remove_if_there(disk, &path) } else { write_synced(disk, &path, &abort_index::to_bytes(aborted)) }
+    if aborted.is_empty() {
+        remove_if_there(disk, &path)
+    } else {
+        write_synced(disk, &path, &abort_index::to_bytes(aborted))
+    }
 }

@@ -258,7 +258,8 @@ impl Controller {
 
     fn next_state(&self, soft: &Soft, broker: &Broker, command: &Heartbeat, is_caught_up: bool) -> State {
         match state(broker) {
-            State::Fenced if command.wants_shutdown => State::Gone,
+            // Who has left comes back in another life.
+            State::Fenced if command.wants_shutdown || broker.in_controlled_shutdown => State::Gone,
             State::Fenced if command.wants_fence || !is_caught_up => State::Fenced,
             State::Fenced if soft.unsettled.contains_key(&broker.id) => State::Fenced,
             State::Fenced => State::Active,
@@ -376,3 +377,6 @@ fn change(broker: &Broker, set: impl FnOnce(&mut BrokerRegistrationChangeRecord)
     set(&mut record);
     MetadataRecord::BrokerRegistrationChange(record)
 }
+
+#[cfg(test)]
+mod tests;

@@ -421,3 +421,6 @@ fn named_twice() -> Refusal {
 fn items(value: &str) -> impl Iterator<Item = &str> {
     value.split(',').map(str::trim).filter(|item| !item.is_empty())
 }
+
+#[cfg(test)]
+mod tests;

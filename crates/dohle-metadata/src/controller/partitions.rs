@@ -166,3 +166,6 @@ pub(super) fn too_many_partitions() -> Refusal {
 fn list(brokers: &[BrokerId]) -> String {
     brokers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
+
+#[cfg(test)]
+mod tests;

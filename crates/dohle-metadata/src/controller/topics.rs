@@ -322,3 +322,6 @@ fn deletion(topic: &TopicRef, known: Option<&Topic>, error: Option<Refusal>) -> 
     };
     Deletion { topic: topic.clone(), name, id, error }
 }
+
+#[cfg(test)]
+mod tests;

@@ -35,6 +35,7 @@ impl Group {
         if !self.accepts(join.member.as_ref(), turn.settings.group_size_max) {
             if let Some(member) = &join.member {
                 self.remove(member, turn);
+                self.complete_if_all_joined(turn);
             }
             return refuse(turn, token, ErrorCode::GroupMaxSizeReached, None);
         }
@@ -203,13 +204,7 @@ impl Group {
     }
 
     /// Tells the caller where the group stands.
-    pub(super) fn answer_join(
-        &self,
-        turn: &mut Turn<'_>,
-        token: Token,
-        member: MemberId,
-        members: Vec<JoinedMember>,
-    ) {
+    pub(super) fn answer_join(&self, turn: &mut Turn<'_>, token: Token, member: MemberId, members: Vec<JoinedMember>) {
         let joined = Joined {
             member,
             generation: self.generation,
@@ -241,7 +236,8 @@ impl Group {
             leader.protocols.iter().filter(|protocol| self.is_known_to_all(&protocol.name)).collect();
         let mut votes = vec![0_usize; candidates.len()];
         for member in self.members.values() {
-            let places = member.protocols.iter().filter_map(|dear| candidates.iter().position(|it| it.name == dear.name));
+            let places =
+                member.protocols.iter().filter_map(|dear| candidates.iter().position(|it| it.name == dear.name));
             if let Some(place) = places.into_iter().next() {
                 votes[place] += 1;
             }

@@ -240,7 +240,7 @@ impl Group {
         let mut topics = BTreeSet::new();
         for member in self.members.values() {
             let mut reader = Reader::new(member.metadata(self.protocol.as_deref()?)?.clone());
-            reader.i16();
+            let _version = reader.i16();
             let subscription = ConsumerProtocolSubscription::decode(&mut reader, 0).ok()?;
             topics.extend(subscription.topics.iter().filter_map(|topic| TopicName::parse(topic).ok()));
         }
