@@ -16,13 +16,13 @@ pub(crate) struct Space {
 impl Volume {
     /// The room on the disk as it is now. Asks the file system.
     pub(crate) fn space(&self) -> io::Result<Space> {
-        let found = rustix::fs::statvfs(&self.dir)?;
+        let found = rustix::fs::statvfs(self.root())?;
         let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
         Ok(Space { total: bytes(found.f_blocks), usable: bytes(found.f_bavail) })
     }
 
     /// Where it is, from the root of the file system on.
     pub(crate) fn path(&self) -> PathBuf {
-        std::path::absolute(&self.dir).unwrap_or_else(|_| self.dir.clone())
+        std::path::absolute(self.root()).unwrap_or_else(|_| self.root().to_owned())
     }
 }

@@ -26,12 +26,12 @@ pub(super) fn partitions(cx: &Context, view: &View) -> i32 {
 
 /// Asks a group's coordinator and waits as long as the group lets the caller wait.
 pub(super) async fn ask(cx: &Context, group: &str, command: Command) -> Result<Reply, ErrorCode> {
-    coordinator(cx, group)?.ask(command).await.map_err(code)
+    coordinator(cx, group)?.ask(command).await.map_err(unanswered_code)
 }
 
 /// Asks a group's coordinator for what it decides at once: if that is not safe in time, the client is to come again.
 pub(super) async fn ask_promptly(cx: &Context, group: &str, command: Command) -> Result<Reply, ErrorCode> {
-    coordinator(cx, group)?.ask_within(cx.groups.settings.commit_timeout, command).await.map_err(code)
+    coordinator(cx, group)?.ask_within(cx.groups.settings.commit_timeout, command).await.map_err(unanswered_code)
 }
 
 /// Asks the coordinators of many groups, each of them once. `ask` returns one answer for each group that it is given, and so does
@@ -50,7 +50,7 @@ pub(super) async fn ask_each<T>(
     for places in places.into_values() {
         let ids = places.iter().map(|place| GroupId::from(groups[*place].as_str())).collect();
         let answered = match cx.groups.of(&groups[places[0]], partitions) {
-            Some(coordinator) => ask(&coordinator, ids).await.map_err(code),
+            Some(coordinator) => ask(&coordinator, ids).await.map_err(unanswered_code),
             None => Err(ErrorCode::NotCoordinator),
         };
         match answered {
@@ -60,15 +60,6 @@ pub(super) async fn ask_each<T>(
     }
     answers.sort_unstable_by_key(|(place, _)| *place);
     answers.into_iter().map(|(_, answer)| answer).collect()
-}
-
-/// The code for a caller whom no coordinator answered (`GroupCoordinatorService`).
-pub(super) fn code(unanswered: Unanswered) -> ErrorCode {
-    match unanswered {
-        // Kafka's clients know of this no other way to be told to come again.
-        Unanswered::TimedOut => ErrorCode::CoordinatorNotAvailable,
-        Unanswered::Loading | Unanswered::Lost | Unanswered::TooLarge => unanswered_code(unanswered),
-    }
 }
 
 /// Who a request says that it comes from; a newcomer has no name yet.

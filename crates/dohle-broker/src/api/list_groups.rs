@@ -8,6 +8,7 @@ use dohle_protocol::{ApiKey, Str};
 use super::{Api, coordination};
 use crate::context::Context;
 use crate::dispatch::Client;
+use crate::ledgers::groups::unanswered_code;
 
 pub(crate) const API: Api = Api::of(ApiKey::ListGroups);
 
@@ -31,7 +32,7 @@ async fn list(cx: &Context, filter: &GroupFilter) -> Result<Vec<list_groups::Lis
     let mut groups = vec![];
     for coordinator in cx.groups.all() {
         let asked = coordinator.ask_within(patience, Command::ListGroups(filter.clone())).await;
-        match asked.map_err(coordination::code) {
+        match asked.map_err(unanswered_code) {
             Ok(Reply::ListGroups(listed)) => groups.extend(listed.into_iter().map(told)),
             Ok(other) => unreachable!("a listing is answered as one, not as {other:?}"),
             Err(ErrorCode::NotCoordinator) => {}

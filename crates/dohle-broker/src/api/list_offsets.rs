@@ -1,26 +1,30 @@
-//! ListOffsets (KIP-79, KIP-734, KIP-1005, KIP-1023): where a reader may begin, at an end of a partition or by time.
+//! ListOffsets: where a partition begins and ends, and where a moment lies in it (KIP-79, KIP-734, KIP-405).
 
 use std::collections::BTreeSet;
 
-use dohle_base::{ErrorCode, Timestamp};
+use dohle_base::{ErrorCode, LeaderEpoch, Offset, Timestamp};
 use dohle_log::log::Moment;
 use dohle_protocol::ApiKey;
 use dohle_protocol::message::list_offsets::{
-    ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopicResponse,
+    ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic,
+    ListOffsetsTopicResponse,
 };
 
 use super::{Api, lookup};
 use crate::catalog::View;
 use crate::context::Context;
 use crate::dispatch::Client;
-use crate::partition::{Isolation, Looker, Spot};
+use crate::partition::{Isolation, Sought};
 
 pub(crate) const API: Api = Api::of(ApiKey::ListOffsets);
 
-/// The number that a consumer gives where a replica would give its own.
-const CONSUMER: i32 = -1;
-/// The version since which the answer tells epochs.
-const EPOCHS_FROM: i16 = 4;
+/// Moments that are none: what they stand for, and since which version.
+const LATEST: i64 = -1;
+const EARLIEST: i64 = -2;
+const LARGEST_TIME: (i64, i16) = (-3, 7);
+const EARLIEST_LOCAL: (i64, i16) = (-4, 8);
+const LATEST_TIERED: (i64, i16) = (-5, 9);
+const EARLIEST_PENDING_UPLOAD: (i64, i16) = (-6, 11);
 
 pub(crate) async fn handle(
     cx: &Context,
@@ -28,89 +32,75 @@ pub(crate) async fn handle(
     version: i16,
     request: ListOffsetsRequest,
 ) -> ListOffsetsResponse {
-    let view = cx.catalog.view();
-    let isolation = (request.replica_id == CONSUMER).then_some(match request.isolation_level {
-        1 => Isolation::ReadCommitted,
-        _ => Isolation::ReadUncommitted,
-    });
-    let question = Question { view: &view, client, version, isolation, repeated: repeated(&request) };
-    let topics = request.topics.into_iter().map(|topic| {
-        let partitions = topic.partitions.iter().map(|partition| question.answer(&topic.name, partition)).collect();
-        ListOffsetsTopicResponse { name: topic.name, partitions, ..Default::default() }
-    });
-    ListOffsetsResponse { topics: topics.collect(), ..Default::default() }
+    let isolation = if request.isolation_level == 1 { Isolation::ReadCommitted } else { Isolation::ReadUncommitted };
+    let answer = Answer { view: &cx.catalog.view(), client, version, isolation };
+    let topics = request.topics.iter().map(|topic| answer.topic(topic)).collect();
+    ListOffsetsResponse { topics, ..Default::default() }
 }
 
-struct Question<'a> {
+struct Answer<'a> {
     view: &'a View,
     client: &'a Client,
     version: i16,
-    isolation: Option<Isolation>,
-    repeated: BTreeSet<(String, i32)>,
+    isolation: Isolation,
 }
 
-impl Question<'_> {
-    fn answer(&self, topic: &str, asked: &ListOffsetsPartition) -> ListOffsetsPartitionResponse {
-        let found = self.find(topic, asked);
-        let error = found.err().unwrap_or(ErrorCode::None);
-        let told = ListOffsetsPartitionResponse {
-            partition_index: asked.partition_index,
-            error_code: self.client.code(error),
-            ..Default::default()
+impl Answer<'_> {
+    fn topic(&self, topic: &ListOffsetsTopic) -> ListOffsetsTopicResponse {
+        let asked = &topic.partitions;
+        let mut seen = BTreeSet::new();
+        let repeated = asked.iter().map(|other| other.partition_index).filter(|index| !seen.insert(*index));
+        let repeated: BTreeSet<i32> = repeated.collect();
+        let answer = |partition: &ListOffsetsPartition| {
+            let found = if repeated.contains(&partition.partition_index) {
+                Err(ErrorCode::InvalidRequest)
+            } else {
+                self.partition(&topic.name, partition)
+            };
+            self.response(partition.partition_index, found)
         };
-        let Ok(Some(Moment { time, offset, epoch })) = found else { return told };
-        let leader_epoch = if self.version >= EPOCHS_FROM { epoch.0 } else { told.leader_epoch };
-        ListOffsetsPartitionResponse { timestamp: time.0, offset: offset.0, leader_epoch, ..told }
+        let partitions = asked.iter().map(answer).collect();
+        ListOffsetsTopicResponse { name: topic.name.clone(), partitions, ..Default::default() }
     }
 
-    fn find(&self, topic: &str, asked: &ListOffsetsPartition) -> Result<Option<Moment>, ErrorCode> {
-        let index = asked.partition_index;
-        if self.repeated.contains(&(topic.to_owned(), index)) {
-            return Err(ErrorCode::InvalidRequest);
+    fn partition(&self, topic: &str, asked: &ListOffsetsPartition) -> Result<Option<Moment>, ErrorCode> {
+        let sought = self.sought(asked.timestamp)?;
+        let partition = lookup::led(self.view, topic, asked.partition_index)?;
+        match sought {
+            Some(sought) => partition.seek(sought, asked.current_leader_epoch),
+            None => Ok(None),
         }
-        let spot = spot(asked.timestamp, self.version)?;
-        let partition = lookup::led(self.view, topic, index)?;
-        let looker = Looker { isolation: self.isolation, current_epoch: asked.current_leader_epoch };
-        spot.map_or(Ok(None), |spot| partition.find(spot, looker))
     }
-}
 
-/// What a time stands for: those below zero are words, each known since some version. None is a place in remote storage, of
-/// which there is none.
-fn spot(timestamp: i64, version: i16) -> Result<Option<Spot>, ErrorCode> {
-    match timestamp {
-        0.. => Ok(Some(Spot::NotBefore(Timestamp(timestamp)))),
-        -1 => Ok(Some(Spot::Latest)),
-        -2 => Ok(Some(Spot::Earliest)),
-        -3 if version >= 7 => Ok(Some(Spot::LargestTime)),
-        // The earliest that is on a local disk: all is.
-        -4 if version >= 8 => Ok(Some(Spot::Earliest)),
-        -5 if version >= 9 => Ok(None),
-        -6 if version >= 11 => Ok(None),
-        _ => Err(ErrorCode::UnsupportedVersion),
+    /// What a moment stands for; none where there is nothing of the kind, because nothing is kept elsewhere.
+    fn sought(&self, timestamp: i64) -> Result<Option<Sought>, ErrorCode> {
+        let since = |(moment, version): (i64, i16)| timestamp == moment && self.version >= version;
+        Ok(match timestamp {
+            LATEST => Some(Sought::Latest(self.isolation)),
+            EARLIEST => Some(Sought::Earliest),
+            0.. => Some(Sought::NotBefore(Timestamp(timestamp))),
+            _ if since(LARGEST_TIME) => Some(Sought::LargestTime),
+            _ if since(EARLIEST_LOCAL) => Some(Sought::Earliest),
+            _ if since(LATEST_TIERED) || since(EARLIEST_PENDING_UPLOAD) => None,
+            _ => return Err(ErrorCode::UnsupportedVersion),
+        })
     }
-}
 
-/// Partitions that are asked for more than once.
-fn repeated(request: &ListOffsetsRequest) -> BTreeSet<(String, i32)> {
-    let mut seen = BTreeSet::new();
-    let each = request.topics.iter().flat_map(|topic| topic.partitions.iter().map(|asked| (&topic.name, asked)));
-    let each = each.map(|(name, asked)| (name.to_string(), asked.partition_index));
-    each.filter(|partition| !seen.insert(partition.clone())).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_time_below_zero_is_a_word_that_some_versions_know() {
-        assert_eq!(spot(0, 1), Ok(Some(Spot::NotBefore(Timestamp(0)))));
-        assert_eq!(spot(-1, 1), Ok(Some(Spot::Latest)));
-        for (word, since) in [(-3, 7), (-4, 8), (-5, 9), (-6, 11)] {
-            assert_eq!(spot(word, since - 1), Err(ErrorCode::UnsupportedVersion), "{word}");
-            assert!(spot(word, since).is_ok(), "{word}");
+    fn response(&self, partition_index: i32, found: Result<Option<Moment>, ErrorCode>) -> ListOffsetsPartitionResponse {
+        let (error, moment) = match found {
+            Ok(moment) => (ErrorCode::None, moment),
+            Err(error) => (error, None),
+        };
+        let nowhere = Moment { time: Timestamp::NONE, offset: Offset::NONE, epoch: LeaderEpoch::NONE };
+        let moment = moment.unwrap_or(nowhere);
+        ListOffsetsPartitionResponse {
+            partition_index,
+            error_code: self.client.code(error),
+            timestamp: moment.time.0,
+            offset: moment.offset.0,
+            // Versions before 4 do not know epochs.
+            leader_epoch: if self.version >= 4 { moment.epoch.0 } else { LeaderEpoch::NONE.0 },
+            ..Default::default()
         }
-        assert_eq!(spot(-7, 11), Err(ErrorCode::UnsupportedVersion));
     }
 }

@@ -14,6 +14,7 @@ use super::{Api, coordination};
 use crate::catalog::View;
 use crate::context::Context;
 use crate::dispatch::Client;
+use crate::ledgers::groups::unanswered_code;
 
 pub(crate) const API: Api = Api::of(ApiKey::OffsetFetch);
 
@@ -128,10 +129,10 @@ impl Question<'_> {
         let coordinator = coordination::coordinator(self.cx, group)?;
         let question = FetchOffsets { group: group.into(), wanted, require_stable: self.require_stable };
         if !self.require_stable {
-            return coordinator.committed(|state| state.fetch_offsets(&question)).map_err(coordination::code);
+            return coordinator.committed(|state| state.fetch_offsets(&question)).map_err(unanswered_code);
         }
         let patience = self.cx.groups.settings.commit_timeout;
-        match coordinator.ask_within(patience, Command::FetchOffsets(question)).await.map_err(coordination::code) {
+        match coordinator.ask_within(patience, Command::FetchOffsets(question)).await.map_err(unanswered_code) {
             Ok(Reply::FetchOffsets(fetched)) => Ok(fetched),
             Ok(other) => unreachable!("a fetch is answered as one, not as {other:?}"),
             // Consumers before 3.9 do not know the other code here.

@@ -1,7 +1,6 @@
 //! OffsetForLeaderEpoch (KIP-101, KIP-320): where the records of an epoch end, for a reader that may have read what was lost.
 
 use dohle_base::{ErrorCode, LeaderEpoch};
-use dohle_log::epochs::EpochEnd;
 use dohle_protocol::ApiKey;
 use dohle_protocol::message::offset_for_leader_epoch::{
     EpochEndOffset, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, OffsetForLeaderPartition,
@@ -9,10 +8,8 @@ use dohle_protocol::message::offset_for_leader_epoch::{
 };
 
 use super::{Api, lookup};
-use crate::catalog::View;
 use crate::context::Context;
 use crate::dispatch::Client;
-use crate::partition::Partition;
 
 pub(crate) const API: Api = Api::of(ApiKey::OffsetForLeaderEpoch);
 
@@ -24,13 +21,15 @@ pub(crate) async fn handle(
 ) -> OffsetForLeaderEpochResponse {
     let view = cx.catalog.view();
     let told = |topic: &str, asked: &OffsetForLeaderPartition| {
-        let found = find(&view, topic, asked);
+        let found = lookup::led(&view, topic, asked.partition);
+        let epoch = LeaderEpoch(asked.leader_epoch);
+        let found = found.and_then(|partition| partition.end_of_epoch(epoch, asked.current_leader_epoch));
         let told = EpochEndOffset {
             error_code: client.code(found.err().unwrap_or(ErrorCode::None)),
             partition: asked.partition,
             ..Default::default()
         };
-        let Ok(Some(EpochEnd { epoch, end })) = found else { return told };
+        let Ok(Some((epoch, end))) = found else { return told };
         EpochEndOffset { leader_epoch: epoch.0, end_offset: end.0, ..told }
     };
     let topics = request.topics.into_iter().map(|topic| {
@@ -38,11 +37,4 @@ pub(crate) async fn handle(
         OffsetForLeaderTopicResult { topic: topic.topic, partitions, ..Default::default() }
     });
     OffsetForLeaderEpochResponse { topics: topics.collect(), ..Default::default() }
-}
-
-fn find(view: &View, topic: &str, asked: &OffsetForLeaderPartition) -> Result<Option<EpochEnd>, ErrorCode> {
-    lookup::led(view, topic, asked.partition)?.look(|log, leader| {
-        Partition::check_epoch(leader, asked.current_leader_epoch)?;
-        Ok(log.epochs().end_of(LeaderEpoch(asked.leader_epoch), log.end()))
-    })?
 }

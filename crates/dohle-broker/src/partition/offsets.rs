@@ -1,74 +1,91 @@
-//! Where in a partition a reader may begin: at one of its ends, or by time (KIP-79, KIP-734).
+//! Offsets that a client asks a partition for: the ends, by time, by epoch, and where its log should begin.
+
+use std::sync::Arc;
 
 use dohle_base::{ErrorCode, LeaderEpoch, Offset, Timestamp};
-use dohle_log::disk::Files;
-use dohle_log::log::{ByTime, Moment};
-use dohle_replication::partition::Leader;
+use dohle_log::log::{Moment, ReadError, TruncateError};
 
-use super::{Isolation, Log, Partition};
+use super::{Isolation, Partition};
 
-/// A place in a log.
+/// An offset that a client looks for (`ListOffsetsRequest`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Spot {
-    /// The first record.
+pub(crate) enum Sought {
+    /// The end of what the client may see.
+    Latest(Isolation),
+    /// The first offset that may be read.
     Earliest,
-    /// Behind the last record that the reader may see.
-    Latest,
-    /// The first record that is not older.
-    NotBefore(Timestamp),
-    /// The first record of the largest time.
+    /// The first record that has the largest time.
     LargestTime,
-}
-
-/// Who looks for a place.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Looker {
-    /// What it may see; none for whoever may see the whole log.
-    pub(crate) isolation: Option<Isolation>,
-    /// The reign that it believes in; negative where it does not say.
-    pub(crate) current_epoch: i32,
-}
-
-/// A place that is known at once, or has to be looked for.
-enum Search {
-    Known(Moment),
-    ByTime(ByTime<Files>),
+    /// The first record that is not before this time.
+    NotBefore(Timestamp),
 }
 
 impl Partition {
-    /// Finds a place; none where no record that the looker may see is there. A search by time reads the disk, without the
-    /// partition's lock.
-    pub(crate) fn find(&self, spot: Spot, looker: Looker) -> Result<Option<Moment>, ErrorCode> {
-        let (limit, search) = self.look_mut(|log, leader| {
-            Self::check_epoch(leader, looker.current_epoch)?;
-            let limit = limit(log, leader, looker.isolation);
-            let search = match spot {
-                Spot::Earliest => Search::Known(end(log.start(), log.epochs().at(log.start()))),
-                Spot::Latest => Search::Known(end(limit, Some(leader.epoch()))),
-                Spot::NotBefore(time) => Search::ByTime(log.by_time(time)),
-                Spot::LargestTime => Search::ByTime(log.by_largest_time()),
+    /// Finds an offset for a client that believes in `current_epoch`; none where no record is there yet. May wait for the disk where it
+    /// looks for a time.
+    pub(crate) fn seek(self: &Arc<Self>, sought: Sought, current_epoch: i32) -> Result<Option<Moment>, ErrorCode> {
+        let (end, found) = self.look_mut(|log, leader| {
+            Self::check_epoch(leader, current_epoch)?;
+            let high_watermark = leader.high_watermark();
+            let at = |offset, epoch| Found::Here(Moment { time: Timestamp::NONE, offset, epoch });
+            let found = match sought {
+                Sought::Latest(Isolation::ReadUncommitted) => at(high_watermark, leader.epoch()),
+                Sought::Latest(Isolation::ReadCommitted) => at(log.last_stable(high_watermark), leader.epoch()),
+                Sought::Earliest => {
+                    let start = log.start();
+                    at(start, log.epochs().at(start).unwrap_or(LeaderEpoch::NONE))
+                }
+                Sought::LargestTime => Found::Look(log.by_largest_time()),
+                Sought::NotBefore(time) => Found::Look(log.by_time(time)),
             };
-            Ok((limit, search))
+            Ok::<_, ErrorCode>((high_watermark, found))
         })??;
-        match search {
-            Search::Known(moment) => Ok(Some(moment)),
-            Search::ByTime(search) => {
-                let found = search.find().map_err(|error| error.code())?;
-                Ok(found.filter(|moment| moment.offset < limit))
+        match found {
+            Found::Here(moment) => Ok(Some(moment)),
+            // Without the lock: it may take a while.
+            Found::Look(search) => {
+                let moment = search.find().map_err(|error: ReadError| error.code())?;
+                Ok(moment.filter(|moment| moment.offset < end))
             }
         }
     }
-}
 
-fn limit(log: &mut Log, leader: &Leader, isolation: Option<Isolation>) -> Offset {
-    match isolation {
-        Some(Isolation::ReadCommitted) => log.last_stable(leader.high_watermark()),
-        Some(Isolation::ReadUncommitted) => leader.high_watermark(),
-        None => log.end(),
+    /// Where an epoch ends, for a client that wants to know whether it has to go back (KIP-320): the highest known epoch that is not
+    /// above, and its end. None for an epoch that is not known.
+    pub(crate) fn end_of_epoch(
+        &self,
+        epoch: LeaderEpoch,
+        current_epoch: i32,
+    ) -> Result<Option<(LeaderEpoch, Offset)>, ErrorCode> {
+        self.look(|log, leader| {
+            Self::check_epoch(leader, current_epoch)?;
+            // A client may not be told of more than it may see.
+            let end = log.epochs().end_of(epoch, leader.high_watermark());
+            Ok(end.map(|end| (end.epoch, end.end)))
+        })?
+    }
+
+    /// Lets the log begin at `offset`, or at the high watermark where none is given (KIP-107); says where it begins now.
+    pub(crate) fn delete_records(&self, offset: Option<Offset>) -> Result<Offset, ErrorCode> {
+        self.look_mut(|log, leader| {
+            let cleanup = &log.options().cleanup;
+            if cleanup.compact && !cleanup.delete {
+                return Err(ErrorCode::PolicyViolation);
+            }
+            let high_watermark = leader.high_watermark();
+            let offset = offset.unwrap_or(high_watermark);
+            if offset < Offset::ZERO || offset > high_watermark {
+                return Err(ErrorCode::OffsetOutOfRange);
+            }
+            log.advance_start(offset).map_err(|error| match error {
+                TruncateError::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+                TruncateError::Storage(_) | TruncateError::Damaged(_) => ErrorCode::KafkaStorageError,
+            })
+        })?
     }
 }
 
-/// An end of the log, which has no time.
-fn end(offset: Offset, epoch: Option<LeaderEpoch>) -> Moment {
-    Moment { time: Timestamp::NONE, offset, epoch: epoch.unwrap_or(LeaderEpoch::NONE) }
+enum Found {
+    Here(Moment),
+    Look(dohle_log::log::ByTime<dohle_log::disk::Files>),
 }

@@ -118,7 +118,8 @@ pub fn produce(topic: &str, records: Bytes, acks: i16) -> ProduceRequest {
 }
 
 pub fn fetch(topic: &str, offset: i64, max_wait_ms: i32) -> FetchRequest {
-    let partition = FetchPartition { partition: 0, fetch_offset: offset, partition_max_bytes: 1 << 20, ..Default::default() };
+    let partition =
+        FetchPartition { partition: 0, fetch_offset: offset, partition_max_bytes: 1 << 20, ..Default::default() };
     let topic = FetchTopic { topic: topic.into(), partitions: vec![partition], ..Default::default() };
     FetchRequest { max_wait_ms, min_bytes: 1, max_bytes: 50 << 20, topics: vec![topic], ..Default::default() }
 }
