@@ -4,6 +4,7 @@
 
 mod api;
 mod catalog;
+mod chance;
 mod clock;
 mod config;
 mod context;
@@ -20,6 +21,7 @@ mod partition;
 mod publish;
 mod quorum;
 mod running;
+mod space;
 mod start;
 mod storage;
 mod topics;

@@ -16,6 +16,7 @@ use dohle_metadata::image::{BrokerEpoch, Listener as Reachable, Supported};
 use tokio::sync::watch;
 
 use crate::catalog::{Catalog, View};
+use crate::chance;
 use crate::clock::Clock;
 use crate::config::listeners::{InvalidListeners, Listener};
 use crate::config::settings::Settings;
@@ -70,7 +71,7 @@ pub enum StartError {
 /// Starts a broker. When this returns, clients can call.
 pub fn start(settings: Settings) -> Result<Running, StartError> {
     let clock = Clock::start();
-    let mut rng = Rng::new(entropy());
+    let mut rng = Rng::new(chance::number());
     let count = std::thread::available_parallelism().map_or(1, usize::from);
     let (sockets, listeners) = open_sockets(&settings)?;
     let storage = Arc::new(Storage::open(&settings, Rng::new(rng.next_u64()), count)?);
@@ -253,12 +254,6 @@ fn join(cores: &Cores, quorum: &Arc<Quorum>, broker: RegisterBroker) -> Result<(
     let keeper = Arc::clone(quorum);
     cores.keep(Box::new(move || Box::pin(keeper.keep_time())));
     Ok(())
-}
-
-/// A number that nobody can foresee: where chance begins.
-fn entropy() -> u64 {
-    use std::hash::{BuildHasher, Hasher};
-    std::hash::RandomState::new().build_hasher().finish()
 }
 
 fn memory_bytes() -> u64 {

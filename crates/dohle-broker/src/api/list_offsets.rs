@@ -1,8 +1,8 @@
 //! ListOffsets: where a partition begins and ends, and where a moment lies in it (KIP-79, KIP-734, KIP-405).
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
-use dohle_base::{ErrorCode, LeaderEpoch, Offset, Partition as Index, Timestamp};
+use dohle_base::{ErrorCode, LeaderEpoch, Offset, Timestamp};
 use dohle_log::log::Moment;
 use dohle_protocol::ApiKey;
 use dohle_protocol::message::list_offsets::{
@@ -10,11 +10,11 @@ use dohle_protocol::message::list_offsets::{
     ListOffsetsTopicResponse,
 };
 
-use super::Api;
+use super::{Api, lookup};
 use crate::catalog::View;
 use crate::context::Context;
 use crate::dispatch::Client;
-use crate::partition::{Isolation, Partition, Sought};
+use crate::partition::{Isolation, Sought};
 
 pub(crate) const API: Api = Api::of(ApiKey::ListOffsets);
 
@@ -48,9 +48,11 @@ struct Answer<'a> {
 impl Answer<'_> {
     fn topic(&self, topic: &ListOffsetsTopic) -> ListOffsetsTopicResponse {
         let asked = &topic.partitions;
-        let times = |index| asked.iter().filter(|other| other.partition_index == index).count();
+        let mut seen = BTreeSet::new();
+        let repeated = asked.iter().map(|other| other.partition_index).filter(|index| !seen.insert(*index));
+        let repeated: BTreeSet<i32> = repeated.collect();
         let answer = |partition: &ListOffsetsPartition| {
-            let found = if times(partition.partition_index) > 1 {
+            let found = if repeated.contains(&partition.partition_index) {
                 Err(ErrorCode::InvalidRequest)
             } else {
                 self.partition(&topic.name, partition)
@@ -63,17 +65,11 @@ impl Answer<'_> {
 
     fn partition(&self, topic: &str, asked: &ListOffsetsPartition) -> Result<Option<Moment>, ErrorCode> {
         let sought = self.sought(asked.timestamp)?;
-        let partition = self.find(topic, asked.partition_index)?;
+        let partition = lookup::led(self.view, topic, asked.partition_index)?;
         match sought {
             Some(sought) => partition.seek(sought, asked.current_leader_epoch),
             None => Ok(None),
         }
-    }
-
-    fn find(&self, topic: &str, index: i32) -> Result<&Arc<Partition>, ErrorCode> {
-        let topic = self.view.topic(topic).ok_or(ErrorCode::UnknownTopicOrPartition)?;
-        topic.partition(Index(index)).ok_or(ErrorCode::UnknownTopicOrPartition)?;
-        self.view.partition(topic.id, Index(index)).ok_or(ErrorCode::NotLeaderOrFollower)
     }
 
     /// What a moment stands for; none where there is nothing of the kind, because nothing is kept elsewhere.

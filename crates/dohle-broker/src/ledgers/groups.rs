@@ -95,6 +95,7 @@ pub(crate) fn unanswered_code(unanswered: Unanswered) -> ErrorCode {
         Unanswered::Loading => ErrorCode::CoordinatorLoadInProgress,
         Unanswered::Lost => ErrorCode::NotCoordinator,
         Unanswered::TooLarge => ErrorCode::UnknownServerError,
-        Unanswered::TimedOut => ErrorCode::RequestTimedOut,
+        // Clients of groups know no other code that tells them to come again.
+        Unanswered::TimedOut => ErrorCode::CoordinatorNotAvailable,
     }
 }

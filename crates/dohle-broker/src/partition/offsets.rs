@@ -68,6 +68,10 @@ impl Partition {
     /// Lets the log begin at `offset`, or at the high watermark where none is given (KIP-107); says where it begins now.
     pub(crate) fn delete_records(&self, offset: Option<Offset>) -> Result<Offset, ErrorCode> {
         self.look_mut(|log, leader| {
+            let cleanup = &log.options().cleanup;
+            if cleanup.compact && !cleanup.delete {
+                return Err(ErrorCode::PolicyViolation);
+            }
             let high_watermark = leader.high_watermark();
             let offset = offset.unwrap_or(high_watermark);
             if offset < Offset::ZERO || offset > high_watermark {
