@@ -11,7 +11,7 @@ mod text;
 
 pub use error::{DecodeError, EncodeError};
 pub use part::{Form, Part};
-pub use reader::{ARRAY_LENGTH_MAX, ARRAY_RESERVED_MAX, Reader, TAGS_MAX};
+pub use reader::{ARRAY_LENGTH_MAX, ARRAY_RESERVED_MAX, Reader, TAGS_MAX, memory_max};
 pub use rope::{COPIED_BYTES_MAX, Pieces, Rope, TagWriter};
 pub use tags::Tags;
 pub use text::Str;
