@@ -130,7 +130,13 @@ pub fn check(produced: &Bytes, limits: &Limits) -> Result<Batch, Refusal> {
     let batch = only_batch(produced, limits)?;
     check_size_and_sum(&batch, limits)?;
     check_claims(batch.header())?;
-    let bytes = batch.bytes().len();
+    // Kafka trims a piece of a batch that is left over; nobody sends one, and what is not stored must not be
+    // acknowledged.
+    match produced.len() - batch.bytes.len() {
+        0 => {}
+        more => return Err(Refusal::Trailing(more)),
+    }
+    let bytes = batch.bytes.len();
     if bytes > limits.segment_bytes_max {
         return Err(Refusal::AboveSegment { bytes, segment_bytes_max: limits.segment_bytes_max });
     }
@@ -139,16 +145,13 @@ pub fn check(produced: &Bytes, limits: &Limits) -> Result<Batch, Refusal> {
 
 fn only_batch(produced: &Bytes, limits: &Limits) -> Result<Batch, Refusal> {
     let batch = Batch::first(produced).map_err(refusal)?.ok_or(Refusal::Missing)?;
-    match batch.header.attributes.codec() {
-        Ok(Codec::Zstd) if !limits.zstd => return Err(Refusal::ZstdTooNew),
-        Ok(_) => {}
-        Err(unknown) => return Err(Refusal::UnknownCodec(unknown.0)),
+    if !limits.zstd && batch.header.attributes.codec() == Ok(Codec::Zstd) {
+        return Err(Refusal::ZstdTooNew);
     }
-    // Kafka trims a piece of a batch that is left over; nobody sends one, and what is not stored must not be
-    // acknowledged.
-    match produced.len() - batch.bytes.len() {
-        0 => Ok(batch),
-        more => Err(Refusal::Trailing(more)),
+    // What is no batch may come from a damaged length: the checksum will tell, and the client may send it again.
+    match Batch::first(&produced.slice(batch.bytes.len()..)).map_err(refusal)? {
+        None => Ok(batch),
+        Some(_) => Err(Refusal::Trailing(produced.len() - batch.bytes.len())),
     }
 }
 
@@ -178,6 +181,7 @@ fn check_size_and_sum(batch: &Batch, limits: &Limits) -> Result<(), Refusal> {
 
 fn check_claims(header: &Header) -> Result<(), Refusal> {
     let Header { record_count: count, last_offset_delta, attributes, .. } = *header;
+    attributes.codec().map_err(|unknown| Refusal::UnknownCodec(unknown.0))?;
     if count <= 0 || last_offset_delta.checked_add(1) != Some(count) {
         return Err(Refusal::Count { count, last_offset_delta });
     }
