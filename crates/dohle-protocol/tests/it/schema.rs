@@ -1,6 +1,5 @@
 //! A second reader of the schema files, apart from the generator's, so that a misreading there is noticed here.
 
-use std::ops::RangeInclusive;
 use std::path::Path;
 
 /// A message as its file says.
@@ -28,12 +27,16 @@ pub(crate) struct Field {
     pub(crate) fields: Vec<Field>,
 }
 
-#[derive(Clone, Debug)]
-pub(crate) struct Versions(pub(crate) RangeInclusive<i16>);
+/// A range of versions, both ends in it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Versions {
+    pub(crate) low: i16,
+    pub(crate) high: i16,
+}
 
 impl Default for Versions {
     fn default() -> Self {
-        Self(1..=0)
+        Self { low: 1, high: 0 }
     }
 }
 
@@ -41,15 +44,15 @@ impl Versions {
     fn parse(text: &str) -> Self {
         let number = |part: &str| part.parse::<i16>().expect("a version");
         match (text.strip_suffix('+'), text.split_once('-')) {
-            (Some(low), _) => Self(number(low)..=i16::MAX),
-            (None, Some((low, high))) => Self(number(low)..=number(high)),
+            (Some(low), _) => Self { low: number(low), high: i16::MAX },
+            (None, Some((low, high))) => Self { low: number(low), high: number(high) },
             (None, None) if text == "none" => Self::default(),
-            (None, None) => Self(number(text)..=number(text)),
+            (None, None) => Self { low: number(text), high: number(text) },
         }
     }
 
-    pub(crate) fn has(&self, version: i16) -> bool {
-        self.0.contains(&version)
+    pub(crate) fn has(self, version: i16) -> bool {
+        self.low <= version && version <= self.high
     }
 }
 

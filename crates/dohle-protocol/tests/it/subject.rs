@@ -24,7 +24,7 @@ pub(crate) fn subjects() -> Vec<Subject> {
     let all = schema::read();
     let key_of = |family: &str, value: &Message| {
         let key = all.iter().find(|(other, key)| other == family && key.kind == "key" && key.key == value.key);
-        key.map(|(_, key)| sample(key, *key.versions.0.end(), &mut Rng::new(1)).bytes).unwrap_or_default()
+        key.map(|(_, key)| sample(key, key.versions.high, &mut Rng::new(1)).bytes).unwrap_or_default()
     };
     let subject = |(family, message): &(String, Message)| {
         let key = key_of(family, message);
@@ -36,7 +36,7 @@ pub(crate) fn subjects() -> Vec<Subject> {
 impl Subject {
     /// Every version of it.
     pub(crate) fn versions(&self) -> impl Iterator<Item = i16> + use<> {
-        self.message.versions.0.clone()
+        self.message.versions.low..=self.message.versions.high
     }
 
     pub(crate) fn sample(&self, version: i16, rng: &mut Rng) -> Sample {
