@@ -1,6 +1,8 @@
 //! The binary: parse, resolve, start, stop. No logic of any kind.
 
 mod command;
+mod compose;
+mod interrupt;
 mod outcome;
 mod output;
 mod text;

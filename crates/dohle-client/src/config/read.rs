@@ -6,6 +6,7 @@ use dohle_base::config::{InvalidValue, Key, Table};
 use dohle_records::{Codec, Compression};
 
 use super::address::{Address, InvalidAddress};
+use super::keys::{COMMON, CONSUMER, PRODUCER};
 use super::{Acks, Common, Isolation, Properties, duration};
 use crate::core::assign::Assignor;
 use crate::core::positions::Reset;
@@ -55,11 +56,9 @@ impl Given {
         tables: &'static [Table],
     ) -> Self {
         let properties: Properties = properties.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
-        let strange: Vec<&str> = properties
-            .keys()
-            .map(String::as_str)
-            .filter(|name| tables.iter().all(|table| table.find(name).is_err()))
-            .collect();
+        // One set of properties often serves a producer, a consumer and an admin.
+        let is_strange = |name: &&str| [COMMON, PRODUCER, CONSUMER].iter().all(|table| table.find(name).is_err());
+        let strange: Vec<&str> = properties.keys().map(String::as_str).filter(is_strange).collect();
         if !strange.is_empty() {
             tracing::warn!(keys = strange.join(","), "unknown client configuration is ignored");
         }

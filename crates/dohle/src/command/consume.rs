@@ -88,7 +88,7 @@ pub(super) async fn run(common: &Common, arguments: Arguments) -> anyhow::Result
     }
     let read = tokio::select! {
         read = reading.read() => read,
-        interrupted = tokio::signal::ctrl_c() => interrupted.map_err(Into::into),
+        interrupted = crate::interrupt::wait() => interrupted.map_err(Into::into),
     };
     reading.out.flush()?;
     let closed = reading.consumer.close().await;

@@ -6,6 +6,7 @@ mod config;
 mod consume;
 mod group;
 mod produce;
+mod server;
 mod topic;
 
 use std::future::Future;
@@ -21,6 +22,7 @@ use crate::text::pair;
 
 const EXAMPLES: &str = "\
 Examples:
+  dohle server --data-dir data &
   dohle topic create orders --partitions 3
   seq 10 | dohle produce orders
   dohle consume orders --from beginning --until-end
@@ -63,6 +65,8 @@ struct Common {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Run a broker
+    Server(server::Arguments),
     /// Create, list, describe, alter and delete topics
     #[command(subcommand)]
     Topic(topic::Command),
@@ -87,6 +91,7 @@ enum Command {
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
     let common = arguments.common;
     match arguments.command {
+        Command::Server(arguments) => server::run(&common, arguments),
         Command::Topic(command) => wait_for(topic::run(&common, command)),
         Command::Produce(arguments) => wait_for(produce::run(&common, arguments)),
         Command::Consume(arguments) => wait_for(consume::run(&common, arguments)),
