@@ -1,6 +1,14 @@
 //! The workshop: code generation, layers, tidiness, seeds, suites of foreign clients.
+//!
+//! A library, so that the same checks run as tests: `cargo test` is the gate.
 
+pub mod codegen;
 pub mod kafka;
+pub mod layers;
 pub mod place;
 pub mod process;
+pub mod schema;
 pub mod suites;
+pub mod tidy;
+pub mod verify;
+pub mod workspace;

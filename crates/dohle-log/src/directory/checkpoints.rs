@@ -1,0 +1,70 @@
+//! The files that hold an offset for each partition of a directory (`OffsetCheckpointFile`).
+
+use std::collections::BTreeMap;
+
+use dohle_base::Offset;
+
+use super::{Directory, PartitionName};
+use crate::checkpoint;
+use crate::disk::{Disk, read_whole};
+use crate::failure::Failure;
+
+/// An offset for each partition.
+pub type Offsets = BTreeMap<PartitionName, Offset>;
+
+/// Which offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Checkpoint {
+    /// Up to where a log is durable: recovery reads from there.
+    RecoveryPoint,
+    /// The high watermark.
+    HighWatermark,
+    /// The first offset that may be read.
+    LogStart,
+    /// Up to where a log is compacted.
+    Cleaner,
+}
+
+impl Checkpoint {
+    fn file_name(self) -> &'static str {
+        match self {
+            Self::RecoveryPoint => "recovery-point-offset-checkpoint",
+            Self::HighWatermark => "replication-offset-checkpoint",
+            Self::LogStart => "log-start-offset-checkpoint",
+            Self::Cleaner => "cleaner-offset-checkpoint",
+        }
+    }
+}
+
+impl<D: Disk> Directory<D> {
+    /// The offsets as they were last written; none when there is no file, or a damaged one.
+    pub fn read_offsets(&self, checkpoint: Checkpoint) -> Result<Offsets, Failure> {
+        let path = self.root.join(checkpoint.file_name());
+        let read = match read_whole(&self.disk, &path) {
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => Some(Vec::new()),
+            read => read.map_err(Failure::of("read", &path))?,
+        };
+        let Some(bytes) = read else { return Ok(Offsets::new()) };
+        match checkpoint::read(&bytes, parse) {
+            Ok(lines) => Ok(lines.into_iter().collect()),
+            Err(corrupt) => {
+                tracing::warn!(path = %path.display(), %corrupt, "a checkpoint is ignored");
+                Ok(Offsets::new())
+            }
+        }
+    }
+
+    /// Writes the offsets, all of them: a crash leaves the old file or the new.
+    pub fn write_offsets(&self, checkpoint: Checkpoint, offsets: &Offsets) -> Result<(), Failure> {
+        let lines = offsets.iter().map(|(name, offset)| format!("{} {} {offset}", name.topic, name.partition));
+        self.replace(checkpoint.file_name(), &checkpoint::write(lines))
+    }
+}
+
+fn parse(line: &str) -> Option<(PartitionName, Offset)> {
+    let mut words = line.split(' ');
+    let (topic, partition, offset) = (words.next()?, words.next()?, words.next()?);
+    let name = PartitionName::parse(topic, partition)?;
+    let offset = offset.parse().ok().filter(|offset| *offset >= 0)?;
+    words.next().is_none().then_some((name, Offset(offset)))
+}

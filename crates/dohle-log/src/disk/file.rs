@@ -1,0 +1,157 @@
+//! The disk that is one: files of the operating system, with positioned and vectored calls so that a handle has no position to
+//! quarrel about.
+
+use std::fs;
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+
+use dohle_base::Timestamp;
+
+use super::{Disk, Entry, File, Kind};
+
+/// The file system.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Files;
+
+/// An open file of the operating system.
+#[derive(Clone, Debug)]
+pub struct Handle(Arc<fs::File>);
+
+impl Disk for Files {
+    type File = Handle;
+    type Lock = fs::File;
+
+    fn create(&self, path: &Path) -> io::Result<Handle> {
+        let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
+        Ok(Handle(Arc::new(file)))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Handle> {
+        let file = fs::OpenOptions::new().read(true).write(true).open(path)?;
+        Ok(Handle(Arc::new(file)))
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
+        fs::read_dir(dir)?.map(|entry| describe(&entry?)).collect()
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        match fs::create_dir(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+            done => done,
+        }
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        fs::remove_dir(path)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        fs::File::open(dir)?.sync_all()
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<fs::File> {
+        let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)?;
+        Ok(file)
+    }
+}
+
+fn describe(entry: &fs::DirEntry) -> io::Result<Entry> {
+    // A name that is not text is none of ours: with the replacement characters it matches nothing that we look for.
+    let name = entry.file_name().to_string_lossy().into_owned();
+    if entry.file_type()?.is_dir() {
+        return Ok(Entry { name, kind: Kind::Directory, modified: Timestamp::NONE });
+    }
+    let about = entry.metadata()?;
+    let since = about.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+    Ok(Entry { name, kind: Kind::File(about.len()), modified: Timestamp(since.as_millis() as i64) })
+}
+
+impl File for Handle {
+    fn read_some(&self, at: u64, into: &mut [u8]) -> io::Result<usize> {
+        self.0.read_at(into, at)
+    }
+
+    #[cfg(not(target_vendor = "apple"))]
+    fn write_some(&self, at: u64, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        Ok(rustix::io::pwritev(&self.0, parts, at)?)
+    }
+
+    #[cfg(target_vendor = "apple")]
+    fn write_some(&self, at: u64, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        parts.iter().find(|part| !part.is_empty()).map_or(Ok(0), |part| self.0.write_at(part, at))
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn truncate(&self, size: u64) -> io::Result<()> {
+        self.0.set_len(size)
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    #[cfg(target_os = "linux")]
+    fn reserve(&self, size: u64) -> io::Result<()> {
+        use rustix::io::Errno;
+        match rustix::fs::fallocate(&self.0, rustix::fs::FallocateFlags::KEEP_SIZE, 0, size) {
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+            done => Ok(done?),
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn reserve(&self, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.0.as_fd())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn head_and_tail_are_written_as_one_and_read_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        let file = Files.create(&path).unwrap();
+        file.write_at(3, b"head", b"tail").unwrap();
+        let mut bytes = [0; 32];
+        assert_eq!(file.read_at(0, &mut bytes).unwrap(), 11);
+        assert_eq!(&bytes[..11], b"\0\0\0headtail");
+        file.reserve(1 << 20).unwrap();
+        assert_eq!(file.size().unwrap(), 11);
+        file.sync().unwrap();
+        assert_eq!(Files.list(dir.path()).unwrap()[0].kind, Kind::File(11));
+    }
+
+    #[test]
+    fn a_locked_directory_is_refused_to_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(".lock");
+        let held = Files.lock(&path).unwrap();
+        assert_eq!(Files.lock(&path).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        drop(held);
+        Files.lock(&path).unwrap();
+    }
+}

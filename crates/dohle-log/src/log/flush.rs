@@ -1,0 +1,186 @@
+//! Making what was appended durable, outside the partition's lock.
+//!
+//! [`Log::begin_flush`] says what has to be synced and up to where, [`Flush::run`] does it, and [`Log::flushed`] notes it. One at a
+//! time. A sync that failed is never tried again: nobody knows any more what the disk has.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use dohle_base::{Offset, Timestamp};
+
+use super::Log;
+use crate::disk::{Disk, File, replace};
+use crate::epochs::FILE_NAME as EPOCHS_FILE_NAME;
+use crate::failure::Failure;
+use crate::options::Durability;
+use crate::segment::{self, Sealed};
+
+/// What is durable of a log, and what has to become so.
+#[derive(Debug)]
+pub(super) struct Durable<F> {
+    pub(super) synced: Offset,
+    /// When that was found.
+    pub(super) synced_at: Timestamp,
+    /// Files of closed segments that hold more than what is durable.
+    pub(super) unsynced: Vec<(Offset, F)>,
+    /// Snapshots that were written.
+    pub(super) snapshots: Vec<F>,
+    /// Whether names in the directory have changed.
+    pub(super) names: bool,
+    /// The version of the epochs that the file has.
+    pub(super) epochs: u64,
+    pub(super) flushing: bool,
+    /// Raised by every truncation: what a flush reports that was begun before means nothing.
+    pub(super) generation: u64,
+    pub(super) failed: bool,
+}
+
+/// What has to be done so that a log is durable up to an offset.
+#[derive(Debug)]
+#[must_use = "a flush that was begun has to be run and reported"]
+pub struct Flush<D: Disk> {
+    disk: D,
+    dir: Arc<Path>,
+    upto: Offset,
+    generation: u64,
+    files: Vec<D::File>,
+    indexes: Vec<Arc<Sealed>>,
+    epochs: Option<Vec<u8>>,
+    epochs_version: u64,
+    names: bool,
+}
+
+/// A flush that was run.
+#[derive(Debug)]
+pub struct Flushed {
+    upto: Offset,
+    generation: u64,
+    epochs_version: u64,
+    outcome: Result<Vec<Offset>, Failure>,
+}
+
+impl<F> Durable<F> {
+    pub(super) fn at(synced: Offset, now: Timestamp) -> Self {
+        Self {
+            synced,
+            synced_at: now,
+            unsynced: Vec::new(),
+            snapshots: Vec::new(),
+            names: false,
+            epochs: 0,
+            flushing: false,
+            generation: 0,
+            failed: false,
+        }
+    }
+}
+
+impl<D: Disk> Log<D> {
+    /// Whether the topic wants a flush now: always when an acknowledgement waits for it, else by `flush.messages` and `flush.ms`, and
+    /// when a segment was closed: until then it costs memory and an open file.
+    pub fn wants_flush(&self, now: Timestamp) -> bool {
+        let waiting = self.end().since(self.durable.synced);
+        let aged = now.0.saturating_sub(self.durable.synced_at.0) >= self.options.flush_ms;
+        let asked = match self.options.durability {
+            Durability::Synced => true,
+            Durability::Relaxed => waiting >= self.options.flush_messages || aged,
+        };
+        (waiting > 0 && asked) || !self.durable.unsynced.is_empty()
+    }
+
+    /// What has to be done so that all is durable that is in the log now; none when nothing is to be done, when a flush is under
+    /// way, and when one has failed.
+    pub fn begin_flush(&mut self) -> Option<Flush<D>> {
+        let epochs_changed = self.durable.epochs != self.epochs.version();
+        let anything = self.durable.synced < self.end() || self.durable.names || epochs_changed;
+        if !anything || self.durable.flushing || self.durable.failed {
+            return None;
+        }
+        self.durable.flushing = true;
+        let mut files: Vec<D::File> = self.durable.unsynced.drain(..).map(|(_, file)| file).collect();
+        files.append(&mut self.durable.snapshots);
+        if self.durable.synced < self.end() {
+            files.push(self.active.file.clone());
+        }
+        Some(Flush {
+            disk: self.disk.clone(),
+            dir: self.dir.clone(),
+            upto: self.end(),
+            generation: self.durable.generation,
+            files,
+            indexes: self.sealed.iter().filter(|segment| segment.is_held()).cloned().collect(),
+            epochs: epochs_changed.then(|| self.epochs.to_bytes()),
+            epochs_version: self.epochs.version(),
+            names: std::mem::take(&mut self.durable.names),
+        })
+    }
+
+    /// Notes what a flush has done, and says up to where all is durable now. After a failure the log is offline.
+    pub fn flushed(&mut self, flushed: Flushed, now: Timestamp) -> Result<Offset, Failure> {
+        assert!(self.durable.flushing, "a flush ends once");
+        self.durable.flushing = false;
+        let stored = flushed.outcome.inspect_err(|_| self.durable.failed = true)?;
+        self.durable.epochs = flushed.epochs_version;
+        if flushed.generation == self.durable.generation {
+            assert!(flushed.upto >= self.durable.synced && flushed.upto <= self.end());
+            self.durable.synced = flushed.upto;
+            self.durable.synced_at = now;
+            self.release(&stored);
+        }
+        Ok(self.durable.synced)
+    }
+
+    /// Lets go of the indexes that are on the disk now.
+    fn release(&mut self, stored: &[Offset]) {
+        for segment in &mut self.sealed {
+            if segment.is_held() && stored.contains(&segment.base) {
+                *segment = Arc::new(segment.released());
+            }
+        }
+    }
+
+    /// Makes everything durable, as at a clean stop: batches, indexes, producers, epochs. Waits for the disk. Nothing is appended
+    /// behind it.
+    pub fn close(&mut self, now: Timestamp) -> Result<(), Failure> {
+        let end = self.end();
+        self.take_snapshot(end)?;
+        if let Some(flush) = self.begin_flush() {
+            self.flushed(flush.run(), now)?;
+        }
+        self.active.finish();
+        let active = &self.active;
+        let dir = self.dir.clone();
+        segment::store(&self.disk, &dir, active.base, &active.offsets, &active.times, &active.aborted)
+            .and_then(|()| self.disk.sync_dir(&dir))
+            .map_err(Failure::of("store the indexes of", &dir))
+    }
+}
+
+impl<D: Disk> Flush<D> {
+    /// Up to where the log will be durable. Exclusive.
+    pub fn upto(&self) -> Offset {
+        self.upto
+    }
+
+    /// Waits for the disk.
+    pub fn run(self) -> Flushed {
+        let outcome = self.sync();
+        Flushed { upto: self.upto, generation: self.generation, epochs_version: self.epochs_version, outcome }
+    }
+
+    fn sync(&self) -> Result<Vec<Offset>, Failure> {
+        for file in &self.files {
+            file.sync().map_err(Failure::of("sync a file of", &self.dir))?;
+        }
+        for segment in &self.indexes {
+            segment.store(&self.disk).map_err(Failure::of("store the indexes of", &self.dir))?;
+        }
+        if let Some(bytes) = &self.epochs {
+            let path = self.dir.join(EPOCHS_FILE_NAME);
+            replace(&self.disk, &path, bytes).map_err(Failure::of("replace", &path))?;
+        } else if self.names || !self.indexes.is_empty() {
+            self.disk.sync_dir(&self.dir).map_err(Failure::of("sync", &self.dir))?;
+        }
+        Ok(self.indexes.iter().map(|segment| segment.base).collect())
+    }
+}

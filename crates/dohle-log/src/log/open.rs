@@ -1,0 +1,366 @@
+//! Opening a log: taking up what is on the disk, after a clean stop in little more than the time that it takes to list it, after any
+//! other by reading what may be torn.
+//!
+//! A list of steps: settle files that were on their way ([`crate::recover`]); take the segments below the recovery point as they are; read the others
+//! batch by batch and cut at the first bad one; cut the epochs to what the log has; restore the producers from the newest sound
+//! snapshot and replay the rest.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use dohle_base::{LeaderEpoch, Offset, Timestamp};
+use thiserror::Error;
+
+use super::Log;
+use super::{flush::Durable, restore};
+use crate::disk::{Disk, File};
+use crate::epochs::Epochs;
+use crate::failure::Failure;
+use crate::options::Options;
+use crate::producers::Producers;
+use crate::recover::{self, SegmentFiles};
+use crate::segment::index::Entries;
+use crate::segment::name::Content;
+use crate::segment::scan::{CHUNK_LARGE, Damage, Found, Scan, Stopped};
+use crate::segment::{self, Active, Sealed};
+use dohle_records::Header;
+
+/// How a log was left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opening {
+    /// Whether the broker stopped cleanly: then nothing can be torn.
+    pub clean: bool,
+    /// Up to where all was durable, as the checkpoint says.
+    pub recovery_point: Offset,
+    /// The first offset that may be read, as the checkpoint says.
+    pub start: Offset,
+}
+
+/// What had to be done to a log at its opening.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// Segments that were read.
+    pub segments: usize,
+    /// Bytes that were read in them.
+    pub bytes: u64,
+    /// What was cut off, and why: the segment, the position, how many bytes.
+    pub torn: Option<Torn>,
+    /// Segments that followed what was cut and are kept aside as `.quarantine`.
+    pub quarantined: usize,
+    /// Segments whose indexes were made anew.
+    pub indexes: usize,
+    /// Files that an interrupted removal or compaction had left.
+    pub leftovers: usize,
+    /// Whether the epochs had to be read from the batches.
+    pub epochs: bool,
+    /// Producer snapshots that were damaged.
+    pub snapshots: usize,
+}
+
+/// A tail that was no batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Torn {
+    /// The first offset of the segment.
+    pub segment: Offset,
+    /// Where the good batches end.
+    pub position: u64,
+    /// How many bytes were behind that.
+    pub bytes: u64,
+    /// What was wrong with the first of them.
+    pub damage: Damage,
+}
+
+/// A log that cannot be taken up from the disk.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// The disk failed.
+    #[error(transparent)]
+    Storage(#[from] Failure),
+    /// Not a batch where one should be.
+    #[error("{}: {damage} at {position}", path.display())]
+    Damaged {
+        /// The segment's file.
+        path: PathBuf,
+        /// Where in it.
+        position: u64,
+        /// What is wrong.
+        damage: Damage,
+    },
+}
+
+impl LoadError {
+    pub(super) fn of(path: &Path, stopped: Stopped) -> Self {
+        match stopped {
+            Stopped::Io(error) => Self::Storage(Failure::of("read", path)(error)),
+            Stopped::Damaged { position, damage } => Self::Damaged { path: path.to_owned(), position, damage },
+        }
+    }
+}
+
+impl<D: Disk> Log<D> {
+    /// Opens the log in `dir`, or begins one in an empty directory. The directory is there, and nobody else has it.
+    pub fn open(
+        disk: D,
+        dir: &Path,
+        options: Options,
+        opening: &Opening,
+        now: Timestamp,
+    ) -> Result<(Self, Recovered), LoadError> {
+        let mut recovered = Recovered::default();
+        let mut found = recover::settle(&disk, dir)?;
+        recovered.leftovers = found.leftovers;
+        if found.segments.is_empty() {
+            let mut log = Self::begin(disk, dir, options, opening.start, now)?;
+            log.snapshots = found.snapshots;
+            log.forget_past()?;
+            return Ok((log, recovered));
+        }
+        let unsure = found.segments.split_off(first_unsure(&found.segments, opening));
+        let mut log = Self::empty(disk, dir, options, unsure[0].base, now)?;
+        log.snapshots = found.snapshots;
+        log.take_sealed(&found.segments, &mut recovered)?;
+        log.read_epochs(&mut recovered)?;
+        let read_from = log.read_unsure(&unsure, opening, &mut recovered, now)?;
+        log.settle_ends(opening, &mut recovered, now)?;
+        log.read_producers(read_from, &mut recovered, now)?;
+        Ok((log, recovered))
+    }
+
+    /// A new log: one empty segment.
+    fn begin(disk: D, dir: &Path, options: Options, start: Offset, now: Timestamp) -> Result<Self, Failure> {
+        let path = segment::path(dir, start, Content::Log);
+        let active = Active::create(&disk, dir, start, options.index_interval_bytes, now)
+            .map_err(Failure::of("create", &path))?;
+        let mut log = Self::around(disk, dir, options, active, now);
+        log.durable.names = true;
+        Ok(log)
+    }
+
+    /// What an interrupted truncation may have left of producers and epochs is not this log's.
+    fn forget_past(&mut self) -> Result<(), Failure> {
+        self.epochs.clear();
+        self.remove_snapshots(|_| true)
+    }
+
+    fn empty(disk: D, dir: &Path, options: Options, base: Offset, now: Timestamp) -> Result<Self, Failure> {
+        let path = segment::path(dir, base, Content::Log);
+        let file = disk.open(&path).map_err(Failure::of("open", &path))?;
+        let active = Active::empty(file, base, options.index_interval_bytes, now);
+        Ok(Self::around(disk, dir, options, active, now))
+    }
+
+    fn around(disk: D, dir: &Path, options: Options, active: Active<D::File>, now: Timestamp) -> Self {
+        let base = active.base;
+        Self {
+            disk,
+            dir: dir.into(),
+            options,
+            start: base,
+            sealed: VecDeque::new(),
+            active,
+            epochs: Epochs::default(),
+            producers: Producers::starting_at(base),
+            snapshots: BTreeSet::new(),
+            durable: Durable::at(base, now),
+        }
+    }
+
+    /// Takes closed segments as they are, but for indexes that cannot be theirs.
+    fn take_sealed(&mut self, files: &[SegmentFiles], recovered: &mut Recovered) -> Result<(), LoadError> {
+        let end = self.active.base;
+        for (place, file) in files.iter().enumerate() {
+            let end = files.get(place + 1).map_or(end, |next| next.base);
+            let sealed = match file.stored_indexes(&self.dir) {
+                Some(indexes) => Sealed::stored(self.dir.clone(), file.base..end, file.size, file.modified, indexes),
+                None => {
+                    recovered.indexes += 1;
+                    self.reindex(file, end)?
+                }
+            };
+            self.sealed.push_back(Arc::new(sealed));
+        }
+        self.start = self.first_base();
+        Ok(())
+    }
+
+    /// Reads a closed segment to make its indexes. What lies behind damage is not found by them, and stays where it is.
+    fn reindex(&self, file: &SegmentFiles, end: Offset) -> Result<Sealed, LoadError> {
+        let path = segment::path(&self.dir, file.base, Content::Log);
+        let open = self.disk.open(&path).map_err(Failure::of("open", &path))?;
+        let mut active = Active::empty(open, file.base, self.options.index_interval_bytes, file.modified);
+        match active.resume(file.size, Entries::default()) {
+            Ok(()) => {}
+            Err(Stopped::Io(error)) => return Err(Failure::of("read", &path)(error).into()),
+            Err(Stopped::Damaged { position, damage }) => {
+                tracing::error!(path = %path.display(), position, %damage, "a closed segment is damaged");
+            }
+        }
+        active.size = file.size;
+        active.next = active.next.min(end);
+        active.aborted = recover::read_aborted(&self.disk, &self.dir, file.base)?;
+        Ok(Sealed::from_active(active, end, self.dir.clone(), file.modified))
+    }
+
+    /// Takes up the segments behind the sure ones, the last of which is written to from now on. After a clean stop that is the last
+    /// one, and only its end is looked at. Says from where on batches were read.
+    fn read_unsure(
+        &mut self,
+        unsure: &[SegmentFiles],
+        opening: &Opening,
+        recovered: &mut Recovered,
+        now: Timestamp,
+    ) -> Result<Offset, LoadError> {
+        if opening.clean && self.resume(&unsure[0], recovered, now)? {
+            self.durable.synced = self.end();
+            return Ok(self.end());
+        }
+        self.durable.synced = opening.recovery_point.max(unsure[0].base);
+        // What the file says of them may be of a time before a truncation.
+        self.epochs.truncate_from_end(unsure[0].base);
+        for (place, file) in unsure.iter().enumerate() {
+            if place > 0 && !self.go_on_to(file, now)? {
+                recovered.quarantined = self.quarantine(&unsure[place..])?;
+                break;
+            }
+            if let Some(torn) = self.read_through(file, recovered)? {
+                tracing::warn!(dir = %self.dir.display(), ?torn, "a torn tail was cut off");
+                recovered.torn = Some(torn);
+                self.remove_all(&unsure[place + 1..])?;
+                break;
+            }
+        }
+        self.durable.synced = self.durable.synced.min(self.end());
+        Ok(unsure[0].base)
+    }
+
+    /// Takes up the last segment by its indexes; false when its batches are not as a clean stop leaves them.
+    fn resume(&mut self, file: &SegmentFiles, recovered: &mut Recovered, now: Timestamp) -> Result<bool, LoadError> {
+        let indexes = recover::read_indexes(&self.disk, &self.dir, file.base)?;
+        recovered.indexes += usize::from(indexes.is_none());
+        match self.active.resume(file.size, indexes.unwrap_or_default()) {
+            Ok(()) => {
+                self.active.aborted = recover::read_aborted(&self.disk, &self.dir, file.base)?;
+                if recovered.epochs {
+                    self.read_active_epochs()?;
+                }
+                Ok(true)
+            }
+            Err(Stopped::Io(error)) => Err(Failure::of("read", &self.active_path())(error).into()),
+            Err(Stopped::Damaged { position, damage }) => {
+                let path = self.active_path();
+                tracing::error!(path = %path.display(), position, %damage, "damaged although the stop was clean");
+                self.active = self.fresh(now);
+                Ok(false)
+            }
+        }
+    }
+
+    /// The segment that is written to, as if nothing were known of it.
+    fn fresh(&self, now: Timestamp) -> Active<D::File> {
+        Active::empty(self.active.file.clone(), self.active.base, self.options.index_interval_bytes, now)
+    }
+
+    /// Closes the segment that was read and goes on to the next; false when that does not begin where this one ends: then the
+    /// tail of this one is lost.
+    fn go_on_to(&mut self, file: &SegmentFiles, now: Timestamp) -> Result<bool, LoadError> {
+        if self.active.next != file.base {
+            tracing::error!(dir = %self.dir.display(), end = self.active.next.0, next = file.base.0, "a gap between segments");
+            return Ok(false);
+        }
+        let path = segment::path(&self.dir, file.base, Content::Log);
+        let open = self.disk.open(&path).map_err(Failure::of("open", &path))?;
+        let next = Active::empty(open, file.base, self.options.index_interval_bytes, now);
+        let read = std::mem::replace(&mut self.active, next);
+        self.durable.unsynced.push((read.base, read.file.clone()));
+        self.sealed.push_back(Arc::new(Sealed::from_active(read, file.base, self.dir.clone(), file.modified)));
+        Ok(true)
+    }
+
+    /// Reads every batch of the segment that is written to, up to the first that is not sound, where the file is cut.
+    fn read_through(&mut self, file: &SegmentFiles, recovered: &mut Recovered) -> Result<Option<Torn>, LoadError> {
+        recovered.segments += 1;
+        recovered.bytes += file.size;
+        let path = self.active_path();
+        let mut scan = Scan::new(self.active.file.clone(), 0, file.size, CHUNK_LARGE);
+        let damage = loop {
+            let judged = match scan.next() {
+                Ok(None) => return Ok(None),
+                Ok(Some(found)) => self.judge_found(&mut scan, &found).map_err(Failure::of("read", &path))?,
+                Err(Stopped::Damaged { damage, .. }) => Err(damage),
+                Err(Stopped::Io(error)) => return Err(Failure::of("read", &path)(error).into()),
+            };
+            if let Err(damage) = judged {
+                break damage;
+            }
+        };
+        let (segment, position) = (file.base, self.active.size);
+        let cut = self.active.file.truncate(position).and_then(|()| self.active.file.sync());
+        cut.map_err(Failure::of("truncate", &path))?;
+        Ok(Some(Torn { segment, position, bytes: file.size - position, damage }))
+    }
+
+    /// Notes a batch that is sound and in order; says what is wrong with any other.
+    fn judge_found(&mut self, scan: &mut Scan<D::File>, found: &Found) -> io::Result<Result<(), Damage>> {
+        let header = &found.header;
+        if !self.active.in_order(header) {
+            return Ok(Err(Damage::Order(header.base_offset)));
+        }
+        if self.is_stale(header) {
+            return Ok(Err(Damage::Epoch(header.leader_epoch.0)));
+        }
+        if !scan.is_intact(found)? {
+            return Ok(Err(Damage::Checksum));
+        }
+        self.active.note(header);
+        restore::assign(&mut self.epochs, header);
+        Ok(Ok(()))
+    }
+
+    /// Whether a batch is of an older epoch than those before it: what a truncation had cut off, come back.
+    fn is_stale(&self, header: &Header) -> bool {
+        let latest = self.epochs.latest();
+        header.leader_epoch >= LeaderEpoch(0) && latest.is_some_and(|latest| header.leader_epoch < latest)
+    }
+
+    /// Puts segments aside that nobody can say belong to this log; returns how many.
+    fn quarantine(&mut self, files: &[SegmentFiles]) -> Result<usize, Failure> {
+        let bases: Vec<Offset> = files.iter().map(|file| file.base).collect();
+        self.durable.names = true;
+        recover::set_aside(&self.disk, &self.dir, &bases)
+    }
+
+    fn remove_all(&mut self, files: &[SegmentFiles]) -> Result<(), Failure> {
+        // The last first: what a crash leaves is then a shorter log, not one with a gap.
+        for file in files.iter().rev() {
+            self.doom_segment(file.base)?.remove()?;
+            self.durable.names = true;
+        }
+        Ok(())
+    }
+
+    /// Brings the start, the epochs and the end into agreement.
+    fn settle_ends(&mut self, opening: &Opening, recovered: &mut Recovered, now: Timestamp) -> Result<(), LoadError> {
+        if self.end() < opening.start {
+            tracing::error!(dir = %self.dir.display(), end = self.end().0, start = opening.start.0, "the log ends before it starts");
+            let bases: Vec<Offset> = self.segments().map(|segment| segment.base).collect();
+            recovered.quarantined += recover::set_aside(&self.disk, &self.dir, &bases)?;
+            self.truncate_fully(opening.start, now)?;
+        }
+        self.start = self.first_base().max(opening.start);
+        let (start, end) = (self.start, self.end());
+        self.epochs.truncate_from_end(end);
+        self.epochs.truncate_from_start(start);
+        Ok(())
+    }
+}
+
+/// The place of the first segment that has to be read: after a clean stop the last one, of which only the end is.
+fn first_unsure(segments: &[SegmentFiles], opening: &Opening) -> usize {
+    let last = segments.len() - 1;
+    if opening.clean {
+        return last;
+    }
+    segments.partition_point(|segment| segment.base <= opening.recovery_point).saturating_sub(1).min(last)
+}

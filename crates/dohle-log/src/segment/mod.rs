@@ -1,0 +1,35 @@
+//! A stretch of a log: a file of batches and the indexes that find things in it, in Kafka's formats.
+//!
+//! Owns the files and what is in them. Two kinds: one [`Active`] that is written to, with its indexes in memory, and [`Sealed`] ones that
+//! never change and hold neither a file nor an index open. Knows nothing of the log around it.
+
+pub(crate) mod index;
+pub(crate) mod name;
+pub(crate) mod scan;
+
+pub(crate) mod abort_index;
+mod active;
+mod sealed;
+
+use std::path::{Path, PathBuf};
+
+use dohle_base::{Offset, Timestamp};
+
+pub use abort_index::Aborted;
+pub(crate) use active::{Active, Room};
+pub use scan::Damage;
+pub(crate) use sealed::{Aborts, Indexes, Sealed, store};
+
+use name::{Content, Name};
+
+/// The largest timestamp in a segment, and the last offset of the first batch that has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Largest {
+    pub(crate) time: Timestamp,
+    pub(crate) offset: Offset,
+}
+
+/// The path of a file of a segment in use.
+pub(crate) fn path(dir: &Path, base: Offset, content: Content) -> PathBuf {
+    dir.join(Name::live(base, content).to_string())
+}

@@ -1,0 +1,197 @@
+//! A segment that is closed: it never changes, and costs neither an open file nor an index in memory once its indexes are stored.
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use dohle_base::{Offset, Timestamp};
+
+use super::index::{Index, OffsetEntry, TimeEntry};
+use super::name::Content;
+use super::scan::{CHUNK_SMALL, Scan};
+use super::{Aborted, Active, Largest, abort_index, index, path};
+use crate::disk::{Disk, File, read_whole, remove_if_there, write_synced};
+
+/// A closed segment.
+#[derive(Debug)]
+pub(crate) struct Sealed {
+    /// Its first offset, and its name.
+    pub(crate) base: Offset,
+    /// The first offset of the next segment.
+    pub(crate) end: Offset,
+    pub(crate) size: u64,
+    pub(crate) indexes: Indexes,
+    /// When it was last written to: its age where its records have no time.
+    pub(crate) modified: Timestamp,
+    dir: Arc<Path>,
+    largest: OnceLock<Option<Largest>>,
+}
+
+/// Where the indexes of a closed segment are.
+#[derive(Clone, Debug)]
+pub(crate) struct Indexes {
+    pub(crate) offsets: Index<OffsetEntry>,
+    pub(crate) times: Index<TimeEntry>,
+    pub(crate) aborted: Aborts,
+}
+
+/// Where the aborted transactions of a closed segment are.
+#[derive(Clone, Debug)]
+pub(crate) enum Aborts {
+    None,
+    Held(Arc<[Aborted]>),
+    Stored,
+}
+
+impl Sealed {
+    /// Closes a segment: its indexes stay in memory until they are stored.
+    pub(crate) fn from_active<F: File>(mut active: Active<F>, end: Offset, dir: Arc<Path>, now: Timestamp) -> Self {
+        assert!(active.next <= end, "a segment ends before the next begins");
+        active.finish();
+        let aborted = if active.aborted.is_empty() { Aborts::None } else { Aborts::Held(active.aborted.into()) };
+        let indexes =
+            Indexes { offsets: Index::Held(active.offsets.into()), times: Index::Held(active.times.into()), aborted };
+        let largest = OnceLock::from(active.largest);
+        Self { base: active.base, end, size: active.size, indexes, modified: now, dir, largest }
+    }
+
+    /// One whose files are all there.
+    pub(crate) fn stored(
+        dir: Arc<Path>,
+        range: std::ops::Range<Offset>,
+        size: u64,
+        modified: Timestamp,
+        indexes: Indexes,
+    ) -> Self {
+        Self { base: range.start, end: range.end, size, indexes, modified, dir, largest: OnceLock::new() }
+    }
+
+    /// Its file of batches.
+    pub(crate) fn open<D: Disk>(&self, disk: &D) -> io::Result<D::File> {
+        disk.open(&path(&self.dir, self.base, Content::Log))
+    }
+
+    /// The largest time in it, from the last entry of its time index: none where no record has one.
+    pub(crate) fn largest<D: Disk>(&self, disk: &D) -> io::Result<Option<Largest>> {
+        if let Some(known) = self.largest.get() {
+            return Ok(*known);
+        }
+        let (last, _) = self.indexes.times.around(disk, |_| true)?;
+        let largest = last.map(|entry| Largest { time: entry.time, offset: self.base + i64::from(entry.offset) });
+        Ok(*self.largest.get_or_init(|| largest))
+    }
+
+    /// A position from which a walk comes to the batch that holds `offset`, or the first behind it. An entry that leads nowhere is a
+    /// reason to read from the start, not to fail.
+    pub(crate) fn hint<D: Disk>(&self, disk: &D, file: &D::File, offset: Offset) -> io::Result<u64> {
+        let (before, _) = self.indexes.offsets.around(disk, |entry| self.base + i64::from(entry.offset) <= offset)?;
+        let Some(entry) = before else { return Ok(0) };
+        let named = Scan::new(file.clone(), u64::from(entry.position), self.size, CHUNK_SMALL).next();
+        match named {
+            Ok(Some(named)) if named.header.last_offset() == self.base + i64::from(entry.offset) => Ok(named.position),
+            Ok(_) | Err(_) => {
+                tracing::warn!(dir = %self.dir.display(), base = self.base.0, offset = offset.0, "an index leads nowhere");
+                Ok(0)
+            }
+        }
+    }
+
+    /// A position from which a walk comes to the first batch with a time not below `time`.
+    pub(crate) fn hint_by_time<D: Disk>(&self, disk: &D, file: &D::File, time: Timestamp) -> io::Result<u64> {
+        let (before, _) = self.indexes.times.around(disk, |entry| entry.time <= time)?;
+        match before {
+            Some(entry) => self.hint(disk, file, self.base + i64::from(entry.offset)),
+            None => Ok(0),
+        }
+    }
+
+    /// The transactions that were aborted in it, oldest marker first.
+    pub(crate) fn aborted<D: Disk>(&self, disk: &D) -> io::Result<Arc<[Aborted]>> {
+        match &self.indexes.aborted {
+            Aborts::None => Ok(Arc::default()),
+            Aborts::Held(entries) => Ok(entries.clone()),
+            Aborts::Stored => {
+                let file = path(&self.dir, self.base, Content::Aborted);
+                let entries = read_whole(disk, &file)?.map(|bytes| abort_index::parse(&bytes));
+                match entries {
+                    None => Ok(Arc::default()),
+                    Some(Some(entries)) => Ok(entries.into()),
+                    Some(None) => Err(io::Error::new(io::ErrorKind::InvalidData, "damaged abort index")),
+                }
+            }
+        }
+    }
+
+    /// The same segment with these aborted transactions, while its indexes are in memory.
+    pub(crate) fn with_aborted(&self, aborted: Vec<Aborted>) -> Self {
+        let indexes = Indexes { aborted: Aborts::Held(aborted.into()), ..self.indexes.clone() };
+        self.with_indexes(indexes)
+    }
+
+    fn with_indexes(&self, indexes: Indexes) -> Self {
+        Self { indexes, dir: self.dir.clone(), largest: self.largest.clone(), ..*self }
+    }
+
+    /// Whether a transaction was aborted in it, as far as can be told without reading.
+    pub(crate) fn may_have_aborted(&self) -> bool {
+        !matches!(self.indexes.aborted, Aborts::None)
+    }
+
+    /// Whether its indexes have to be written yet.
+    pub(crate) fn is_held(&self) -> bool {
+        matches!(self.indexes.offsets, Index::Held(_))
+    }
+
+    /// Writes the indexes that are in memory and makes them durable.
+    pub(crate) fn store<D: Disk>(&self, disk: &D) -> io::Result<()> {
+        if let (Index::Held(offsets), Index::Held(times)) = (&self.indexes.offsets, &self.indexes.times) {
+            let aborted = match &self.indexes.aborted {
+                Aborts::Held(entries) => &entries[..],
+                Aborts::None | Aborts::Stored => &[],
+            };
+            store(disk, &self.dir, self.base, offsets, times, aborted)?;
+        }
+        Ok(())
+    }
+
+    /// The same segment with its indexes on disk, where [`Sealed::store`] has put them.
+    pub(crate) fn released(&self) -> Self {
+        let aborted = match self.indexes.aborted {
+            Aborts::None => Aborts::None,
+            Aborts::Held(_) | Aborts::Stored => Aborts::Stored,
+        };
+        let (offsets, times) = (self.indexes.offsets.len(), self.indexes.times.len());
+        self.with_indexes(Indexes::stored(&self.dir, self.base, offsets, times, aborted))
+    }
+}
+
+impl Indexes {
+    /// Indexes in their files, with so many entries.
+    pub(crate) fn stored(dir: &Path, base: Offset, offsets: u64, times: u64, aborted: Aborts) -> Self {
+        Self {
+            offsets: Index::Stored { path: path(dir, base, Content::Offsets), entries: offsets },
+            times: Index::Stored { path: path(dir, base, Content::Times), entries: times },
+            aborted,
+        }
+    }
+}
+
+/// Writes the index files of a segment and makes their content durable. No file where nothing was aborted, as Kafka has it.
+pub(crate) fn store<D: Disk>(
+    disk: &D,
+    dir: &Path,
+    base: Offset,
+    offsets: &[OffsetEntry],
+    times: &[TimeEntry],
+    aborted: &[Aborted],
+) -> io::Result<()> {
+    write_synced(disk, &path(dir, base, Content::Offsets), &index::to_bytes(offsets))?;
+    write_synced(disk, &path(dir, base, Content::Times), &index::to_bytes(times))?;
+    let path = path(dir, base, Content::Aborted);
+    // One that a truncated past has left would name transactions that were never here.
+    if aborted.is_empty() {
+        remove_if_there(disk, &path)
+    } else {
+        write_synced(disk, &path, &abort_index::to_bytes(aborted))
+    }
+}
