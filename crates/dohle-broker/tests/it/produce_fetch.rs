@@ -1,3 +1,5 @@
+//! Producing and fetching over a socket.
+
 use dohle_base::ErrorCode;
 use dohle_protocol::message::fetch::FetchRequest;
 
