@@ -218,6 +218,10 @@ fn find_in_sealed<D: Disk>(
     let hint = segment.hint(disk, &file, wanted.from).map_err(io)?;
     let mut scan = Scan::new(file.clone(), hint, segment.size, CHUNK_SMALL);
     let Some(first) = reach(&mut scan, wanted.from, at)? else { return Ok(Search::Beyond) };
+    if !segment.takes(&first.header, segment.base) {
+        let damage = Damage::Order(first.header.base_offset);
+        return Err(ReadError::Damaged { segment: segment.base, position: first.position, damage });
+    }
     let limit = if wanted.upto >= segment.end {
         segment.size
     } else {

@@ -16,7 +16,7 @@ use crate::epochs::{Epochs, FILE_NAME as EPOCHS_FILE_NAME};
 use crate::failure::Failure;
 use crate::producers::{Producers, snapshot};
 use crate::segment::name::Content;
-use crate::segment::scan::{CHUNK_LARGE, Found, Scan, Stopped};
+use crate::segment::scan::{CHUNK_LARGE, Damage, Found, Scan, Stopped};
 use crate::segment::{self, Aborted, Sealed};
 
 impl<D: Disk> Log<D> {
@@ -171,7 +171,16 @@ fn walk_sealed<D: Disk>(
     let path = segment::path(dir, segment.base, Content::Log);
     let file = segment.open(disk).map_err(Failure::of("open", &path))?;
     let hint = segment.hint(disk, &file, from).map_err(Failure::of("read the index of", &path))?;
-    match walk(Scan::new(file, hint, segment.size, CHUNK_LARGE), visit) {
+    let mut least = segment.base;
+    let mut in_order = |scan: &mut Scan<D::File>, found: &Found| {
+        if !segment.takes(&found.header, least) {
+            let damage = Damage::Order(found.header.base_offset);
+            return Err(Stopped::Damaged { position: found.position, damage });
+        }
+        least = found.header.next_offset();
+        visit(scan, found)
+    };
+    match walk(Scan::new(file, hint, segment.size, CHUNK_LARGE), &mut in_order) {
         Ok(()) => Ok(()),
         Err(Stopped::Io(error)) => Err(Failure::of("read", &path)(error).into()),
         Err(Stopped::Damaged { position, damage }) => {

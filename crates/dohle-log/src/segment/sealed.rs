@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use dohle_base::{Offset, Timestamp};
+use dohle_records::Header;
 
 use super::index::{Index, OffsetEntry, TimeEntry};
 use super::name::Content;
@@ -64,6 +65,11 @@ impl Sealed {
         indexes: Indexes,
     ) -> Self {
         Self { base: range.start, end: range.end, size, indexes, modified, dir, largest: OnceLock::new() }
+    }
+
+    /// Whether a batch can be one of its own that lies at or behind `least`.
+    pub(crate) fn takes(&self, header: &Header, least: Offset) -> bool {
+        header.base_offset >= least && header.last_offset() >= header.base_offset && header.last_offset() < self.end
     }
 
     /// Its file of batches.
