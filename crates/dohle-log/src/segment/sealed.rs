@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use dohle_base::{Offset, Timestamp};
-use dohle_records::Header;
 
 use super::index::{Index, OffsetEntry, TimeEntry};
 use super::name::Content;
@@ -67,11 +66,6 @@ impl Sealed {
         Self { base: range.start, end: range.end, size, indexes, modified, dir, largest: OnceLock::new() }
     }
 
-    /// Whether a batch can be one of its own that lies at or behind `least`.
-    pub(crate) fn takes(&self, header: &Header, least: Offset) -> bool {
-        header.base_offset >= least && header.last_offset() >= header.base_offset && header.last_offset() < self.end
-    }
-
     /// Its file of batches.
     pub(crate) fn open<D: Disk>(&self, disk: &D) -> io::Result<D::File> {
         disk.open(&path(&self.dir, self.base, Content::Log))
@@ -128,10 +122,14 @@ impl Sealed {
         }
     }
 
-    /// The same segment with these aborted transactions, while its indexes are in memory.
-    pub(crate) fn with_aborted(&self, aborted: Vec<Aborted>) -> Self {
-        let indexes = Indexes { aborted: Aborts::Held(aborted.into()), ..self.indexes.clone() };
-        self.with_indexes(indexes)
+    /// The same segment with these aborted transactions behind those that it has, while its indexes are in memory.
+    pub(crate) fn with_aborted(&self, more: &[Aborted]) -> Self {
+        let mut aborted = match &self.indexes.aborted {
+            Aborts::Held(entries) => entries.to_vec(),
+            Aborts::None | Aborts::Stored => Vec::new(),
+        };
+        abort_index::extend(&mut aborted, more);
+        self.with_indexes(Indexes { aborted: Aborts::Held(aborted.into()), ..self.indexes.clone() })
     }
 
     fn with_indexes(&self, indexes: Indexes) -> Self {

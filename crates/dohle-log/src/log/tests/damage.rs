@@ -18,7 +18,10 @@ fn written() -> (Memory, Vec<u64>) {
     let disk = disk();
     let (mut log, _) = open(&disk, &CLEAN);
     let mut starts = Vec::new();
-    for n in 0..35 {
+    for n in 0.. {
+        if log.segments().count() > 3 && starts.len() > 3 {
+            break;
+        }
         let before = log.segments().count();
         let position = log.segments().last().unwrap().size;
         lead(&mut log, 0, &idempotent(1, n * 2, 2)).unwrap();
@@ -28,7 +31,6 @@ fn written() -> (Memory, Vec<u64>) {
         }
         starts.push(if rolled { 0 } else { position });
     }
-    assert!(starts.len() >= 3 && log.segments().count() > 2);
     (disk, starts)
 }
 
@@ -45,7 +47,7 @@ fn a_tail_torn_at_any_byte_is_cut_at_the_last_whole_batch() {
     let (path, size) = last_segment(&disk);
     let whole = read(&open(&disk.copy(), &UNCLEAN).0, 0);
     for torn in starts[starts.len() - 3]..size {
-        for fill in [None, Some(0)] {
+        for fill in [None, Some(0xaa)] {
             let after = disk.copy();
             after
                 .edit(&path, |bytes| {
@@ -54,8 +56,7 @@ fn a_tail_torn_at_any_byte_is_cut_at_the_last_whole_batch() {
                 })
                 .unwrap();
             let (mut log, recovered) = open(&after, &UNCLEAN);
-            let kept = whole.len()
-                - starts.iter().filter(|start| **start + 1 > torn || next(&starts, **start, size) > torn).count();
+            let kept = whole.len() - starts.iter().filter(|start| next(&starts, **start, size) > torn).count();
             assert_eq!(read(&log, 0), whole[..kept], "torn at {torn}");
             let on_boundary = starts.contains(&torn) && fill.is_none();
             assert_eq!(recovered.torn.is_none(), on_boundary);
@@ -78,16 +79,14 @@ fn a_flipped_bit_costs_its_batch_and_those_behind_it() {
         let after = disk.copy();
         after.edit(&path, |bytes| bytes[(bit / 8) as usize] ^= 1 << (bit % 8)).unwrap();
         let (log, recovered) = open(&after, &UNCLEAN);
-        // The epoch is not under the checksum. A higher one is believed; then it is the batch behind that comes too late.
         let kept = read(&log, 0);
-        let expected = recovered.torn.map(|torn| torn.position);
-        let in_epoch = (12..16).contains(&(bit / 8 - from));
-        assert_eq!(
-            expected,
-            Some(if in_epoch && bit / 8 - from != 12 || in_epoch && bit % 8 != 7 { upto } else { from }),
-            "bit {bit}"
-        );
-        assert_eq!(kept, whole[..kept.len()]);
+        if bit == from * 8 + 12 * 8 + 7 {
+            // The one bit that nothing protects and nothing contradicts: of a batch with a negative epoch none is known.
+            assert_eq!((recovered.torn, kept.len()), (None, whole.len()));
+            continue;
+        }
+        assert_eq!(recovered.torn.map(|torn| torn.position), Some(from), "bit {bit}");
+        assert_eq!(kept, whole[..whole.len() - 2]);
     }
 }
 
