@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context, ensure};
 use serde::Deserialize;
 
-use crate::workspace;
+use crate::{place, workspace};
 
 /// What a room may know, as `layers.toml` says it.
 #[derive(Deserialize)]
@@ -36,7 +36,7 @@ struct Dependency {
 
 /// Every edge that `layers.toml` does not hold, and every room that it lacks or that is gone: one line each.
 pub fn breaches() -> anyhow::Result<Vec<String>> {
-    let text = std::fs::read_to_string(workspace::root().join("layers.toml")).context("read layers.toml")?;
+    let text = std::fs::read_to_string(place::root().join("layers.toml")).context("read layers.toml")?;
     let rooms: BTreeMap<String, Room> = toml::from_str(&text).context("layers.toml")?;
     Ok(judge(&rooms, &read_workspace()?))
 }

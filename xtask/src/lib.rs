@@ -3,8 +3,12 @@
 //! A library, so that the same checks run as tests: `cargo test` is the gate.
 
 pub mod codegen;
+pub mod kafka;
 pub mod layers;
+pub mod place;
+pub mod process;
 pub mod schema;
+pub mod suites;
 pub mod tidy;
 pub mod verify;
 pub mod workspace;

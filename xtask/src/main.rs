@@ -1,7 +1,7 @@
 //! The workshop's door: `cargo xtask <task>`.
 
 use clap::{Parser, Subcommand};
-use xtask::{codegen, layers, schema, tidy, verify, workspace};
+use xtask::{codegen, kafka, layers, place, schema, suites, tidy, verify};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "The workshop of Dohle")]
@@ -27,15 +27,21 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// A real Apache Kafka from its published jars: install it, start one node, stop it
+    Kafka(kafka::Arguments),
+    /// Foreign clients and suites against a broker that is started for them
+    Suites(suites::Arguments),
 }
 
 fn main() -> anyhow::Result<()> {
-    let root = workspace::root();
+    let root = place::root();
     match Arguments::parse().task {
         Task::Verify => verify::run(),
         Task::Layers => verify::none("layers", layers::breaches()?),
         Task::Tidy => verify::none("tidy", tidy::breaches()?),
         Task::Schema(task) => schema::run(&root, &task),
         Task::Codegen { check } => codegen::run(&root, check),
+        Task::Kafka(arguments) => kafka::main(arguments),
+        Task::Suites(arguments) => suites::main(arguments),
     }
 }

@@ -4,13 +4,13 @@ use std::time::Instant;
 
 use anyhow::bail;
 
-use crate::{codegen, layers, tidy, workspace};
+use crate::{codegen, layers, place, tidy, workspace};
 
 /// Runs every check in order and stops at the first that fails.
 pub fn run() -> anyhow::Result<()> {
     step("format", || workspace::cargo(&["fmt", "--all", "--check"]))?;
     step("layers", || none("layers", layers::breaches()?))?;
-    step("generated code", || codegen::run(&workspace::root(), true))?;
+    step("generated code", || codegen::run(&place::root(), true))?;
     step("tidy", || none("tidy", tidy::breaches()?))?;
     step("lints and purity", || {
         workspace::cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"])

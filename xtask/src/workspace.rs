@@ -1,19 +1,16 @@
-//! Where the project lies, and how its tasks run other programs.
+//! The project's own files, and cargo run upon them.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, bail};
 
-/// The project's root folder.
-pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the root folder").to_owned()
-}
+use crate::place;
 
 /// A program to be run in the root folder.
 pub fn command(program: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(program);
-    command.args(arguments).current_dir(root());
+    command.args(arguments).current_dir(place::root());
     command
 }
 

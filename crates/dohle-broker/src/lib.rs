@@ -1,3 +1,36 @@
 //! The shell: sockets, threads, timers and disks. It drives every machine and decides nothing.
 //!
 //! Does not know the products built on the protocol.
+
+mod api;
+mod catalog;
+mod chance;
+mod clock;
+mod config;
+mod context;
+mod cores;
+mod dispatch;
+mod fetch;
+mod http;
+mod ledgers;
+mod lock;
+mod metrics;
+mod net;
+mod notice;
+mod partition;
+mod publish;
+mod quorum;
+mod running;
+mod space;
+mod start;
+mod storage;
+mod topics;
+mod upkeep;
+mod volume;
+mod waiters;
+
+pub use config::listeners::{Endpoint, InvalidListeners, Listener};
+pub use config::properties::{Properties, parse as parse_properties};
+pub use config::settings::{InvalidSettings, Settings};
+pub use running::Running;
+pub use start::{StartError, start};

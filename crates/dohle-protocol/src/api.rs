@@ -24,19 +24,24 @@ pub trait Message: Part + Default + Clone + fmt::Debug + PartialEq {
 
     /// Reads it from the reader's position. What follows it is left to the caller.
     fn decode(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
-        if !Self::VERSIONS.contains(&version) {
-            return Err(DecodeError::Version { name: Self::NAME, version, versions: Self::VERSIONS });
-        }
-        Self::read(reader, Form { version, flexible: Self::is_flexible(version) })
+        let form = form(&Self::VERSIONS, Self::FLEXIBLE_FROM, version);
+        let form = form.ok_or(DecodeError::Version { name: Self::NAME, version, versions: Self::VERSIONS })?;
+        let message = Self::read(reader, form);
+        reader.check().map(|()| message)
     }
 
     /// Writes it at the end of the rope. After an error the rope holds a part of it.
     fn encode(&self, rope: &mut Rope, version: i16) -> Result<(), EncodeError> {
-        if !Self::VERSIONS.contains(&version) {
-            return Err(EncodeError::Version { name: Self::NAME, version, versions: Self::VERSIONS });
-        }
-        self.write(rope, Form { version, flexible: Self::is_flexible(version) })
+        let form = form(&Self::VERSIONS, Self::FLEXIBLE_FROM, version);
+        let form = form.ok_or(EncodeError::Version { name: Self::NAME, version, versions: Self::VERSIONS })?;
+        self.write(rope, form);
+        rope.check()
     }
+}
+
+/// Apart from the trait, so that it is compiled once and not for each message.
+fn form(versions: &RangeInclusive<i16>, flexible_from: i16, version: i16) -> Option<Form> {
+    versions.contains(&version).then_some(Form { version, flexible: version >= flexible_from })
 }
 
 /// What a client, a broker or a controller asks.

@@ -56,7 +56,9 @@ pub struct Head {
 impl Prefix {
     /// Reads the first eight bytes of a request, which are also the whole of header version 0.
     pub fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
-        Ok(Self { api_key: reader.i16()?, api_version: reader.i16()?, correlation_id: reader.i32()? })
+        let prefix = Self { api_key: reader.i16(), api_version: reader.i16(), correlation_id: reader.i32() };
+        reader.check()?;
+        Ok(prefix)
     }
 }
 

@@ -160,6 +160,11 @@ impl<M: Folded> Ledger<M> {
         self.next
     }
 
+    /// Below this the log is committed.
+    pub fn stable(&self) -> Offset {
+        self.stable
+    }
+
     /// When [`Ledger::tick`] must be called at the latest.
     pub fn deadline(&self) -> Option<Instant> {
         self.latest.deadline(&self.soft)

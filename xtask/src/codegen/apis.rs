@@ -61,7 +61,7 @@ fn uses(body: &str) -> String {
     if has("ApiKey") {
         uses += "use crate::message::ApiKey;\n";
     }
-    let primitives = some(&["DecodeError", "EncodeError", "Form", "Part", "Reader", "Rope", "Str", "Tags", "required"]);
+    let primitives = some(&["Form", "Part", "Reader", "Rope", "Str", "Tags"]);
     let _ = writeln!(uses, "use crate::primitive::{{{primitives}}};");
     uses
 }

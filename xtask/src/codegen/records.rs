@@ -148,7 +148,7 @@ fn keyed(family: &str, schemas: &[&Schema]) -> anyhow::Result<String> {
             /// Reads key and value of a log record.
             pub fn decode(key: &Bytes, value: Option<&Bytes>) -> Result<Self, RecordError> {{
                 let mut reader = Reader::new(key.clone());
-                Ok(match reader.i16()? {{ {decode} unknown => return Err(RecordError::UnknownType(unknown.into())), }})
+                Ok(match framing::read_kind(&mut reader)? {{ {decode} unknown => return Err(RecordError::UnknownType(unknown.into())), }})
             }}
 
             /// Key and value of a log record, the value in a version of its schema.

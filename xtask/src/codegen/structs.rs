@@ -4,7 +4,9 @@ use std::fmt::Write;
 
 use anyhow::{bail, ensure};
 
+use super::guard::{Blocks, condition, negated};
 use super::names::snake;
+use super::number::{integer, is_integer, method};
 use super::shape::{Shape, Unit};
 use crate::schema::{Field, Primitive, Type, Versions};
 
@@ -83,7 +85,7 @@ impl Writer<'_> {
         let unstable = if message.unstable { "; the last may still change" } else { "" };
         match message.key {
             Some(key) => format!("Number {key}, {versions}{unstable}."),
-            None => format!("{}{versions}{unstable}.", "", versions = capitalized(&versions)),
+            None => format!("{}{unstable}.", capitalized(&versions)),
         }
     }
 
@@ -140,31 +142,47 @@ impl Writer<'_> {
     }
 
     fn reading(&self, text: &mut String) -> anyhow::Result<()> {
-        let mut blocks = Blocks::default();
+        let mut values = String::new();
         for field in self.fields() {
             let place = self.unit.versions.intersect(field.untagged());
-            if !place.is_empty() {
-                blocks.push(self.guard(place), &format!("it.{} = {};\n", snake(&field.name), self.read(field, place)));
-            }
+            let default = self.default_value(field)?;
+            let value = if place.is_empty() { default } else { self.either(place, &self.read(field, place), &default) };
+            writeln!(values, "{}: {value},", snake(&field.name))?;
         }
+        let known = self.known_tags();
         if self.has_tags() {
-            blocks.push(self.guard(self.flexible()), &self.read_tags());
+            let tags = "reader.tags()";
+            let value = if known.is_empty() {
+                self.either(self.flexible(), tags, "Tags::default()")
+            } else {
+                "Tags::default()".to_owned()
+            };
+            writeln!(values, "unknown_tags: {value},")?;
         }
-        let body = blocks.text();
-        if body.is_empty() {
-            writeln!(
-                text,
-                "fn read(_: &mut Reader, _: Form) -> Result<Self, DecodeError> {{ Ok(Self::default()) }}\n"
-            )?;
-            return Ok(());
-        }
+        let body = match known.as_str() {
+            "" => format!("Self {{ {values} }}"),
+            known => {
+                let mut blocks = Blocks::default();
+                blocks.push(self.guard(self.flexible()), known);
+                format!("let mut it = Self {{ {values} }};\n{}it", blocks.text())
+            }
+        };
+        let reader = if body.contains("reader") { "reader" } else { "_" };
         let form = if body.contains("form") { "form" } else { "_" };
-        writeln!(text, "fn read(reader: &mut Reader, {form}: Form) -> Result<Self, DecodeError> {{")?;
-        writeln!(text, "let mut it = Self::default();\n{body}Ok(it)\n}}\n")?;
+        writeln!(text, "fn read({reader}: &mut Reader, {form}: Form) -> Self {{ {body} }}\n")?;
         Ok(())
     }
 
-    fn read_tags(&self) -> String {
+    /// One value in `versions` and another in the rest.
+    fn either(&self, versions: Versions, value: &str, other: &str) -> String {
+        match self.guard(versions) {
+            None => value.to_owned(),
+            Some(test) => format!("if {test} {{ {value} }} else {{ {other} }}"),
+        }
+    }
+
+    /// The statement that reads the tagged fields, empty when all tags are unknown.
+    fn known_tags(&self) -> String {
         let mut arms = String::new();
         for (field, tag, versions) in self.tagged() {
             let guard = match condition(versions, self.flexible()) {
@@ -175,13 +193,13 @@ impl Writer<'_> {
             let _ = writeln!(arms, "{tag}{guard} => it.{} = {value},", snake(&field.name));
         }
         if arms.is_empty() {
-            return "it.unknown_tags = reader.tags()?;\n".to_owned();
+            return arms;
         }
         format!(
             "it.unknown_tags = reader.tags_with(&mut |reader, tag| {{
-                match tag {{ {arms} _ => return Ok(false), }}
-                Ok(true)
-            }})?;\n"
+                match tag {{ {arms} _ => return false, }}
+                true
+            }});\n"
         )
     }
 
@@ -190,17 +208,17 @@ impl Writer<'_> {
         let form = if field.inflexible { "form.with_old_lengths()" } else { "form" };
         let nullable = within.intersect(field.nullable);
         let (plain, null) = match &field.kind {
-            Type::Array(_) => (format!("reader.array({form})?"), format!("reader.nullable_array({form})?")),
+            Type::Array(_) => (format!("reader.array({form})"), format!("reader.nullable_array({form})")),
             Type::Single(Primitive::String) => {
-                (format!("reader.string({form})?"), format!("reader.nullable_string({form})?"))
+                (format!("reader.string({form})"), format!("reader.nullable_string({form})"))
             }
             Type::Single(Primitive::Bytes | Primitive::Records) => {
-                (format!("reader.bytes({form})?"), format!("reader.nullable_bytes({form})?"))
+                (format!("reader.bytes({form})"), format!("reader.nullable_bytes({form})"))
             }
             Type::Single(Primitive::Struct(_)) => {
-                (format!("Part::read(reader, {form})?"), format!("reader.nullable({form})?"))
+                (format!("Part::read(reader, {form})"), format!("reader.nullable({form})"))
             }
-            Type::Single(number) => return format!("reader.{}()?", method(number)),
+            Type::Single(number) => return format!("reader.{}()", method(number)),
         };
         match condition(nullable, within) {
             _ if self.nullable(field).is_empty() => plain,
@@ -221,8 +239,8 @@ impl Writer<'_> {
         let body = blocks.text();
         let rope = if body.contains("rope") { "rope" } else { "_" };
         let form = if body.contains("form") { "form" } else { "_" };
-        writeln!(text, "fn write(&self, {rope}: &mut Rope, {form}: Form) -> Result<(), EncodeError> {{")?;
-        writeln!(text, "{body}Ok(())\n}}")?;
+        writeln!(text, "fn write(&self, {rope}: &mut Rope, {form}: Form) {{")?;
+        writeln!(text, "{body}}}")?;
         Ok(())
     }
 
@@ -247,7 +265,7 @@ impl Writer<'_> {
 
     fn refusal(&self, field: &str) -> String {
         let field = format!("{}.{field}", self.unit.rust);
-        format!("return Err(EncodeError::Unrepresentable {{ field: \"{field}\", version: form.version }});")
+        format!("rope.refuse(\"{field}\", form.version);")
     }
 
     fn write_tags(&self) -> anyhow::Result<String> {
@@ -259,16 +277,12 @@ impl Writer<'_> {
                 None => self.is_set(field)?,
             };
             let value = self.write(field, versions);
-            let value = value.trim_end();
-            let value = match value.strip_suffix("?;") {
-                Some(expression) => expression.to_owned(),
-                None => format!("{{ {value} Ok(()) }}"),
-            };
+            let value = value.trim_end().trim_end_matches(';');
             count += &format!("if {is_set} {{ known += 1; }}\n");
-            fields += &format!("if {is_set} {{ tags.field(rope, {tag}, &mut |rope| {value})?; }}\n");
+            fields += &format!("if {is_set} {{ tags.field(rope, {tag}, &mut |rope| {value}); }}\n");
         }
         let write = if fields.is_empty() {
-            "rope.tags(&self.unknown_tags)?;\n".to_owned()
+            "rope.tags(&self.unknown_tags);\n".to_owned()
         } else {
             format!(
                 "let mut known = 0;
@@ -293,23 +307,27 @@ impl Writer<'_> {
         let form = if field.inflexible { "form.with_old_lengths()" } else { "form" };
         let nullable = within.intersect(field.nullable);
         let write = |value: &str, null: &str| match &field.kind {
-            Type::Array(_) => format!("rope.{null}array({value}, {form})?;\n"),
-            Type::Single(Primitive::String) => format!("rope.{null}string({value}, {form})?;\n"),
-            Type::Single(Primitive::Bytes | Primitive::Records) => format!("rope.{null}bytes({value}, {form})?;\n"),
+            Type::Array(_) => format!("rope.{null}array({value}, {form});\n"),
+            Type::Single(Primitive::String) => format!("rope.{null}string({value}, {form});\n"),
+            Type::Single(Primitive::Bytes | Primitive::Records) => format!("rope.{null}bytes({value}, {form});\n"),
             Type::Single(Primitive::Struct(_)) if null.is_empty() => {
-                format!("{}.write(rope, {form})?;\n", value.trim_start_matches('&'))
+                format!("{}.write(rope, {form});\n", value.trim_start_matches('&'))
             }
-            Type::Single(Primitive::Struct(_)) => format!("rope.nullable({value}, {form})?;\n"),
+            Type::Single(Primitive::Struct(_)) => format!("rope.nullable({value}, {form});\n"),
             Type::Single(number) => format!("rope.{}({});\n", method(number), value.trim_start_matches('&')),
         };
-        let plain = |value: &str| write(value, "");
         let null = write(&format!("&{name}"), "nullable_");
-        let required = format!("required(&{name}, \"{}.{}\")?", self.unit.rust, snake(&field.name));
+        let required = format!(
+            "if let Some(value) = rope.required(&{name}, \"{}.{}\") {{ {} }}\n",
+            self.unit.rust,
+            snake(&field.name),
+            write("value", "")
+        );
         match condition(nullable, within) {
-            _ if self.nullable(field).is_empty() => plain(&format!("&{name}")),
-            _ if nullable.is_empty() => plain(&required),
+            _ if self.nullable(field).is_empty() => write(&format!("&{name}"), ""),
+            _ if nullable.is_empty() => required,
             None => null,
-            Some(condition) => format!("if {condition} {{ {null} }} else {{ {} }}\n", plain(&required)),
+            Some(condition) => format!("if {condition} {{ {null} }} else {{ {required} }}\n"),
         }
     }
 
@@ -431,103 +449,6 @@ impl Writer<'_> {
         let condition = condition(versions, self.unit.versions)?;
         Some(if is_flexible { "form.flexible".to_owned() } else { condition })
     }
-}
-
-/// Statements; neighbours under the same test share one block.
-#[derive(Default)]
-struct Blocks {
-    text: String,
-    open: Option<String>,
-}
-
-impl Blocks {
-    fn push(&mut self, guard: Option<String>, lines: &str) {
-        if self.open != guard {
-            self.close();
-            if let Some(test) = &guard {
-                let _ = writeln!(self.text, "if {test} {{");
-            }
-            self.open = guard;
-        }
-        self.text += lines;
-    }
-
-    /// Ends the block that is open with a branch for all other versions.
-    fn push_else(&mut self, branch: &str) {
-        assert!(self.open.take().is_some(), "a branch of no block");
-        self.text += "}";
-        self.text += branch;
-    }
-
-    fn close(&mut self) {
-        if self.open.take().is_some() {
-            self.text += "}\n";
-        }
-    }
-
-    fn text(mut self) -> String {
-        self.close();
-        self.text
-    }
-}
-
-/// The test for the versions `within` that are not in `versions`.
-fn negated(versions: Versions, within: Versions) -> String {
-    let versions = versions.intersect(within);
-    match (versions.low > within.low, versions.high < within.high) {
-        (true, true) => format!("!({}..={}).contains(&form.version)", versions.low, versions.high),
-        (true, false) => format!("form.version < {}", versions.low),
-        (false, _) => format!("form.version > {}", versions.high),
-    }
-}
-
-/// The test for `versions` among the versions `within`; none when all of them pass.
-fn condition(versions: Versions, within: Versions) -> Option<String> {
-    let versions = versions.intersect(within);
-    if versions.covers(within) {
-        return None;
-    }
-    Some(match (versions.low > within.low, versions.high < within.high) {
-        (true, true) if versions.low == versions.high => format!("form.version == {}", versions.low),
-        (true, true) => format!("({}..={}).contains(&form.version)", versions.low, versions.high),
-        (true, false) => format!("form.version >= {}", versions.low),
-        (false, _) => format!("form.version <= {}", versions.high),
-    })
-}
-
-/// The name of the type in Rust, which is also the name of the method that reads or writes it.
-fn method(number: &Primitive) -> &'static str {
-    match number {
-        Primitive::Bool => "bool",
-        Primitive::Int8 => "i8",
-        Primitive::Int16 => "i16",
-        Primitive::Uint16 => "u16",
-        Primitive::Int32 => "i32",
-        Primitive::Uint32 => "u32",
-        Primitive::Int64 => "i64",
-        Primitive::Float64 => "f64",
-        Primitive::Uuid => "uuid",
-        Primitive::String | Primitive::Bytes | Primitive::Records | Primitive::Struct(_) => {
-            unreachable!("not of a fixed size")
-        }
-    }
-}
-
-fn is_integer(kind: &Primitive) -> bool {
-    use Primitive::{Int8, Int16, Int32, Int64, Uint16, Uint32};
-    matches!(kind, Int8 | Int16 | Int32 | Int64 | Uint16 | Uint32)
-}
-
-/// A number as Rust writes it.
-fn integer(kind: &Primitive, number: &str) -> anyhow::Result<String> {
-    let value: i64 = number.parse()?;
-    Ok(match (kind, value) {
-        (Primitive::Int32, 0x7fff_ffff) => "i32::MAX".to_owned(),
-        (Primitive::Int32, -0x8000_0000) => "i32::MIN".to_owned(),
-        (Primitive::Int64, i64::MAX) => "i64::MAX".to_owned(),
-        _ if value.abs() >= 10_000 => format!("{}_{:03}", value / 1_000, value.abs() % 1_000),
-        _ => value.to_string(),
-    })
 }
 
 fn words(versions: Versions) -> String {

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 25, in versions 0 to 4.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -26,32 +26,26 @@ pub struct AddOffsetsToTxnRequest {
 impl Part for AddOffsetsToTxnRequest {
     const SIZE_MIN: usize = 13;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.transactional_id = reader.string(form)?;
-        it.producer_id = reader.i64()?;
-        it.producer_epoch = reader.i16()?;
-        it.group_id = reader.string(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            transactional_id: reader.string(form),
+            producer_id: reader.i64(),
+            producer_epoch: reader.i16(),
+            group_id: reader.string(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.transactional_id, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.transactional_id, form);
         rope.i64(self.producer_id);
         rope.i16(self.producer_epoch);
-        rope.string(&self.group_id, form)?;
+        rope.string(&self.group_id, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "AddOffsetsToTxnRequest.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("AddOffsetsToTxnRequest.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -80,28 +74,22 @@ pub struct AddOffsetsToTxnResponse {
 impl Part for AddOffsetsToTxnResponse {
     const SIZE_MIN: usize = 6;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.error_code = reader.i16()?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            throttle_time_ms: reader.i32(),
+            error_code: reader.i16(),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.throttle_time_ms);
         rope.i16(self.error_code);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "AddOffsetsToTxnResponse.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("AddOffsetsToTxnResponse.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 

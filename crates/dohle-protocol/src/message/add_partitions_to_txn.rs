@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 24, in versions 0 to 5.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -28,73 +28,48 @@ pub struct AddPartitionsToTxnRequest {
 impl Part for AddPartitionsToTxnRequest {
     const SIZE_MIN: usize = 2;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version >= 4 {
-            it.transactions = reader.array(form)?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            transactions: if form.version >= 4 { reader.array(form) } else { Vec::new() },
+            v3_and_below_transactional_id: if form.version <= 3 { reader.string(form) } else { Str::default() },
+            v3_and_below_producer_id: if form.version <= 3 { reader.i64() } else { 0 },
+            v3_and_below_producer_epoch: if form.version <= 3 { reader.i16() } else { 0 },
+            v3_and_below_topics: if form.version <= 3 { reader.array(form) } else { Vec::new() },
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        if form.version <= 3 {
-            it.v3_and_below_transactional_id = reader.string(form)?;
-            it.v3_and_below_producer_id = reader.i64()?;
-            it.v3_and_below_producer_epoch = reader.i16()?;
-            it.v3_and_below_topics = reader.array(form)?;
-        }
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         if form.version >= 4 {
-            rope.array(&self.transactions, form)?;
+            rope.array(&self.transactions, form);
         } else if !self.transactions.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "AddPartitionsToTxnRequest.transactions",
-                version: form.version,
-            });
+            rope.refuse("AddPartitionsToTxnRequest.transactions", form.version);
         }
         if form.version <= 3 {
-            rope.string(&self.v3_and_below_transactional_id, form)?;
+            rope.string(&self.v3_and_below_transactional_id, form);
         } else if !self.v3_and_below_transactional_id.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "AddPartitionsToTxnRequest.v3_and_below_transactional_id",
-                version: form.version,
-            });
+            rope.refuse("AddPartitionsToTxnRequest.v3_and_below_transactional_id", form.version);
         }
         if form.version <= 3 {
             rope.i64(self.v3_and_below_producer_id);
         } else if self.v3_and_below_producer_id != 0 {
-            return Err(EncodeError::Unrepresentable {
-                field: "AddPartitionsToTxnRequest.v3_and_below_producer_id",
-                version: form.version,
-            });
+            rope.refuse("AddPartitionsToTxnRequest.v3_and_below_producer_id", form.version);
         }
         if form.version <= 3 {
             rope.i16(self.v3_and_below_producer_epoch);
         } else if self.v3_and_below_producer_epoch != 0 {
-            return Err(EncodeError::Unrepresentable {
-                field: "AddPartitionsToTxnRequest.v3_and_below_producer_epoch",
-                version: form.version,
-            });
+            rope.refuse("AddPartitionsToTxnRequest.v3_and_below_producer_epoch", form.version);
         }
         if form.version <= 3 {
-            rope.array(&self.v3_and_below_topics, form)?;
+            rope.array(&self.v3_and_below_topics, form);
         } else if !self.v3_and_below_topics.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "AddPartitionsToTxnRequest.v3_and_below_topics",
-                version: form.version,
-            });
+            rope.refuse("AddPartitionsToTxnRequest.v3_and_below_topics", form.version);
         }
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "AddPartitionsToTxnRequest.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("AddPartitionsToTxnRequest.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -118,25 +93,24 @@ pub struct AddPartitionsToTxnTransaction {
 impl Part for AddPartitionsToTxnTransaction {
     const SIZE_MIN: usize = 14;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.transactional_id = reader.string(form)?;
-        it.producer_id = reader.i64()?;
-        it.producer_epoch = reader.i16()?;
-        it.verify_only = reader.bool()?;
-        it.topics = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            transactional_id: reader.string(form),
+            producer_id: reader.i64(),
+            producer_epoch: reader.i16(),
+            verify_only: reader.bool(),
+            topics: reader.array(form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.transactional_id, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.transactional_id, form);
         rope.i64(self.producer_id);
         rope.i16(self.producer_epoch);
         rope.bool(self.verify_only);
-        rope.array(&self.topics, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.array(&self.topics, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -154,28 +128,22 @@ pub struct AddPartitionsToTxnTopic {
 impl Part for AddPartitionsToTxnTopic {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.partitions = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            name: reader.string(form),
+            partitions: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.name, form)?;
-        rope.array(&self.partitions, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.name, form);
+        rope.array(&self.partitions, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "AddPartitionsToTxnTopic.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("AddPartitionsToTxnTopic.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -208,50 +176,34 @@ pub struct AddPartitionsToTxnResponse {
 impl Part for AddPartitionsToTxnResponse {
     const SIZE_MIN: usize = 6;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        if form.version >= 4 {
-            it.error_code = reader.i16()?;
-            it.results_by_transaction = reader.array(form)?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            throttle_time_ms: reader.i32(),
+            error_code: if form.version >= 4 { reader.i16() } else { 0 },
+            results_by_transaction: if form.version >= 4 { reader.array(form) } else { Vec::new() },
+            results_by_topic_v3_and_below: if form.version <= 3 { reader.array(form) } else { Vec::new() },
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        if form.version <= 3 {
-            it.results_by_topic_v3_and_below = reader.array(form)?;
-        }
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.throttle_time_ms);
         if form.version >= 4 {
             rope.i16(self.error_code);
-            rope.array(&self.results_by_transaction, form)?;
+            rope.array(&self.results_by_transaction, form);
         } else if !self.results_by_transaction.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "AddPartitionsToTxnResponse.results_by_transaction",
-                version: form.version,
-            });
+            rope.refuse("AddPartitionsToTxnResponse.results_by_transaction", form.version);
         }
         if form.version <= 3 {
-            rope.array(&self.results_by_topic_v3_and_below, form)?;
+            rope.array(&self.results_by_topic_v3_and_below, form);
         } else if !self.results_by_topic_v3_and_below.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "AddPartitionsToTxnResponse.results_by_topic_v3_and_below",
-                version: form.version,
-            });
+            rope.refuse("AddPartitionsToTxnResponse.results_by_topic_v3_and_below", form.version);
         }
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "AddPartitionsToTxnResponse.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("AddPartitionsToTxnResponse.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -269,19 +221,14 @@ pub struct AddPartitionsToTxnResult {
 impl Part for AddPartitionsToTxnResult {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.transactional_id = reader.string(form)?;
-        it.topic_results = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { transactional_id: reader.string(form), topic_results: reader.array(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.transactional_id, form)?;
-        rope.array(&self.topic_results, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.transactional_id, form);
+        rope.array(&self.topic_results, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -299,28 +246,22 @@ pub struct AddPartitionsToTxnTopicResult {
 impl Part for AddPartitionsToTxnTopicResult {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.results_by_partition = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            name: reader.string(form),
+            results_by_partition: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.name, form)?;
-        rope.array(&self.results_by_partition, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.name, form);
+        rope.array(&self.results_by_partition, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "AddPartitionsToTxnTopicResult.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("AddPartitionsToTxnTopicResult.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -338,28 +279,22 @@ pub struct AddPartitionsToTxnPartitionResult {
 impl Part for AddPartitionsToTxnPartitionResult {
     const SIZE_MIN: usize = 6;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition_index = reader.i32()?;
-        it.partition_error_code = reader.i16()?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            partition_index: reader.i32(),
+            partition_error_code: reader.i16(),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.partition_index);
         rope.i16(self.partition_error_code);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "AddPartitionsToTxnPartitionResult.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("AddPartitionsToTxnPartitionResult.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 

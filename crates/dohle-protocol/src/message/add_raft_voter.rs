@@ -8,7 +8,7 @@ use dohle_base::Uuid;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 80, in versions 0 to 1.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,36 +46,30 @@ impl Default for AddRaftVoterRequest {
 impl Part for AddRaftVoterRequest {
     const SIZE_MIN: usize = 27;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.cluster_id = reader.nullable_string(form)?;
-        it.timeout_ms = reader.i32()?;
-        it.voter_id = reader.i32()?;
-        it.voter_directory_id = reader.uuid()?;
-        it.listeners = reader.array(form)?;
-        if form.version >= 1 {
-            it.ack_when_committed = reader.bool()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            cluster_id: reader.nullable_string(form),
+            timeout_ms: reader.i32(),
+            voter_id: reader.i32(),
+            voter_directory_id: reader.uuid(),
+            listeners: reader.array(form),
+            ack_when_committed: if form.version >= 1 { reader.bool() } else { true },
+            unknown_tags: reader.tags(),
         }
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.nullable_string(&self.cluster_id, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.nullable_string(&self.cluster_id, form);
         rope.i32(self.timeout_ms);
         rope.i32(self.voter_id);
         rope.uuid(self.voter_directory_id);
-        rope.array(&self.listeners, form)?;
+        rope.array(&self.listeners, form);
         if form.version >= 1 {
             rope.bool(self.ack_when_committed);
         } else if !self.ack_when_committed {
-            return Err(EncodeError::Unrepresentable {
-                field: "AddRaftVoterRequest.ack_when_committed",
-                version: form.version,
-            });
+            rope.refuse("AddRaftVoterRequest.ack_when_committed", form.version);
         }
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -95,21 +89,15 @@ pub struct Listener {
 impl Part for Listener {
     const SIZE_MIN: usize = 5;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.host = reader.string(form)?;
-        it.port = reader.u16()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { name: reader.string(form), host: reader.string(form), port: reader.u16(), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.name, form)?;
-        rope.string(&self.host, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.name, form);
+        rope.string(&self.host, form);
         rope.u16(self.port);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -146,21 +134,20 @@ impl Default for AddRaftVoterResponse {
 impl Part for AddRaftVoterResponse {
     const SIZE_MIN: usize = 8;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.error_code = reader.i16()?;
-        it.error_message = reader.nullable_string(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            throttle_time_ms: reader.i32(),
+            error_code: reader.i16(),
+            error_message: reader.nullable_string(form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.throttle_time_ms);
         rope.i16(self.error_code);
-        rope.nullable_string(&self.error_message, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.nullable_string(&self.error_message, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 

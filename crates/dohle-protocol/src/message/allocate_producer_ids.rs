@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Tags};
 
 /// Number 67, in version 0.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,19 +28,14 @@ impl Default for AllocateProducerIdsRequest {
 impl Part for AllocateProducerIdsRequest {
     const SIZE_MIN: usize = 13;
 
-    fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.broker_id = reader.i32()?;
-        it.broker_epoch = reader.i64()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, _: Form) -> Self {
+        Self { broker_id: reader.i32(), broker_epoch: reader.i64(), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, _: Form) {
         rope.i32(self.broker_id);
         rope.i64(self.broker_epoch);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -73,23 +68,22 @@ pub struct AllocateProducerIdsResponse {
 impl Part for AllocateProducerIdsResponse {
     const SIZE_MIN: usize = 19;
 
-    fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.error_code = reader.i16()?;
-        it.producer_id_start = reader.i64()?;
-        it.producer_id_len = reader.i32()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, _: Form) -> Self {
+        Self {
+            throttle_time_ms: reader.i32(),
+            error_code: reader.i16(),
+            producer_id_start: reader.i64(),
+            producer_id_len: reader.i32(),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, _: Form) {
         rope.i32(self.throttle_time_ms);
         rope.i16(self.error_code);
         rope.i64(self.producer_id_start);
         rope.i32(self.producer_id_len);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 49, in versions 0 to 1.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -22,28 +22,22 @@ pub struct AlterClientQuotasRequest {
 impl Part for AlterClientQuotasRequest {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.entries = reader.array(form)?;
-        it.validate_only = reader.bool()?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            entries: reader.array(form),
+            validate_only: reader.bool(),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.array(&self.entries, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.array(&self.entries, form);
         rope.bool(self.validate_only);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "AlterClientQuotasRequest.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("AlterClientQuotasRequest.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -61,25 +55,22 @@ pub struct RequestEntryData {
 impl Part for RequestEntryData {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.entity = reader.array(form)?;
-        it.ops = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            entity: reader.array(form),
+            ops: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.array(&self.entity, form)?;
-        rope.array(&self.ops, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.array(&self.entity, form);
+        rope.array(&self.ops, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable { field: "RequestEntryData.unknown_tags", version: form.version });
+            rope.refuse("RequestEntryData.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -103,28 +94,22 @@ impl Default for RequestEntityData {
 impl Part for RequestEntityData {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.entity_type = reader.string(form)?;
-        it.entity_name = reader.nullable_string(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            entity_type: reader.string(form),
+            entity_name: reader.nullable_string(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.entity_type, form)?;
-        rope.nullable_string(&self.entity_name, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.entity_type, form);
+        rope.nullable_string(&self.entity_name, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "RequestEntityData.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("RequestEntityData.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -144,27 +129,24 @@ pub struct OpData {
 impl Part for OpData {
     const SIZE_MIN: usize = 11;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.key = reader.string(form)?;
-        it.value = reader.f64()?;
-        it.remove = reader.bool()?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            key: reader.string(form),
+            value: reader.f64(),
+            remove: reader.bool(),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.key, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.key, form);
         rope.f64(self.value);
         rope.bool(self.remove);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable { field: "OpData.unknown_tags", version: form.version });
+            rope.refuse("OpData.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -193,28 +175,22 @@ pub struct AlterClientQuotasResponse {
 impl Part for AlterClientQuotasResponse {
     const SIZE_MIN: usize = 6;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.entries = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            throttle_time_ms: reader.i32(),
+            entries: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.throttle_time_ms);
-        rope.array(&self.entries, form)?;
+        rope.array(&self.entries, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "AlterClientQuotasResponse.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("AlterClientQuotasResponse.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -240,30 +216,24 @@ impl Default for ResponseEntryData {
 impl Part for ResponseEntryData {
     const SIZE_MIN: usize = 5;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.error_code = reader.i16()?;
-        it.error_message = reader.nullable_string(form)?;
-        it.entity = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            error_code: reader.i16(),
+            error_message: reader.nullable_string(form),
+            entity: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i16(self.error_code);
-        rope.nullable_string(&self.error_message, form)?;
-        rope.array(&self.entity, form)?;
+        rope.nullable_string(&self.error_message, form);
+        rope.array(&self.entity, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "ResponseEntryData.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("ResponseEntryData.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -287,28 +257,22 @@ impl Default for ResponseEntityData {
 impl Part for ResponseEntityData {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.entity_type = reader.string(form)?;
-        it.entity_name = reader.nullable_string(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            entity_type: reader.string(form),
+            entity_name: reader.nullable_string(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.entity_type, form)?;
-        rope.nullable_string(&self.entity_name, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.entity_type, form);
+        rope.nullable_string(&self.entity_name, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "ResponseEntityData.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("ResponseEntityData.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 33, in versions 0 to 2.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -22,28 +22,22 @@ pub struct AlterConfigsRequest {
 impl Part for AlterConfigsRequest {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.resources = reader.array(form)?;
-        it.validate_only = reader.bool()?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            resources: reader.array(form),
+            validate_only: reader.bool(),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.array(&self.resources, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.array(&self.resources, form);
         rope.bool(self.validate_only);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "AlterConfigsRequest.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("AlterConfigsRequest.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -63,30 +57,24 @@ pub struct AlterConfigsResource {
 impl Part for AlterConfigsResource {
     const SIZE_MIN: usize = 4;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.resource_type = reader.i8()?;
-        it.resource_name = reader.string(form)?;
-        it.configs = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            resource_type: reader.i8(),
+            resource_name: reader.string(form),
+            configs: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i8(self.resource_type);
-        rope.string(&self.resource_name, form)?;
-        rope.array(&self.configs, form)?;
+        rope.string(&self.resource_name, form);
+        rope.array(&self.configs, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "AlterConfigsResource.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("AlterConfigsResource.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -110,25 +98,22 @@ impl Default for AlterableConfig {
 impl Part for AlterableConfig {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.value = reader.nullable_string(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            name: reader.string(form),
+            value: reader.nullable_string(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.name, form)?;
-        rope.nullable_string(&self.value, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.name, form);
+        rope.nullable_string(&self.value, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable { field: "AlterableConfig.unknown_tags", version: form.version });
+            rope.refuse("AlterableConfig.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -157,28 +142,22 @@ pub struct AlterConfigsResponse {
 impl Part for AlterConfigsResponse {
     const SIZE_MIN: usize = 6;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.responses = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            throttle_time_ms: reader.i32(),
+            responses: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.throttle_time_ms);
-        rope.array(&self.responses, form)?;
+        rope.array(&self.responses, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "AlterConfigsResponse.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("AlterConfigsResponse.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -212,32 +191,26 @@ impl Default for AlterConfigsResourceResponse {
 impl Part for AlterConfigsResourceResponse {
     const SIZE_MIN: usize = 6;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.error_code = reader.i16()?;
-        it.error_message = reader.nullable_string(form)?;
-        it.resource_type = reader.i8()?;
-        it.resource_name = reader.string(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            error_code: reader.i16(),
+            error_message: reader.nullable_string(form),
+            resource_type: reader.i8(),
+            resource_name: reader.string(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i16(self.error_code);
-        rope.nullable_string(&self.error_message, form)?;
+        rope.nullable_string(&self.error_message, form);
         rope.i8(self.resource_type);
-        rope.string(&self.resource_name, form)?;
+        rope.string(&self.resource_name, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "AlterConfigsResourceResponse.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("AlterConfigsResourceResponse.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 

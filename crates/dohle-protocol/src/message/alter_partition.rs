@@ -8,7 +8,7 @@ use dohle_base::Uuid;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Tags};
 
 /// Number 56, in versions 2 to 3.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,21 +32,20 @@ impl Default for AlterPartitionRequest {
 impl Part for AlterPartitionRequest {
     const SIZE_MIN: usize = 14;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.broker_id = reader.i32()?;
-        it.broker_epoch = reader.i64()?;
-        it.topics = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            broker_id: reader.i32(),
+            broker_epoch: reader.i64(),
+            topics: reader.array(form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.broker_id);
         rope.i64(self.broker_epoch);
-        rope.array(&self.topics, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.array(&self.topics, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -64,19 +63,14 @@ pub struct RequestTopicData {
 impl Part for RequestTopicData {
     const SIZE_MIN: usize = 18;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic_id = reader.uuid()?;
-        it.partitions = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { topic_id: reader.uuid(), partitions: reader.array(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.uuid(self.topic_id);
-        rope.array(&self.partitions, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.array(&self.partitions, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -102,42 +96,34 @@ pub struct RequestPartitionData {
 impl Part for RequestPartitionData {
     const SIZE_MIN: usize = 15;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition_index = reader.i32()?;
-        it.leader_epoch = reader.i32()?;
-        if form.version <= 2 {
-            it.new_isr = reader.array(form)?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            partition_index: reader.i32(),
+            leader_epoch: reader.i32(),
+            new_isr: if form.version <= 2 { reader.array(form) } else { Vec::new() },
+            new_isr_with_epochs: if form.version >= 3 { reader.array(form) } else { Vec::new() },
+            leader_recovery_state: reader.i8(),
+            partition_epoch: reader.i32(),
+            unknown_tags: reader.tags(),
         }
-        if form.version >= 3 {
-            it.new_isr_with_epochs = reader.array(form)?;
-        }
-        it.leader_recovery_state = reader.i8()?;
-        it.partition_epoch = reader.i32()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.partition_index);
         rope.i32(self.leader_epoch);
         if form.version <= 2 {
-            rope.array(&self.new_isr, form)?;
+            rope.array(&self.new_isr, form);
         } else if !self.new_isr.is_empty() {
-            return Err(EncodeError::Unrepresentable { field: "RequestPartitionData.new_isr", version: form.version });
+            rope.refuse("RequestPartitionData.new_isr", form.version);
         }
         if form.version >= 3 {
-            rope.array(&self.new_isr_with_epochs, form)?;
+            rope.array(&self.new_isr_with_epochs, form);
         } else if !self.new_isr_with_epochs.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "RequestPartitionData.new_isr_with_epochs",
-                version: form.version,
-            });
+            rope.refuse("RequestPartitionData.new_isr_with_epochs", form.version);
         }
         rope.i8(self.leader_recovery_state);
         rope.i32(self.partition_epoch);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -161,19 +147,14 @@ impl Default for BrokerState {
 impl Part for BrokerState {
     const SIZE_MIN: usize = 13;
 
-    fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.broker_id = reader.i32()?;
-        it.broker_epoch = reader.i64()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, _: Form) -> Self {
+        Self { broker_id: reader.i32(), broker_epoch: reader.i64(), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, _: Form) {
         rope.i32(self.broker_id);
         rope.i64(self.broker_epoch);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -204,21 +185,20 @@ pub struct AlterPartitionResponse {
 impl Part for AlterPartitionResponse {
     const SIZE_MIN: usize = 8;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.error_code = reader.i16()?;
-        it.topics = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            throttle_time_ms: reader.i32(),
+            error_code: reader.i16(),
+            topics: reader.array(form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.throttle_time_ms);
         rope.i16(self.error_code);
-        rope.array(&self.topics, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.array(&self.topics, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -236,19 +216,14 @@ pub struct ResponseTopicData {
 impl Part for ResponseTopicData {
     const SIZE_MIN: usize = 18;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic_id = reader.uuid()?;
-        it.partitions = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { topic_id: reader.uuid(), partitions: reader.array(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.uuid(self.topic_id);
-        rope.array(&self.partitions, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.array(&self.partitions, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -276,29 +251,28 @@ pub struct ResponsePartitionData {
 impl Part for ResponsePartitionData {
     const SIZE_MIN: usize = 21;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition_index = reader.i32()?;
-        it.error_code = reader.i16()?;
-        it.leader_id = reader.i32()?;
-        it.leader_epoch = reader.i32()?;
-        it.isr = reader.array(form)?;
-        it.leader_recovery_state = reader.i8()?;
-        it.partition_epoch = reader.i32()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            partition_index: reader.i32(),
+            error_code: reader.i16(),
+            leader_id: reader.i32(),
+            leader_epoch: reader.i32(),
+            isr: reader.array(form),
+            leader_recovery_state: reader.i8(),
+            partition_epoch: reader.i32(),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.partition_index);
         rope.i16(self.error_code);
         rope.i32(self.leader_id);
         rope.i32(self.leader_epoch);
-        rope.array(&self.isr, form)?;
+        rope.array(&self.isr, form);
         rope.i8(self.leader_recovery_state);
         rope.i32(self.partition_epoch);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 

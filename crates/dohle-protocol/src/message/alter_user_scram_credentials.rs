@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 51, in version 0.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -24,19 +24,14 @@ pub struct AlterUserScramCredentialsRequest {
 impl Part for AlterUserScramCredentialsRequest {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.deletions = reader.array(form)?;
-        it.upsertions = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { deletions: reader.array(form), upsertions: reader.array(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.array(&self.deletions, form)?;
-        rope.array(&self.upsertions, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.array(&self.deletions, form);
+        rope.array(&self.upsertions, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -54,19 +49,14 @@ pub struct ScramCredentialDeletion {
 impl Part for ScramCredentialDeletion {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.mechanism = reader.i8()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { name: reader.string(form), mechanism: reader.i8(), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.name, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.name, form);
         rope.i8(self.mechanism);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -90,25 +80,24 @@ pub struct ScramCredentialUpsertion {
 impl Part for ScramCredentialUpsertion {
     const SIZE_MIN: usize = 9;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.mechanism = reader.i8()?;
-        it.iterations = reader.i32()?;
-        it.salt = reader.bytes(form)?;
-        it.salted_password = reader.bytes(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            name: reader.string(form),
+            mechanism: reader.i8(),
+            iterations: reader.i32(),
+            salt: reader.bytes(form),
+            salted_password: reader.bytes(form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.name, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.name, form);
         rope.i8(self.mechanism);
         rope.i32(self.iterations);
-        rope.bytes(&self.salt, form)?;
-        rope.bytes(&self.salted_password, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.bytes(&self.salt, form);
+        rope.bytes(&self.salted_password, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -137,19 +126,14 @@ pub struct AlterUserScramCredentialsResponse {
 impl Part for AlterUserScramCredentialsResponse {
     const SIZE_MIN: usize = 6;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.results = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { throttle_time_ms: reader.i32(), results: reader.array(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.throttle_time_ms);
-        rope.array(&self.results, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.array(&self.results, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -175,21 +159,20 @@ impl Default for AlterUserScramCredentialsResult {
 impl Part for AlterUserScramCredentialsResult {
     const SIZE_MIN: usize = 5;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.user = reader.string(form)?;
-        it.error_code = reader.i16()?;
-        it.error_message = reader.nullable_string(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            user: reader.string(form),
+            error_code: reader.i16(),
+            error_message: reader.nullable_string(form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.user, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.user, form);
         rope.i16(self.error_code);
-        rope.nullable_string(&self.error_message, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.nullable_string(&self.error_message, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 18, in versions 0 to 5.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,40 +38,30 @@ impl Default for ApiVersionsRequest {
 impl Part for ApiVersionsRequest {
     const SIZE_MIN: usize = 0;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.flexible {
-            it.client_software_name = reader.string(form)?;
-            it.client_software_version = reader.string(form)?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            client_software_name: if form.flexible { reader.string(form) } else { Str::default() },
+            client_software_version: if form.flexible { reader.string(form) } else { Str::default() },
+            cluster_id: if form.version >= 5 { reader.nullable_string(form) } else { None },
+            node_id: if form.version >= 5 { reader.i32() } else { -1 },
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        if form.version >= 5 {
-            it.cluster_id = reader.nullable_string(form)?;
-            it.node_id = reader.i32()?;
-        }
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         if form.flexible {
-            rope.string(&self.client_software_name, form)?;
-            rope.string(&self.client_software_version, form)?;
+            rope.string(&self.client_software_name, form);
+            rope.string(&self.client_software_version, form);
         }
         if form.version >= 5 {
-            rope.nullable_string(&self.cluster_id, form)?;
+            rope.nullable_string(&self.cluster_id, form);
             rope.i32(self.node_id);
         }
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "ApiVersionsRequest.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("ApiVersionsRequest.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -125,31 +115,35 @@ impl Default for ApiVersionsResponse {
 impl Part for ApiVersionsResponse {
     const SIZE_MIN: usize = 6;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.error_code = reader.i16()?;
-        it.api_keys = reader.array(form)?;
-        if form.version >= 1 {
-            it.throttle_time_ms = reader.i32()?;
-        }
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        let mut it = Self {
+            error_code: reader.i16(),
+            api_keys: reader.array(form),
+            throttle_time_ms: if form.version >= 1 { reader.i32() } else { 0 },
+            supported_features: Vec::new(),
+            finalized_features_epoch: -1,
+            finalized_features: Vec::new(),
+            zk_migration_ready: false,
+            unknown_tags: Tags::default(),
+        };
         if form.flexible {
             it.unknown_tags = reader.tags_with(&mut |reader, tag| {
                 match tag {
-                    0 => it.supported_features = reader.array(form)?,
-                    1 => it.finalized_features_epoch = reader.i64()?,
-                    2 => it.finalized_features = reader.array(form)?,
-                    3 => it.zk_migration_ready = reader.bool()?,
-                    _ => return Ok(false),
+                    0 => it.supported_features = reader.array(form),
+                    1 => it.finalized_features_epoch = reader.i64(),
+                    2 => it.finalized_features = reader.array(form),
+                    3 => it.zk_migration_ready = reader.bool(),
+                    _ => return false,
                 }
-                Ok(true)
-            })?;
+                true
+            });
         }
-        Ok(it)
+        it
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i16(self.error_code);
-        rope.array(&self.api_keys, form)?;
+        rope.array(&self.api_keys, form);
         if form.version >= 1 {
             rope.i32(self.throttle_time_ms);
         }
@@ -170,32 +164,22 @@ impl Part for ApiVersionsResponse {
 
             let mut tags = rope.tags_with(known, &self.unknown_tags);
             if !self.supported_features.is_empty() {
-                tags.field(rope, 0, &mut |rope| rope.array(&self.supported_features, form))?;
+                tags.field(rope, 0, &mut |rope| rope.array(&self.supported_features, form));
             }
             if self.finalized_features_epoch != -1 {
-                tags.field(rope, 1, &mut |rope| {
-                    rope.i64(self.finalized_features_epoch);
-                    Ok(())
-                })?;
+                tags.field(rope, 1, &mut |rope| rope.i64(self.finalized_features_epoch));
             }
             if !self.finalized_features.is_empty() {
-                tags.field(rope, 2, &mut |rope| rope.array(&self.finalized_features, form))?;
+                tags.field(rope, 2, &mut |rope| rope.array(&self.finalized_features, form));
             }
             if self.zk_migration_ready {
-                tags.field(rope, 3, &mut |rope| {
-                    rope.bool(self.zk_migration_ready);
-                    Ok(())
-                })?;
+                tags.field(rope, 3, &mut |rope| rope.bool(self.zk_migration_ready));
             }
 
             tags.finish(rope);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "ApiVersionsResponse.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("ApiVersionsResponse.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -215,27 +199,24 @@ pub struct ApiVersion {
 impl Part for ApiVersion {
     const SIZE_MIN: usize = 6;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.api_key = reader.i16()?;
-        it.min_version = reader.i16()?;
-        it.max_version = reader.i16()?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            api_key: reader.i16(),
+            min_version: reader.i16(),
+            max_version: reader.i16(),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i16(self.api_key);
         rope.i16(self.min_version);
         rope.i16(self.max_version);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable { field: "ApiVersion.unknown_tags", version: form.version });
+            rope.refuse("ApiVersion.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -255,21 +236,20 @@ pub struct SupportedFeatureKey {
 impl Part for SupportedFeatureKey {
     const SIZE_MIN: usize = 6;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.min_version = reader.i16()?;
-        it.max_version = reader.i16()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            name: reader.string(form),
+            min_version: reader.i16(),
+            max_version: reader.i16(),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.name, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.name, form);
         rope.i16(self.min_version);
         rope.i16(self.max_version);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -289,21 +269,20 @@ pub struct FinalizedFeatureKey {
 impl Part for FinalizedFeatureKey {
     const SIZE_MIN: usize = 6;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.max_version_level = reader.i16()?;
-        it.min_version_level = reader.i16()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            name: reader.string(form),
+            max_version_level: reader.i16(),
+            min_version_level: reader.i16(),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.name, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.name, form);
         rope.i16(self.max_version_level);
         rope.i16(self.min_version_level);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 

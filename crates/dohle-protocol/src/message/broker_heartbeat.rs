@@ -8,7 +8,7 @@ use dohle_base::Uuid;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Tags};
 
 /// Number 63, in versions 0 to 2.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,41 +49,39 @@ impl Default for BrokerHeartbeatRequest {
 impl Part for BrokerHeartbeatRequest {
     const SIZE_MIN: usize = 23;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.broker_id = reader.i32()?;
-        it.broker_epoch = reader.i64()?;
-        it.current_metadata_offset = reader.i64()?;
-        it.want_fence = reader.bool()?;
-        it.want_shut_down = reader.bool()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        let mut it = Self {
+            broker_id: reader.i32(),
+            broker_epoch: reader.i64(),
+            current_metadata_offset: reader.i64(),
+            want_fence: reader.bool(),
+            want_shut_down: reader.bool(),
+            offline_log_dirs: Vec::new(),
+            cordoned_log_dirs: None,
+            unknown_tags: Tags::default(),
+        };
         it.unknown_tags = reader.tags_with(&mut |reader, tag| {
             match tag {
-                0 if form.version >= 1 => it.offline_log_dirs = reader.array(form)?,
-                1 if form.version >= 2 => it.cordoned_log_dirs = reader.nullable_array(form)?,
-                _ => return Ok(false),
+                0 if form.version >= 1 => it.offline_log_dirs = reader.array(form),
+                1 if form.version >= 2 => it.cordoned_log_dirs = reader.nullable_array(form),
+                _ => return false,
             }
-            Ok(true)
-        })?;
-        Ok(it)
+            true
+        });
+        it
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.broker_id);
         rope.i64(self.broker_epoch);
         rope.i64(self.current_metadata_offset);
         rope.bool(self.want_fence);
         rope.bool(self.want_shut_down);
         if form.version < 1 && !self.offline_log_dirs.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "BrokerHeartbeatRequest.offline_log_dirs",
-                version: form.version,
-            });
+            rope.refuse("BrokerHeartbeatRequest.offline_log_dirs", form.version);
         }
         if form.version < 2 && self.cordoned_log_dirs.is_some() {
-            return Err(EncodeError::Unrepresentable {
-                field: "BrokerHeartbeatRequest.cordoned_log_dirs",
-                version: form.version,
-            });
+            rope.refuse("BrokerHeartbeatRequest.cordoned_log_dirs", form.version);
         }
         let mut known = 0;
         if form.version >= 1 && !self.offline_log_dirs.is_empty() {
@@ -95,14 +93,13 @@ impl Part for BrokerHeartbeatRequest {
 
         let mut tags = rope.tags_with(known, &self.unknown_tags);
         if form.version >= 1 && !self.offline_log_dirs.is_empty() {
-            tags.field(rope, 0, &mut |rope| rope.array(&self.offline_log_dirs, form))?;
+            tags.field(rope, 0, &mut |rope| rope.array(&self.offline_log_dirs, form));
         }
         if form.version >= 2 && self.cordoned_log_dirs.is_some() {
-            tags.field(rope, 1, &mut |rope| rope.nullable_array(&self.cordoned_log_dirs, form))?;
+            tags.field(rope, 1, &mut |rope| rope.nullable_array(&self.cordoned_log_dirs, form));
         }
 
         tags.finish(rope);
-        Ok(())
     }
 }
 
@@ -150,25 +147,24 @@ impl Default for BrokerHeartbeatResponse {
 impl Part for BrokerHeartbeatResponse {
     const SIZE_MIN: usize = 10;
 
-    fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.error_code = reader.i16()?;
-        it.is_caught_up = reader.bool()?;
-        it.is_fenced = reader.bool()?;
-        it.should_shut_down = reader.bool()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, _: Form) -> Self {
+        Self {
+            throttle_time_ms: reader.i32(),
+            error_code: reader.i16(),
+            is_caught_up: reader.bool(),
+            is_fenced: reader.bool(),
+            should_shut_down: reader.bool(),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, _: Form) {
         rope.i32(self.throttle_time_ms);
         rope.i16(self.error_code);
         rope.bool(self.is_caught_up);
         rope.bool(self.is_fenced);
         rope.bool(self.should_shut_down);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 

@@ -8,7 +8,7 @@ use dohle_base::Uuid;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 62, in versions 0 to 4.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,50 +55,40 @@ impl Default for BrokerRegistrationRequest {
 impl Part for BrokerRegistrationRequest {
     const SIZE_MIN: usize = 25;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.broker_id = reader.i32()?;
-        it.cluster_id = reader.string(form)?;
-        it.incarnation_id = reader.uuid()?;
-        it.listeners = reader.array(form)?;
-        it.features = reader.array(form)?;
-        it.rack = reader.nullable_string(form)?;
-        if form.version >= 1 {
-            it.is_migrating_zk_broker = reader.bool()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            broker_id: reader.i32(),
+            cluster_id: reader.string(form),
+            incarnation_id: reader.uuid(),
+            listeners: reader.array(form),
+            features: reader.array(form),
+            rack: reader.nullable_string(form),
+            is_migrating_zk_broker: if form.version >= 1 { reader.bool() } else { false },
+            log_dirs: if form.version >= 2 { reader.array(form) } else { Vec::new() },
+            previous_broker_epoch: if form.version >= 3 { reader.i64() } else { -1 },
+            unknown_tags: reader.tags(),
         }
-        if form.version >= 2 {
-            it.log_dirs = reader.array(form)?;
-        }
-        if form.version >= 3 {
-            it.previous_broker_epoch = reader.i64()?;
-        }
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.broker_id);
-        rope.string(&self.cluster_id, form)?;
+        rope.string(&self.cluster_id, form);
         rope.uuid(self.incarnation_id);
-        rope.array(&self.listeners, form)?;
-        rope.array(&self.features, form)?;
-        rope.nullable_string(&self.rack, form)?;
+        rope.array(&self.listeners, form);
+        rope.array(&self.features, form);
+        rope.nullable_string(&self.rack, form);
         if form.version >= 1 {
             rope.bool(self.is_migrating_zk_broker);
         } else if self.is_migrating_zk_broker {
-            return Err(EncodeError::Unrepresentable {
-                field: "BrokerRegistrationRequest.is_migrating_zk_broker",
-                version: form.version,
-            });
+            rope.refuse("BrokerRegistrationRequest.is_migrating_zk_broker", form.version);
         }
         if form.version >= 2 {
-            rope.array(&self.log_dirs, form)?;
+            rope.array(&self.log_dirs, form);
         }
         if form.version >= 3 {
             rope.i64(self.previous_broker_epoch);
         }
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -120,23 +110,22 @@ pub struct Listener {
 impl Part for Listener {
     const SIZE_MIN: usize = 7;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.host = reader.string(form)?;
-        it.port = reader.u16()?;
-        it.security_protocol = reader.i16()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            name: reader.string(form),
+            host: reader.string(form),
+            port: reader.u16(),
+            security_protocol: reader.i16(),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.name, form)?;
-        rope.string(&self.host, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.name, form);
+        rope.string(&self.host, form);
         rope.u16(self.port);
         rope.i16(self.security_protocol);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -156,21 +145,20 @@ pub struct Feature {
 impl Part for Feature {
     const SIZE_MIN: usize = 6;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.min_supported_version = reader.i16()?;
-        it.max_supported_version = reader.i16()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            name: reader.string(form),
+            min_supported_version: reader.i16(),
+            max_supported_version: reader.i16(),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.name, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.name, form);
         rope.i16(self.min_supported_version);
         rope.i16(self.max_supported_version);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -207,21 +195,20 @@ impl Default for BrokerRegistrationResponse {
 impl Part for BrokerRegistrationResponse {
     const SIZE_MIN: usize = 15;
 
-    fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.error_code = reader.i16()?;
-        it.broker_epoch = reader.i64()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, _: Form) -> Self {
+        Self {
+            throttle_time_ms: reader.i32(),
+            error_code: reader.i16(),
+            broker_epoch: reader.i64(),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, _: Form) {
         rope.i32(self.throttle_time_ms);
         rope.i16(self.error_code);
         rope.i64(self.broker_epoch);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 

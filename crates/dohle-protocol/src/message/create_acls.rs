@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 30, in versions 1 to 3.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -20,26 +20,20 @@ pub struct CreateAclsRequest {
 impl Part for CreateAclsRequest {
     const SIZE_MIN: usize = 2;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.creations = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            creations: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.array(&self.creations, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.array(&self.creations, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "CreateAclsRequest.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("CreateAclsRequest.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -82,35 +76,32 @@ impl Default for AclCreation {
 impl Part for AclCreation {
     const SIZE_MIN: usize = 8;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.resource_type = reader.i8()?;
-        it.resource_name = reader.string(form)?;
-        it.resource_pattern_type = reader.i8()?;
-        it.principal = reader.string(form)?;
-        it.host = reader.string(form)?;
-        it.operation = reader.i8()?;
-        it.permission_type = reader.i8()?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            resource_type: reader.i8(),
+            resource_name: reader.string(form),
+            resource_pattern_type: reader.i8(),
+            principal: reader.string(form),
+            host: reader.string(form),
+            operation: reader.i8(),
+            permission_type: reader.i8(),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i8(self.resource_type);
-        rope.string(&self.resource_name, form)?;
+        rope.string(&self.resource_name, form);
         rope.i8(self.resource_pattern_type);
-        rope.string(&self.principal, form)?;
-        rope.string(&self.host, form)?;
+        rope.string(&self.principal, form);
+        rope.string(&self.host, form);
         rope.i8(self.operation);
         rope.i8(self.permission_type);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable { field: "AclCreation.unknown_tags", version: form.version });
+            rope.refuse("AclCreation.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -139,28 +130,22 @@ pub struct CreateAclsResponse {
 impl Part for CreateAclsResponse {
     const SIZE_MIN: usize = 6;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.results = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            throttle_time_ms: reader.i32(),
+            results: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.throttle_time_ms);
-        rope.array(&self.results, form)?;
+        rope.array(&self.results, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "CreateAclsResponse.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("CreateAclsResponse.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -184,28 +169,22 @@ impl Default for AclCreationResult {
 impl Part for AclCreationResult {
     const SIZE_MIN: usize = 4;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.error_code = reader.i16()?;
-        it.error_message = reader.nullable_string(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            error_code: reader.i16(),
+            error_message: reader.nullable_string(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i16(self.error_code);
-        rope.nullable_string(&self.error_message, form)?;
+        rope.nullable_string(&self.error_message, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "AclCreationResult.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("AclCreationResult.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 

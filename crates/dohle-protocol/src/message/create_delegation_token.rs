@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 38, in versions 1 to 3.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,48 +40,34 @@ impl Default for CreateDelegationTokenRequest {
 impl Part for CreateDelegationTokenRequest {
     const SIZE_MIN: usize = 10;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version >= 3 {
-            it.owner_principal_type = reader.nullable_string(form)?;
-            it.owner_principal_name = reader.nullable_string(form)?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            owner_principal_type: if form.version >= 3 { reader.nullable_string(form) } else { Some(Str::default()) },
+            owner_principal_name: if form.version >= 3 { reader.nullable_string(form) } else { Some(Str::default()) },
+            renewers: reader.array(form),
+            max_lifetime_ms: reader.i64(),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        it.renewers = reader.array(form)?;
-        it.max_lifetime_ms = reader.i64()?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         if form.version >= 3 {
-            rope.nullable_string(&self.owner_principal_type, form)?;
+            rope.nullable_string(&self.owner_principal_type, form);
         } else if self.owner_principal_type.as_ref().is_none_or(|value| !value.is_empty()) {
-            return Err(EncodeError::Unrepresentable {
-                field: "CreateDelegationTokenRequest.owner_principal_type",
-                version: form.version,
-            });
+            rope.refuse("CreateDelegationTokenRequest.owner_principal_type", form.version);
         }
         if form.version >= 3 {
-            rope.nullable_string(&self.owner_principal_name, form)?;
+            rope.nullable_string(&self.owner_principal_name, form);
         } else if self.owner_principal_name.as_ref().is_none_or(|value| !value.is_empty()) {
-            return Err(EncodeError::Unrepresentable {
-                field: "CreateDelegationTokenRequest.owner_principal_name",
-                version: form.version,
-            });
+            rope.refuse("CreateDelegationTokenRequest.owner_principal_name", form.version);
         }
-        rope.array(&self.renewers, form)?;
+        rope.array(&self.renewers, form);
         rope.i64(self.max_lifetime_ms);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "CreateDelegationTokenRequest.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("CreateDelegationTokenRequest.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -99,28 +85,22 @@ pub struct CreatableRenewers {
 impl Part for CreatableRenewers {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.principal_type = reader.string(form)?;
-        it.principal_name = reader.string(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            principal_type: reader.string(form),
+            principal_name: reader.string(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.principal_type, form)?;
-        rope.string(&self.principal_name, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.principal_type, form);
+        rope.string(&self.principal_name, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "CreatableRenewers.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("CreatableRenewers.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -167,62 +147,48 @@ pub struct CreateDelegationTokenResponse {
 impl Part for CreateDelegationTokenResponse {
     const SIZE_MIN: usize = 35;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.error_code = reader.i16()?;
-        it.principal_type = reader.string(form)?;
-        it.principal_name = reader.string(form)?;
-        if form.version >= 3 {
-            it.token_requester_principal_type = reader.string(form)?;
-            it.token_requester_principal_name = reader.string(form)?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            error_code: reader.i16(),
+            principal_type: reader.string(form),
+            principal_name: reader.string(form),
+            token_requester_principal_type: if form.version >= 3 { reader.string(form) } else { Str::default() },
+            token_requester_principal_name: if form.version >= 3 { reader.string(form) } else { Str::default() },
+            issue_timestamp_ms: reader.i64(),
+            expiry_timestamp_ms: reader.i64(),
+            max_timestamp_ms: reader.i64(),
+            token_id: reader.string(form),
+            hmac: reader.bytes(form),
+            throttle_time_ms: reader.i32(),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        it.issue_timestamp_ms = reader.i64()?;
-        it.expiry_timestamp_ms = reader.i64()?;
-        it.max_timestamp_ms = reader.i64()?;
-        it.token_id = reader.string(form)?;
-        it.hmac = reader.bytes(form)?;
-        it.throttle_time_ms = reader.i32()?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i16(self.error_code);
-        rope.string(&self.principal_type, form)?;
-        rope.string(&self.principal_name, form)?;
+        rope.string(&self.principal_type, form);
+        rope.string(&self.principal_name, form);
         if form.version >= 3 {
-            rope.string(&self.token_requester_principal_type, form)?;
+            rope.string(&self.token_requester_principal_type, form);
         } else if !self.token_requester_principal_type.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "CreateDelegationTokenResponse.token_requester_principal_type",
-                version: form.version,
-            });
+            rope.refuse("CreateDelegationTokenResponse.token_requester_principal_type", form.version);
         }
         if form.version >= 3 {
-            rope.string(&self.token_requester_principal_name, form)?;
+            rope.string(&self.token_requester_principal_name, form);
         } else if !self.token_requester_principal_name.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "CreateDelegationTokenResponse.token_requester_principal_name",
-                version: form.version,
-            });
+            rope.refuse("CreateDelegationTokenResponse.token_requester_principal_name", form.version);
         }
         rope.i64(self.issue_timestamp_ms);
         rope.i64(self.expiry_timestamp_ms);
         rope.i64(self.max_timestamp_ms);
-        rope.string(&self.token_id, form)?;
-        rope.bytes(&self.hmac, form)?;
+        rope.string(&self.token_id, form);
+        rope.bytes(&self.hmac, form);
         rope.i32(self.throttle_time_ms);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "CreateDelegationTokenResponse.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("CreateDelegationTokenResponse.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 

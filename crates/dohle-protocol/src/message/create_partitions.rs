@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 37, in versions 0 to 3.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -24,30 +24,24 @@ pub struct CreatePartitionsRequest {
 impl Part for CreatePartitionsRequest {
     const SIZE_MIN: usize = 7;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topics = reader.array(form)?;
-        it.timeout_ms = reader.i32()?;
-        it.validate_only = reader.bool()?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            topics: reader.array(form),
+            timeout_ms: reader.i32(),
+            validate_only: reader.bool(),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.array(&self.topics, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.array(&self.topics, form);
         rope.i32(self.timeout_ms);
         rope.bool(self.validate_only);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "CreatePartitionsRequest.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("CreatePartitionsRequest.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -73,30 +67,24 @@ impl Default for CreatePartitionsTopic {
 impl Part for CreatePartitionsTopic {
     const SIZE_MIN: usize = 7;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.count = reader.i32()?;
-        it.assignments = reader.nullable_array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            name: reader.string(form),
+            count: reader.i32(),
+            assignments: reader.nullable_array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.name, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.name, form);
         rope.i32(self.count);
-        rope.nullable_array(&self.assignments, form)?;
+        rope.nullable_array(&self.assignments, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "CreatePartitionsTopic.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("CreatePartitionsTopic.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -112,26 +100,20 @@ pub struct CreatePartitionsAssignment {
 impl Part for CreatePartitionsAssignment {
     const SIZE_MIN: usize = 2;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.broker_ids = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            broker_ids: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.array(&self.broker_ids, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.array(&self.broker_ids, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "CreatePartitionsAssignment.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("CreatePartitionsAssignment.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -160,28 +142,22 @@ pub struct CreatePartitionsResponse {
 impl Part for CreatePartitionsResponse {
     const SIZE_MIN: usize = 6;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.results = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            throttle_time_ms: reader.i32(),
+            results: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.throttle_time_ms);
-        rope.array(&self.results, form)?;
+        rope.array(&self.results, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "CreatePartitionsResponse.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("CreatePartitionsResponse.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -201,30 +177,24 @@ pub struct CreatePartitionsTopicResult {
 impl Part for CreatePartitionsTopicResult {
     const SIZE_MIN: usize = 5;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.error_code = reader.i16()?;
-        it.error_message = reader.nullable_string(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            name: reader.string(form),
+            error_code: reader.i16(),
+            error_message: reader.nullable_string(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.name, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.name, form);
         rope.i16(self.error_code);
-        rope.nullable_string(&self.error_message, form)?;
+        rope.nullable_string(&self.error_message, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "CreatePartitionsTopicResult.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("CreatePartitionsTopicResult.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 

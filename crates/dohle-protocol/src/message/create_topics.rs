@@ -8,7 +8,7 @@ use dohle_base::Uuid;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 19, in versions 2 to 7.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,30 +32,24 @@ impl Default for CreateTopicsRequest {
 impl Part for CreateTopicsRequest {
     const SIZE_MIN: usize = 7;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topics = reader.array(form)?;
-        it.timeout_ms = reader.i32()?;
-        it.validate_only = reader.bool()?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            topics: reader.array(form),
+            timeout_ms: reader.i32(),
+            validate_only: reader.bool(),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.array(&self.topics, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.array(&self.topics, form);
         rope.i32(self.timeout_ms);
         rope.bool(self.validate_only);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "CreateTopicsRequest.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("CreateTopicsRequest.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -79,31 +73,28 @@ pub struct CreatableTopic {
 impl Part for CreatableTopic {
     const SIZE_MIN: usize = 10;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.num_partitions = reader.i32()?;
-        it.replication_factor = reader.i16()?;
-        it.assignments = reader.array(form)?;
-        it.configs = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            name: reader.string(form),
+            num_partitions: reader.i32(),
+            replication_factor: reader.i16(),
+            assignments: reader.array(form),
+            configs: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.name, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.name, form);
         rope.i32(self.num_partitions);
         rope.i16(self.replication_factor);
-        rope.array(&self.assignments, form)?;
-        rope.array(&self.configs, form)?;
+        rope.array(&self.assignments, form);
+        rope.array(&self.configs, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable { field: "CreatableTopic.unknown_tags", version: form.version });
+            rope.refuse("CreatableTopic.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -121,28 +112,22 @@ pub struct CreatableReplicaAssignment {
 impl Part for CreatableReplicaAssignment {
     const SIZE_MIN: usize = 6;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition_index = reader.i32()?;
-        it.broker_ids = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            partition_index: reader.i32(),
+            broker_ids: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.partition_index);
-        rope.array(&self.broker_ids, form)?;
+        rope.array(&self.broker_ids, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "CreatableReplicaAssignment.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("CreatableReplicaAssignment.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -166,28 +151,22 @@ impl Default for CreatableTopicConfig {
 impl Part for CreatableTopicConfig {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.value = reader.nullable_string(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            name: reader.string(form),
+            value: reader.nullable_string(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.name, form)?;
-        rope.nullable_string(&self.value, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.name, form);
+        rope.nullable_string(&self.value, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "CreatableTopicConfig.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("CreatableTopicConfig.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -216,28 +195,22 @@ pub struct CreateTopicsResponse {
 impl Part for CreateTopicsResponse {
     const SIZE_MIN: usize = 6;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.topics = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            throttle_time_ms: reader.i32(),
+            topics: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.throttle_time_ms);
-        rope.array(&self.topics, form)?;
+        rope.array(&self.topics, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "CreateTopicsResponse.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("CreateTopicsResponse.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -283,40 +256,41 @@ impl Default for CreatableTopicResult {
 impl Part for CreatableTopicResult {
     const SIZE_MIN: usize = 6;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        if form.version >= 7 {
-            it.topic_id = reader.uuid()?;
-        }
-        it.error_code = reader.i16()?;
-        it.error_message = reader.nullable_string(form)?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        let mut it = Self {
+            name: reader.string(form),
+            topic_id: if form.version >= 7 { reader.uuid() } else { Uuid::ZERO },
+            error_code: reader.i16(),
+            error_message: reader.nullable_string(form),
+            topic_config_error_code: 0,
+            num_partitions: if form.flexible { reader.i32() } else { -1 },
+            replication_factor: if form.flexible { reader.i16() } else { -1 },
+            configs: if form.flexible { reader.nullable_array(form) } else { Some(Vec::new()) },
+            unknown_tags: Tags::default(),
+        };
         if form.flexible {
-            it.num_partitions = reader.i32()?;
-            it.replication_factor = reader.i16()?;
-            it.configs = reader.nullable_array(form)?;
             it.unknown_tags = reader.tags_with(&mut |reader, tag| {
                 match tag {
-                    0 => it.topic_config_error_code = reader.i16()?,
-                    _ => return Ok(false),
+                    0 => it.topic_config_error_code = reader.i16(),
+                    _ => return false,
                 }
-                Ok(true)
-            })?;
+                true
+            });
         }
-        Ok(it)
+        it
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.name, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.name, form);
         if form.version >= 7 {
             rope.uuid(self.topic_id);
         }
         rope.i16(self.error_code);
-        rope.nullable_string(&self.error_message, form)?;
+        rope.nullable_string(&self.error_message, form);
         if form.flexible {
             rope.i32(self.num_partitions);
             rope.i16(self.replication_factor);
-            rope.nullable_array(&self.configs, form)?;
+            rope.nullable_array(&self.configs, form);
         }
         if form.flexible {
             let mut known = 0;
@@ -326,20 +300,13 @@ impl Part for CreatableTopicResult {
 
             let mut tags = rope.tags_with(known, &self.unknown_tags);
             if self.topic_config_error_code != 0 {
-                tags.field(rope, 0, &mut |rope| {
-                    rope.i16(self.topic_config_error_code);
-                    Ok(())
-                })?;
+                tags.field(rope, 0, &mut |rope| rope.i16(self.topic_config_error_code));
             }
 
             tags.finish(rope);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "CreatableTopicResult.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("CreatableTopicResult.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -376,25 +343,24 @@ impl Default for CreatableTopicConfigs {
 impl Part for CreatableTopicConfigs {
     const SIZE_MIN: usize = 6;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.value = reader.nullable_string(form)?;
-        it.read_only = reader.bool()?;
-        it.config_source = reader.i8()?;
-        it.is_sensitive = reader.bool()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            name: reader.string(form),
+            value: reader.nullable_string(form),
+            read_only: reader.bool(),
+            config_source: reader.i8(),
+            is_sensitive: reader.bool(),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.name, form)?;
-        rope.nullable_string(&self.value, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.name, form);
+        rope.nullable_string(&self.value, form);
         rope.bool(self.read_only);
         rope.i8(self.config_source);
         rope.bool(self.is_sensitive);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 

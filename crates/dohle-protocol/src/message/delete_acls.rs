@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 31, in versions 1 to 3.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -20,26 +20,17 @@ pub struct DeleteAclsRequest {
 impl Part for DeleteAclsRequest {
     const SIZE_MIN: usize = 2;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.filters = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { filters: reader.array(form), unknown_tags: if form.flexible { reader.tags() } else { Tags::default() } }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.array(&self.filters, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.array(&self.filters, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "DeleteAclsRequest.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("DeleteAclsRequest.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -82,35 +73,32 @@ impl Default for DeleteAclsFilter {
 impl Part for DeleteAclsFilter {
     const SIZE_MIN: usize = 8;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.resource_type_filter = reader.i8()?;
-        it.resource_name_filter = reader.nullable_string(form)?;
-        it.pattern_type_filter = reader.i8()?;
-        it.principal_filter = reader.nullable_string(form)?;
-        it.host_filter = reader.nullable_string(form)?;
-        it.operation = reader.i8()?;
-        it.permission_type = reader.i8()?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            resource_type_filter: reader.i8(),
+            resource_name_filter: reader.nullable_string(form),
+            pattern_type_filter: reader.i8(),
+            principal_filter: reader.nullable_string(form),
+            host_filter: reader.nullable_string(form),
+            operation: reader.i8(),
+            permission_type: reader.i8(),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i8(self.resource_type_filter);
-        rope.nullable_string(&self.resource_name_filter, form)?;
+        rope.nullable_string(&self.resource_name_filter, form);
         rope.i8(self.pattern_type_filter);
-        rope.nullable_string(&self.principal_filter, form)?;
-        rope.nullable_string(&self.host_filter, form)?;
+        rope.nullable_string(&self.principal_filter, form);
+        rope.nullable_string(&self.host_filter, form);
         rope.i8(self.operation);
         rope.i8(self.permission_type);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable { field: "DeleteAclsFilter.unknown_tags", version: form.version });
+            rope.refuse("DeleteAclsFilter.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -139,28 +127,22 @@ pub struct DeleteAclsResponse {
 impl Part for DeleteAclsResponse {
     const SIZE_MIN: usize = 6;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.filter_results = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            throttle_time_ms: reader.i32(),
+            filter_results: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.throttle_time_ms);
-        rope.array(&self.filter_results, form)?;
+        rope.array(&self.filter_results, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "DeleteAclsResponse.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("DeleteAclsResponse.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -191,30 +173,24 @@ impl Default for DeleteAclsFilterResult {
 impl Part for DeleteAclsFilterResult {
     const SIZE_MIN: usize = 5;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.error_code = reader.i16()?;
-        it.error_message = reader.nullable_string(form)?;
-        it.matching_acls = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            error_code: reader.i16(),
+            error_message: reader.nullable_string(form),
+            matching_acls: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i16(self.error_code);
-        rope.nullable_string(&self.error_message, form)?;
-        rope.array(&self.matching_acls, form)?;
+        rope.nullable_string(&self.error_message, form);
+        rope.array(&self.matching_acls, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "DeleteAclsFilterResult.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("DeleteAclsFilterResult.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -263,42 +239,36 @@ impl Default for DeleteAclsMatchingAcl {
 impl Part for DeleteAclsMatchingAcl {
     const SIZE_MIN: usize = 11;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.error_code = reader.i16()?;
-        it.error_message = reader.nullable_string(form)?;
-        it.resource_type = reader.i8()?;
-        it.resource_name = reader.string(form)?;
-        it.pattern_type = reader.i8()?;
-        it.principal = reader.string(form)?;
-        it.host = reader.string(form)?;
-        it.operation = reader.i8()?;
-        it.permission_type = reader.i8()?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            error_code: reader.i16(),
+            error_message: reader.nullable_string(form),
+            resource_type: reader.i8(),
+            resource_name: reader.string(form),
+            pattern_type: reader.i8(),
+            principal: reader.string(form),
+            host: reader.string(form),
+            operation: reader.i8(),
+            permission_type: reader.i8(),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i16(self.error_code);
-        rope.nullable_string(&self.error_message, form)?;
+        rope.nullable_string(&self.error_message, form);
         rope.i8(self.resource_type);
-        rope.string(&self.resource_name, form)?;
+        rope.string(&self.resource_name, form);
         rope.i8(self.pattern_type);
-        rope.string(&self.principal, form)?;
-        rope.string(&self.host, form)?;
+        rope.string(&self.principal, form);
+        rope.string(&self.host, form);
         rope.i8(self.operation);
         rope.i8(self.permission_type);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "DeleteAclsMatchingAcl.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("DeleteAclsMatchingAcl.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 42, in versions 0 to 3.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -20,26 +20,20 @@ pub struct DeleteGroupsRequest {
 impl Part for DeleteGroupsRequest {
     const SIZE_MIN: usize = 2;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.groups_names = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            groups_names: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.array(&self.groups_names, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.array(&self.groups_names, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "DeleteGroupsRequest.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("DeleteGroupsRequest.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -68,28 +62,22 @@ pub struct DeleteGroupsResponse {
 impl Part for DeleteGroupsResponse {
     const SIZE_MIN: usize = 6;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.results = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            throttle_time_ms: reader.i32(),
+            results: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.throttle_time_ms);
-        rope.array(&self.results, form)?;
+        rope.array(&self.results, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "DeleteGroupsResponse.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("DeleteGroupsResponse.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -109,34 +97,26 @@ pub struct DeletableGroupResult {
 impl Part for DeletableGroupResult {
     const SIZE_MIN: usize = 4;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.group_id = reader.string(form)?;
-        it.error_code = reader.i16()?;
-        if form.version >= 3 {
-            it.error_message = reader.nullable_string(form)?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            group_id: reader.string(form),
+            error_code: reader.i16(),
+            error_message: if form.version >= 3 { reader.nullable_string(form) } else { None },
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.group_id, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.group_id, form);
         rope.i16(self.error_code);
         if form.version >= 3 {
-            rope.nullable_string(&self.error_message, form)?;
+            rope.nullable_string(&self.error_message, form);
         }
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "DeletableGroupResult.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("DeletableGroupResult.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 

@@ -8,7 +8,7 @@ use dohle_base::Uuid;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags, required};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 20, in versions 1 to 6.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -26,40 +26,30 @@ pub struct DeleteTopicsRequest {
 impl Part for DeleteTopicsRequest {
     const SIZE_MIN: usize = 6;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version >= 6 {
-            it.topics = reader.array(form)?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            topics: if form.version >= 6 { reader.array(form) } else { Vec::new() },
+            topic_names: if form.version <= 5 { reader.array(form) } else { Vec::new() },
+            timeout_ms: reader.i32(),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        if form.version <= 5 {
-            it.topic_names = reader.array(form)?;
-        }
-        it.timeout_ms = reader.i32()?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         if form.version >= 6 {
-            rope.array(&self.topics, form)?;
+            rope.array(&self.topics, form);
         } else if !self.topics.is_empty() {
-            return Err(EncodeError::Unrepresentable { field: "DeleteTopicsRequest.topics", version: form.version });
+            rope.refuse("DeleteTopicsRequest.topics", form.version);
         }
         if form.version <= 5 {
-            rope.array(&self.topic_names, form)?;
+            rope.array(&self.topic_names, form);
         }
         rope.i32(self.timeout_ms);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "DeleteTopicsRequest.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("DeleteTopicsRequest.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -77,19 +67,14 @@ pub struct DeleteTopicState {
 impl Part for DeleteTopicState {
     const SIZE_MIN: usize = 18;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.nullable_string(form)?;
-        it.topic_id = reader.uuid()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { name: reader.nullable_string(form), topic_id: reader.uuid(), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.nullable_string(&self.name, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.nullable_string(&self.name, form);
         rope.uuid(self.topic_id);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -118,28 +103,22 @@ pub struct DeleteTopicsResponse {
 impl Part for DeleteTopicsResponse {
     const SIZE_MIN: usize = 6;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.responses = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            throttle_time_ms: reader.i32(),
+            responses: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.throttle_time_ms);
-        rope.array(&self.responses, form)?;
+        rope.array(&self.responses, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "DeleteTopicsResponse.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("DeleteTopicsResponse.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -173,44 +152,36 @@ impl Default for DeletableTopicResult {
 impl Part for DeletableTopicResult {
     const SIZE_MIN: usize = 4;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = if form.version >= 6 { reader.nullable_string(form)? } else { Some(reader.string(form)?) };
-        if form.version >= 6 {
-            it.topic_id = reader.uuid()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            name: if form.version >= 6 { reader.nullable_string(form) } else { Some(reader.string(form)) },
+            topic_id: if form.version >= 6 { reader.uuid() } else { Uuid::ZERO },
+            error_code: reader.i16(),
+            error_message: if form.version >= 5 { reader.nullable_string(form) } else { None },
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        it.error_code = reader.i16()?;
-        if form.version >= 5 {
-            it.error_message = reader.nullable_string(form)?;
-        }
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         if form.version >= 6 {
-            rope.nullable_string(&self.name, form)?;
+            rope.nullable_string(&self.name, form);
         } else {
-            rope.string(required(&self.name, "DeletableTopicResult.name")?, form)?;
+            if let Some(value) = rope.required(&self.name, "DeletableTopicResult.name") {
+                rope.string(value, form);
+            }
         }
         if form.version >= 6 {
             rope.uuid(self.topic_id);
         }
         rope.i16(self.error_code);
         if form.version >= 5 {
-            rope.nullable_string(&self.error_message, form)?;
+            rope.nullable_string(&self.error_message, form);
         }
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "DeletableTopicResult.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("DeletableTopicResult.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 29, in versions 1 to 3.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,38 +47,32 @@ impl Default for DescribeAclsRequest {
 impl Part for DescribeAclsRequest {
     const SIZE_MIN: usize = 8;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.resource_type_filter = reader.i8()?;
-        it.resource_name_filter = reader.nullable_string(form)?;
-        it.pattern_type_filter = reader.i8()?;
-        it.principal_filter = reader.nullable_string(form)?;
-        it.host_filter = reader.nullable_string(form)?;
-        it.operation = reader.i8()?;
-        it.permission_type = reader.i8()?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            resource_type_filter: reader.i8(),
+            resource_name_filter: reader.nullable_string(form),
+            pattern_type_filter: reader.i8(),
+            principal_filter: reader.nullable_string(form),
+            host_filter: reader.nullable_string(form),
+            operation: reader.i8(),
+            permission_type: reader.i8(),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i8(self.resource_type_filter);
-        rope.nullable_string(&self.resource_name_filter, form)?;
+        rope.nullable_string(&self.resource_name_filter, form);
         rope.i8(self.pattern_type_filter);
-        rope.nullable_string(&self.principal_filter, form)?;
-        rope.nullable_string(&self.host_filter, form)?;
+        rope.nullable_string(&self.principal_filter, form);
+        rope.nullable_string(&self.host_filter, form);
         rope.i8(self.operation);
         rope.i8(self.permission_type);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "DescribeAclsRequest.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("DescribeAclsRequest.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -123,32 +117,26 @@ impl Default for DescribeAclsResponse {
 impl Part for DescribeAclsResponse {
     const SIZE_MIN: usize = 9;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.error_code = reader.i16()?;
-        it.error_message = reader.nullable_string(form)?;
-        it.resources = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            throttle_time_ms: reader.i32(),
+            error_code: reader.i16(),
+            error_message: reader.nullable_string(form),
+            resources: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.throttle_time_ms);
         rope.i16(self.error_code);
-        rope.nullable_string(&self.error_message, form)?;
-        rope.array(&self.resources, form)?;
+        rope.nullable_string(&self.error_message, form);
+        rope.array(&self.resources, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "DescribeAclsResponse.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("DescribeAclsResponse.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -182,32 +170,26 @@ impl Default for DescribeAclsResource {
 impl Part for DescribeAclsResource {
     const SIZE_MIN: usize = 5;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.resource_type = reader.i8()?;
-        it.resource_name = reader.string(form)?;
-        it.pattern_type = reader.i8()?;
-        it.acls = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            resource_type: reader.i8(),
+            resource_name: reader.string(form),
+            pattern_type: reader.i8(),
+            acls: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i8(self.resource_type);
-        rope.string(&self.resource_name, form)?;
+        rope.string(&self.resource_name, form);
         rope.i8(self.pattern_type);
-        rope.array(&self.acls, form)?;
+        rope.array(&self.acls, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "DescribeAclsResource.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("DescribeAclsResource.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -229,29 +211,26 @@ pub struct AclDescription {
 impl Part for AclDescription {
     const SIZE_MIN: usize = 5;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.principal = reader.string(form)?;
-        it.host = reader.string(form)?;
-        it.operation = reader.i8()?;
-        it.permission_type = reader.i8()?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            principal: reader.string(form),
+            host: reader.string(form),
+            operation: reader.i8(),
+            permission_type: reader.i8(),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.principal, form)?;
-        rope.string(&self.host, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.principal, form);
+        rope.string(&self.host, form);
         rope.i8(self.operation);
         rope.i8(self.permission_type);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable { field: "AclDescription.unknown_tags", version: form.version });
+            rope.refuse("AclDescription.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 

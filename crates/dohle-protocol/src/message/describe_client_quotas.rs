@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 48, in versions 0 to 1.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -22,28 +22,22 @@ pub struct DescribeClientQuotasRequest {
 impl Part for DescribeClientQuotasRequest {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.components = reader.array(form)?;
-        it.strict = reader.bool()?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            components: reader.array(form),
+            strict: reader.bool(),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.array(&self.components, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.array(&self.components, form);
         rope.bool(self.strict);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "DescribeClientQuotasRequest.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("DescribeClientQuotasRequest.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -69,27 +63,24 @@ impl Default for ComponentData {
 impl Part for ComponentData {
     const SIZE_MIN: usize = 4;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.entity_type = reader.string(form)?;
-        it.match_type = reader.i8()?;
-        it.match_ = reader.nullable_string(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            entity_type: reader.string(form),
+            match_type: reader.i8(),
+            match_: reader.nullable_string(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.entity_type, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.entity_type, form);
         rope.i8(self.match_type);
-        rope.nullable_string(&self.match_, form)?;
+        rope.nullable_string(&self.match_, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable { field: "ComponentData.unknown_tags", version: form.version });
+            rope.refuse("ComponentData.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -134,32 +125,26 @@ impl Default for DescribeClientQuotasResponse {
 impl Part for DescribeClientQuotasResponse {
     const SIZE_MIN: usize = 9;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.error_code = reader.i16()?;
-        it.error_message = reader.nullable_string(form)?;
-        it.entries = reader.nullable_array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            throttle_time_ms: reader.i32(),
+            error_code: reader.i16(),
+            error_message: reader.nullable_string(form),
+            entries: reader.nullable_array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.throttle_time_ms);
         rope.i16(self.error_code);
-        rope.nullable_string(&self.error_message, form)?;
-        rope.nullable_array(&self.entries, form)?;
+        rope.nullable_string(&self.error_message, form);
+        rope.nullable_array(&self.entries, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "DescribeClientQuotasResponse.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("DescribeClientQuotasResponse.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -177,25 +162,22 @@ pub struct EntryData {
 impl Part for EntryData {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.entity = reader.array(form)?;
-        it.values = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            entity: reader.array(form),
+            values: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.array(&self.entity, form)?;
-        rope.array(&self.values, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.array(&self.entity, form);
+        rope.array(&self.values, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable { field: "EntryData.unknown_tags", version: form.version });
+            rope.refuse("EntryData.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -219,25 +201,22 @@ impl Default for EntityData {
 impl Part for EntityData {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.entity_type = reader.string(form)?;
-        it.entity_name = reader.nullable_string(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            entity_type: reader.string(form),
+            entity_name: reader.nullable_string(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.entity_type, form)?;
-        rope.nullable_string(&self.entity_name, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.entity_type, form);
+        rope.nullable_string(&self.entity_name, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable { field: "EntityData.unknown_tags", version: form.version });
+            rope.refuse("EntityData.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -255,25 +234,22 @@ pub struct ValueData {
 impl Part for ValueData {
     const SIZE_MIN: usize = 10;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.key = reader.string(form)?;
-        it.value = reader.f64()?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            key: reader.string(form),
+            value: reader.f64(),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.key, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.key, form);
         rope.f64(self.value);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable { field: "ValueData.unknown_tags", version: form.version });
+            rope.refuse("ValueData.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 60, in versions 0 to 2.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,39 +35,28 @@ impl Default for DescribeClusterRequest {
 impl Part for DescribeClusterRequest {
     const SIZE_MIN: usize = 2;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.include_cluster_authorized_operations = reader.bool()?;
-        if form.version >= 1 {
-            it.endpoint_type = reader.i8()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            include_cluster_authorized_operations: reader.bool(),
+            endpoint_type: if form.version >= 1 { reader.i8() } else { 1 },
+            include_fenced_brokers: if form.version >= 2 { reader.bool() } else { false },
+            unknown_tags: reader.tags(),
         }
-        if form.version >= 2 {
-            it.include_fenced_brokers = reader.bool()?;
-        }
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.bool(self.include_cluster_authorized_operations);
         if form.version >= 1 {
             rope.i8(self.endpoint_type);
         } else if self.endpoint_type != 1 {
-            return Err(EncodeError::Unrepresentable {
-                field: "DescribeClusterRequest.endpoint_type",
-                version: form.version,
-            });
+            rope.refuse("DescribeClusterRequest.endpoint_type", form.version);
         }
         if form.version >= 2 {
             rope.bool(self.include_fenced_brokers);
         } else if self.include_fenced_brokers {
-            return Err(EncodeError::Unrepresentable {
-                field: "DescribeClusterRequest.include_fenced_brokers",
-                version: form.version,
-            });
+            rope.refuse("DescribeClusterRequest.include_fenced_brokers", form.version);
         }
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -124,40 +113,34 @@ impl Default for DescribeClusterResponse {
 impl Part for DescribeClusterResponse {
     const SIZE_MIN: usize = 18;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.error_code = reader.i16()?;
-        it.error_message = reader.nullable_string(form)?;
-        if form.version >= 1 {
-            it.endpoint_type = reader.i8()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            throttle_time_ms: reader.i32(),
+            error_code: reader.i16(),
+            error_message: reader.nullable_string(form),
+            endpoint_type: if form.version >= 1 { reader.i8() } else { 1 },
+            cluster_id: reader.string(form),
+            controller_id: reader.i32(),
+            brokers: reader.array(form),
+            cluster_authorized_operations: reader.i32(),
+            unknown_tags: reader.tags(),
         }
-        it.cluster_id = reader.string(form)?;
-        it.controller_id = reader.i32()?;
-        it.brokers = reader.array(form)?;
-        it.cluster_authorized_operations = reader.i32()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.throttle_time_ms);
         rope.i16(self.error_code);
-        rope.nullable_string(&self.error_message, form)?;
+        rope.nullable_string(&self.error_message, form);
         if form.version >= 1 {
             rope.i8(self.endpoint_type);
         } else if self.endpoint_type != 1 {
-            return Err(EncodeError::Unrepresentable {
-                field: "DescribeClusterResponse.endpoint_type",
-                version: form.version,
-            });
+            rope.refuse("DescribeClusterResponse.endpoint_type", form.version);
         }
-        rope.string(&self.cluster_id, form)?;
+        rope.string(&self.cluster_id, form);
         rope.i32(self.controller_id);
-        rope.array(&self.brokers, form)?;
+        rope.array(&self.brokers, form);
         rope.i32(self.cluster_authorized_operations);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -181,34 +164,28 @@ pub struct DescribeClusterBroker {
 impl Part for DescribeClusterBroker {
     const SIZE_MIN: usize = 11;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.broker_id = reader.i32()?;
-        it.host = reader.string(form)?;
-        it.port = reader.i32()?;
-        it.rack = reader.nullable_string(form)?;
-        if form.version >= 2 {
-            it.is_fenced = reader.bool()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            broker_id: reader.i32(),
+            host: reader.string(form),
+            port: reader.i32(),
+            rack: reader.nullable_string(form),
+            is_fenced: if form.version >= 2 { reader.bool() } else { false },
+            unknown_tags: reader.tags(),
         }
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.broker_id);
-        rope.string(&self.host, form)?;
+        rope.string(&self.host, form);
         rope.i32(self.port);
-        rope.nullable_string(&self.rack, form)?;
+        rope.nullable_string(&self.rack, form);
         if form.version >= 2 {
             rope.bool(self.is_fenced);
         } else if self.is_fenced {
-            return Err(EncodeError::Unrepresentable {
-                field: "DescribeClusterBroker.is_fenced",
-                version: form.version,
-            });
+            rope.refuse("DescribeClusterBroker.is_fenced", form.version);
         }
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 32, in versions 1 to 4.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -24,39 +24,28 @@ pub struct DescribeConfigsRequest {
 impl Part for DescribeConfigsRequest {
     const SIZE_MIN: usize = 4;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.resources = reader.array(form)?;
-        it.include_synonyms = reader.bool()?;
-        if form.version >= 3 {
-            it.include_documentation = reader.bool()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            resources: reader.array(form),
+            include_synonyms: reader.bool(),
+            include_documentation: if form.version >= 3 { reader.bool() } else { false },
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.array(&self.resources, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.array(&self.resources, form);
         rope.bool(self.include_synonyms);
         if form.version >= 3 {
             rope.bool(self.include_documentation);
         } else if self.include_documentation {
-            return Err(EncodeError::Unrepresentable {
-                field: "DescribeConfigsRequest.include_documentation",
-                version: form.version,
-            });
+            rope.refuse("DescribeConfigsRequest.include_documentation", form.version);
         }
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "DescribeConfigsRequest.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("DescribeConfigsRequest.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -87,30 +76,24 @@ impl Default for DescribeConfigsResource {
 impl Part for DescribeConfigsResource {
     const SIZE_MIN: usize = 4;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.resource_type = reader.i8()?;
-        it.resource_name = reader.string(form)?;
-        it.configuration_keys = reader.nullable_array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            resource_type: reader.i8(),
+            resource_name: reader.string(form),
+            configuration_keys: reader.nullable_array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i8(self.resource_type);
-        rope.string(&self.resource_name, form)?;
-        rope.nullable_array(&self.configuration_keys, form)?;
+        rope.string(&self.resource_name, form);
+        rope.nullable_array(&self.configuration_keys, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "DescribeConfigsResource.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("DescribeConfigsResource.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -139,28 +122,22 @@ pub struct DescribeConfigsResponse {
 impl Part for DescribeConfigsResponse {
     const SIZE_MIN: usize = 6;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.results = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            throttle_time_ms: reader.i32(),
+            results: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.throttle_time_ms);
-        rope.array(&self.results, form)?;
+        rope.array(&self.results, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "DescribeConfigsResponse.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("DescribeConfigsResponse.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -197,34 +174,28 @@ impl Default for DescribeConfigsResult {
 impl Part for DescribeConfigsResult {
     const SIZE_MIN: usize = 7;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.error_code = reader.i16()?;
-        it.error_message = reader.nullable_string(form)?;
-        it.resource_type = reader.i8()?;
-        it.resource_name = reader.string(form)?;
-        it.configs = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            error_code: reader.i16(),
+            error_message: reader.nullable_string(form),
+            resource_type: reader.i8(),
+            resource_name: reader.string(form),
+            configs: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i16(self.error_code);
-        rope.nullable_string(&self.error_message, form)?;
+        rope.nullable_string(&self.error_message, form);
         rope.i8(self.resource_type);
-        rope.string(&self.resource_name, form)?;
-        rope.array(&self.configs, form)?;
+        rope.string(&self.resource_name, form);
+        rope.array(&self.configs, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "DescribeConfigsResult.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("DescribeConfigsResult.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -270,44 +241,36 @@ impl Default for DescribeConfigsResourceResult {
 impl Part for DescribeConfigsResourceResult {
     const SIZE_MIN: usize = 9;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.value = reader.nullable_string(form)?;
-        it.read_only = reader.bool()?;
-        it.config_source = reader.i8()?;
-        it.is_sensitive = reader.bool()?;
-        it.synonyms = reader.array(form)?;
-        if form.version >= 3 {
-            it.config_type = reader.i8()?;
-            it.documentation = reader.nullable_string(form)?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            name: reader.string(form),
+            value: reader.nullable_string(form),
+            read_only: reader.bool(),
+            config_source: reader.i8(),
+            is_sensitive: reader.bool(),
+            synonyms: reader.array(form),
+            config_type: if form.version >= 3 { reader.i8() } else { 0 },
+            documentation: if form.version >= 3 { reader.nullable_string(form) } else { Some(Str::default()) },
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.name, form)?;
-        rope.nullable_string(&self.value, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.name, form);
+        rope.nullable_string(&self.value, form);
         rope.bool(self.read_only);
         rope.i8(self.config_source);
         rope.bool(self.is_sensitive);
-        rope.array(&self.synonyms, form)?;
+        rope.array(&self.synonyms, form);
         if form.version >= 3 {
             rope.i8(self.config_type);
-            rope.nullable_string(&self.documentation, form)?;
+            rope.nullable_string(&self.documentation, form);
         }
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "DescribeConfigsResourceResult.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("DescribeConfigsResourceResult.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -333,30 +296,24 @@ impl Default for DescribeConfigsSynonym {
 impl Part for DescribeConfigsSynonym {
     const SIZE_MIN: usize = 4;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.value = reader.nullable_string(form)?;
-        it.source = reader.i8()?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            name: reader.string(form),
+            value: reader.nullable_string(form),
+            source: reader.i8(),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.name, form)?;
-        rope.nullable_string(&self.value, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.name, form);
+        rope.nullable_string(&self.value, form);
         rope.i8(self.source);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "DescribeConfigsSynonym.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("DescribeConfigsSynonym.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 

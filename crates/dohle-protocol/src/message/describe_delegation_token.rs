@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 41, in versions 1 to 3.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,26 +28,20 @@ impl Default for DescribeDelegationTokenRequest {
 impl Part for DescribeDelegationTokenRequest {
     const SIZE_MIN: usize = 2;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.owners = reader.nullable_array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            owners: reader.nullable_array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.nullable_array(&self.owners, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.nullable_array(&self.owners, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "DescribeDelegationTokenRequest.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("DescribeDelegationTokenRequest.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -65,28 +59,22 @@ pub struct DescribeDelegationTokenOwner {
 impl Part for DescribeDelegationTokenOwner {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.principal_type = reader.string(form)?;
-        it.principal_name = reader.string(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            principal_type: reader.string(form),
+            principal_name: reader.string(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.principal_type, form)?;
-        rope.string(&self.principal_name, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.principal_type, form);
+        rope.string(&self.principal_name, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "DescribeDelegationTokenOwner.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("DescribeDelegationTokenOwner.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -117,30 +105,24 @@ pub struct DescribeDelegationTokenResponse {
 impl Part for DescribeDelegationTokenResponse {
     const SIZE_MIN: usize = 8;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.error_code = reader.i16()?;
-        it.tokens = reader.array(form)?;
-        it.throttle_time_ms = reader.i32()?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            error_code: reader.i16(),
+            tokens: reader.array(form),
+            throttle_time_ms: reader.i32(),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i16(self.error_code);
-        rope.array(&self.tokens, form)?;
+        rope.array(&self.tokens, form);
         rope.i32(self.throttle_time_ms);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "DescribeDelegationTokenResponse.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("DescribeDelegationTokenResponse.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -174,60 +156,46 @@ pub struct DescribedDelegationToken {
 impl Part for DescribedDelegationToken {
     const SIZE_MIN: usize = 30;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.principal_type = reader.string(form)?;
-        it.principal_name = reader.string(form)?;
-        if form.version >= 3 {
-            it.token_requester_principal_type = reader.string(form)?;
-            it.token_requester_principal_name = reader.string(form)?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            principal_type: reader.string(form),
+            principal_name: reader.string(form),
+            token_requester_principal_type: if form.version >= 3 { reader.string(form) } else { Str::default() },
+            token_requester_principal_name: if form.version >= 3 { reader.string(form) } else { Str::default() },
+            issue_timestamp: reader.i64(),
+            expiry_timestamp: reader.i64(),
+            max_timestamp: reader.i64(),
+            token_id: reader.string(form),
+            hmac: reader.bytes(form),
+            renewers: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        it.issue_timestamp = reader.i64()?;
-        it.expiry_timestamp = reader.i64()?;
-        it.max_timestamp = reader.i64()?;
-        it.token_id = reader.string(form)?;
-        it.hmac = reader.bytes(form)?;
-        it.renewers = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.principal_type, form)?;
-        rope.string(&self.principal_name, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.principal_type, form);
+        rope.string(&self.principal_name, form);
         if form.version >= 3 {
-            rope.string(&self.token_requester_principal_type, form)?;
+            rope.string(&self.token_requester_principal_type, form);
         } else if !self.token_requester_principal_type.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "DescribedDelegationToken.token_requester_principal_type",
-                version: form.version,
-            });
+            rope.refuse("DescribedDelegationToken.token_requester_principal_type", form.version);
         }
         if form.version >= 3 {
-            rope.string(&self.token_requester_principal_name, form)?;
+            rope.string(&self.token_requester_principal_name, form);
         } else if !self.token_requester_principal_name.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "DescribedDelegationToken.token_requester_principal_name",
-                version: form.version,
-            });
+            rope.refuse("DescribedDelegationToken.token_requester_principal_name", form.version);
         }
         rope.i64(self.issue_timestamp);
         rope.i64(self.expiry_timestamp);
         rope.i64(self.max_timestamp);
-        rope.string(&self.token_id, form)?;
-        rope.bytes(&self.hmac, form)?;
-        rope.array(&self.renewers, form)?;
+        rope.string(&self.token_id, form);
+        rope.bytes(&self.hmac, form);
+        rope.array(&self.renewers, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "DescribedDelegationToken.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("DescribedDelegationToken.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -245,28 +213,22 @@ pub struct DescribedDelegationTokenRenewer {
 impl Part for DescribedDelegationTokenRenewer {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.principal_type = reader.string(form)?;
-        it.principal_name = reader.string(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            principal_type: reader.string(form),
+            principal_name: reader.string(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.principal_type, form)?;
-        rope.string(&self.principal_name, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.principal_type, form);
+        rope.string(&self.principal_name, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "DescribedDelegationTokenRenewer.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("DescribedDelegationTokenRenewer.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 

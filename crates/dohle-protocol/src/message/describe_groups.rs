@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 15, in versions 0 to 6.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -24,37 +24,26 @@ pub struct DescribeGroupsRequest {
 impl Part for DescribeGroupsRequest {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.groups = reader.array(form)?;
-        if form.version >= 3 {
-            it.include_authorized_operations = reader.bool()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            groups: reader.array(form),
+            include_authorized_operations: if form.version >= 3 { reader.bool() } else { false },
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.array(&self.groups, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.array(&self.groups, form);
         if form.version >= 3 {
             rope.bool(self.include_authorized_operations);
         } else if self.include_authorized_operations {
-            return Err(EncodeError::Unrepresentable {
-                field: "DescribeGroupsRequest.include_authorized_operations",
-                version: form.version,
-            });
+            rope.refuse("DescribeGroupsRequest.include_authorized_operations", form.version);
         }
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "DescribeGroupsRequest.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("DescribeGroupsRequest.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -83,32 +72,24 @@ pub struct DescribeGroupsResponse {
 impl Part for DescribeGroupsResponse {
     const SIZE_MIN: usize = 4;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version >= 1 {
-            it.throttle_time_ms = reader.i32()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            throttle_time_ms: if form.version >= 1 { reader.i32() } else { 0 },
+            groups: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        it.groups = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         if form.version >= 1 {
             rope.i32(self.throttle_time_ms);
         }
-        rope.array(&self.groups, form)?;
+        rope.array(&self.groups, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "DescribeGroupsResponse.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("DescribeGroupsResponse.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -154,52 +135,42 @@ impl Default for DescribedGroup {
 impl Part for DescribedGroup {
     const SIZE_MIN: usize = 12;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.error_code = reader.i16()?;
-        if form.version >= 6 {
-            it.error_message = reader.nullable_string(form)?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            error_code: reader.i16(),
+            error_message: if form.version >= 6 { reader.nullable_string(form) } else { None },
+            group_id: reader.string(form),
+            group_state: reader.string(form),
+            protocol_type: reader.string(form),
+            protocol_data: reader.string(form),
+            members: reader.array(form),
+            authorized_operations: if form.version >= 3 { reader.i32() } else { i32::MIN },
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        it.group_id = reader.string(form)?;
-        it.group_state = reader.string(form)?;
-        it.protocol_type = reader.string(form)?;
-        it.protocol_data = reader.string(form)?;
-        it.members = reader.array(form)?;
-        if form.version >= 3 {
-            it.authorized_operations = reader.i32()?;
-        }
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i16(self.error_code);
         if form.version >= 6 {
-            rope.nullable_string(&self.error_message, form)?;
+            rope.nullable_string(&self.error_message, form);
         } else if self.error_message.is_some() {
-            return Err(EncodeError::Unrepresentable { field: "DescribedGroup.error_message", version: form.version });
+            rope.refuse("DescribedGroup.error_message", form.version);
         }
-        rope.string(&self.group_id, form)?;
-        rope.string(&self.group_state, form)?;
-        rope.string(&self.protocol_type, form)?;
-        rope.string(&self.protocol_data, form)?;
-        rope.array(&self.members, form)?;
+        rope.string(&self.group_id, form);
+        rope.string(&self.group_state, form);
+        rope.string(&self.protocol_type, form);
+        rope.string(&self.protocol_data, form);
+        rope.array(&self.members, form);
         if form.version >= 3 {
             rope.i32(self.authorized_operations);
         } else if self.authorized_operations != i32::MIN {
-            return Err(EncodeError::Unrepresentable {
-                field: "DescribedGroup.authorized_operations",
-                version: form.version,
-            });
+            rope.refuse("DescribedGroup.authorized_operations", form.version);
         }
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable { field: "DescribedGroup.unknown_tags", version: form.version });
+            rope.refuse("DescribedGroup.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -225,40 +196,32 @@ pub struct DescribedGroupMember {
 impl Part for DescribedGroupMember {
     const SIZE_MIN: usize = 7;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.member_id = reader.string(form)?;
-        if form.version >= 4 {
-            it.group_instance_id = reader.nullable_string(form)?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            member_id: reader.string(form),
+            group_instance_id: if form.version >= 4 { reader.nullable_string(form) } else { None },
+            client_id: reader.string(form),
+            client_host: reader.string(form),
+            member_metadata: reader.bytes(form),
+            member_assignment: reader.bytes(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        it.client_id = reader.string(form)?;
-        it.client_host = reader.string(form)?;
-        it.member_metadata = reader.bytes(form)?;
-        it.member_assignment = reader.bytes(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.member_id, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.member_id, form);
         if form.version >= 4 {
-            rope.nullable_string(&self.group_instance_id, form)?;
+            rope.nullable_string(&self.group_instance_id, form);
         }
-        rope.string(&self.client_id, form)?;
-        rope.string(&self.client_host, form)?;
-        rope.bytes(&self.member_metadata, form)?;
-        rope.bytes(&self.member_assignment, form)?;
+        rope.string(&self.client_id, form);
+        rope.string(&self.client_host, form);
+        rope.bytes(&self.member_metadata, form);
+        rope.bytes(&self.member_assignment, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "DescribedGroupMember.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("DescribedGroupMember.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 

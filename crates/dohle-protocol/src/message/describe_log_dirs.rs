@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 35, in versions 1 to 5.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,26 +26,20 @@ impl Default for DescribeLogDirsRequest {
 impl Part for DescribeLogDirsRequest {
     const SIZE_MIN: usize = 2;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topics = reader.nullable_array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            topics: reader.nullable_array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.nullable_array(&self.topics, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.nullable_array(&self.topics, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "DescribeLogDirsRequest.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("DescribeLogDirsRequest.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -63,28 +57,22 @@ pub struct DescribableLogDirTopic {
 impl Part for DescribableLogDirTopic {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic = reader.string(form)?;
-        it.partitions = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            topic: reader.string(form),
+            partitions: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.topic, form)?;
-        rope.array(&self.partitions, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.topic, form);
+        rope.array(&self.partitions, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "DescribableLogDirTopic.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("DescribableLogDirTopic.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -115,34 +103,26 @@ pub struct DescribeLogDirsResponse {
 impl Part for DescribeLogDirsResponse {
     const SIZE_MIN: usize = 6;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        if form.version >= 3 {
-            it.error_code = reader.i16()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            throttle_time_ms: reader.i32(),
+            error_code: if form.version >= 3 { reader.i16() } else { 0 },
+            results: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        it.results = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.throttle_time_ms);
         if form.version >= 3 {
             rope.i16(self.error_code);
         }
-        rope.array(&self.results, form)?;
+        rope.array(&self.results, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "DescribeLogDirsResponse.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("DescribeLogDirsResponse.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -182,28 +162,22 @@ impl Default for DescribeLogDirsResult {
 impl Part for DescribeLogDirsResult {
     const SIZE_MIN: usize = 5;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.error_code = reader.i16()?;
-        it.log_dir = reader.string(form)?;
-        it.topics = reader.array(form)?;
-        if form.version >= 4 {
-            it.total_bytes = reader.i64()?;
-            it.usable_bytes = reader.i64()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            error_code: reader.i16(),
+            log_dir: reader.string(form),
+            topics: reader.array(form),
+            total_bytes: if form.version >= 4 { reader.i64() } else { -1 },
+            usable_bytes: if form.version >= 4 { reader.i64() } else { -1 },
+            is_cordoned: if form.version >= 5 { reader.bool() } else { false },
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        if form.version >= 5 {
-            it.is_cordoned = reader.bool()?;
-        }
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i16(self.error_code);
-        rope.string(&self.log_dir, form)?;
-        rope.array(&self.topics, form)?;
+        rope.string(&self.log_dir, form);
+        rope.array(&self.topics, form);
         if form.version >= 4 {
             rope.i64(self.total_bytes);
             rope.i64(self.usable_bytes);
@@ -212,14 +186,10 @@ impl Part for DescribeLogDirsResult {
             rope.bool(self.is_cordoned);
         }
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "DescribeLogDirsResult.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("DescribeLogDirsResult.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -237,28 +207,22 @@ pub struct DescribeLogDirsTopic {
 impl Part for DescribeLogDirsTopic {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.partitions = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            name: reader.string(form),
+            partitions: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.name, form)?;
-        rope.array(&self.partitions, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.name, form);
+        rope.array(&self.partitions, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "DescribeLogDirsTopic.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("DescribeLogDirsTopic.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -280,32 +244,26 @@ pub struct DescribeLogDirsPartition {
 impl Part for DescribeLogDirsPartition {
     const SIZE_MIN: usize = 21;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition_index = reader.i32()?;
-        it.partition_size = reader.i64()?;
-        it.offset_lag = reader.i64()?;
-        it.is_future_key = reader.bool()?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            partition_index: reader.i32(),
+            partition_size: reader.i64(),
+            offset_lag: reader.i64(),
+            is_future_key: reader.bool(),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.partition_index);
         rope.i64(self.partition_size);
         rope.i64(self.offset_lag);
         rope.bool(self.is_future_key);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "DescribeLogDirsPartition.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("DescribeLogDirsPartition.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 61, in version 0.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -20,17 +20,13 @@ pub struct DescribeProducersRequest {
 impl Part for DescribeProducersRequest {
     const SIZE_MIN: usize = 2;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topics = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { topics: reader.array(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.array(&self.topics, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.array(&self.topics, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -48,19 +44,14 @@ pub struct TopicRequest {
 impl Part for TopicRequest {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.partition_indexes = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { name: reader.string(form), partition_indexes: reader.array(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.name, form)?;
-        rope.array(&self.partition_indexes, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.name, form);
+        rope.array(&self.partition_indexes, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -89,19 +80,14 @@ pub struct DescribeProducersResponse {
 impl Part for DescribeProducersResponse {
     const SIZE_MIN: usize = 6;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.topics = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { throttle_time_ms: reader.i32(), topics: reader.array(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.throttle_time_ms);
-        rope.array(&self.topics, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.array(&self.topics, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -119,19 +105,14 @@ pub struct TopicResponse {
 impl Part for TopicResponse {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.partitions = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { name: reader.string(form), partitions: reader.array(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.name, form)?;
-        rope.array(&self.partitions, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.name, form);
+        rope.array(&self.partitions, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -153,23 +134,22 @@ pub struct PartitionResponse {
 impl Part for PartitionResponse {
     const SIZE_MIN: usize = 9;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition_index = reader.i32()?;
-        it.error_code = reader.i16()?;
-        it.error_message = reader.nullable_string(form)?;
-        it.active_producers = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            partition_index: reader.i32(),
+            error_code: reader.i16(),
+            error_message: reader.nullable_string(form),
+            active_producers: reader.array(form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.partition_index);
         rope.i16(self.error_code);
-        rope.nullable_string(&self.error_message, form)?;
-        rope.array(&self.active_producers, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.nullable_string(&self.error_message, form);
+        rope.array(&self.active_producers, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -209,27 +189,26 @@ impl Default for ProducerState {
 impl Part for ProducerState {
     const SIZE_MIN: usize = 37;
 
-    fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.producer_id = reader.i64()?;
-        it.producer_epoch = reader.i32()?;
-        it.last_sequence = reader.i32()?;
-        it.last_timestamp = reader.i64()?;
-        it.coordinator_epoch = reader.i32()?;
-        it.current_txn_start_offset = reader.i64()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, _: Form) -> Self {
+        Self {
+            producer_id: reader.i64(),
+            producer_epoch: reader.i32(),
+            last_sequence: reader.i32(),
+            last_timestamp: reader.i64(),
+            coordinator_epoch: reader.i32(),
+            current_txn_start_offset: reader.i64(),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, _: Form) {
         rope.i64(self.producer_id);
         rope.i32(self.producer_epoch);
         rope.i32(self.last_sequence);
         rope.i64(self.last_timestamp);
         rope.i32(self.coordinator_epoch);
         rope.i64(self.current_txn_start_offset);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 

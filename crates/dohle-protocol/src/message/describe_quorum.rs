@@ -8,7 +8,7 @@ use dohle_base::Uuid;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 55, in versions 0 to 2.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -22,17 +22,13 @@ pub struct DescribeQuorumRequest {
 impl Part for DescribeQuorumRequest {
     const SIZE_MIN: usize = 2;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topics = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { topics: reader.array(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.array(&self.topics, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.array(&self.topics, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -50,19 +46,14 @@ pub struct RequestTopicData {
 impl Part for RequestTopicData {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic_name = reader.string(form)?;
-        it.partitions = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { topic_name: reader.string(form), partitions: reader.array(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.topic_name, form)?;
-        rope.array(&self.partitions, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.topic_name, form);
+        rope.array(&self.partitions, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -78,17 +69,13 @@ pub struct RequestPartitionData {
 impl Part for RequestPartitionData {
     const SIZE_MIN: usize = 5;
 
-    fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition_index = reader.i32()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, _: Form) -> Self {
+        Self { partition_index: reader.i32(), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, _: Form) {
         rope.i32(self.partition_index);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -133,33 +120,28 @@ impl Default for DescribeQuorumResponse {
 impl Part for DescribeQuorumResponse {
     const SIZE_MIN: usize = 4;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.error_code = reader.i16()?;
-        if form.version >= 2 {
-            it.error_message = reader.nullable_string(form)?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            error_code: reader.i16(),
+            error_message: if form.version >= 2 { reader.nullable_string(form) } else { Some(Str::default()) },
+            topics: reader.array(form),
+            nodes: if form.version >= 2 { reader.array(form) } else { Vec::new() },
+            unknown_tags: reader.tags(),
         }
-        it.topics = reader.array(form)?;
-        if form.version >= 2 {
-            it.nodes = reader.array(form)?;
-        }
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i16(self.error_code);
         if form.version >= 2 {
-            rope.nullable_string(&self.error_message, form)?;
+            rope.nullable_string(&self.error_message, form);
         }
-        rope.array(&self.topics, form)?;
+        rope.array(&self.topics, form);
         if form.version >= 2 {
-            rope.array(&self.nodes, form)?;
+            rope.array(&self.nodes, form);
         } else if !self.nodes.is_empty() {
-            return Err(EncodeError::Unrepresentable { field: "DescribeQuorumResponse.nodes", version: form.version });
+            rope.refuse("DescribeQuorumResponse.nodes", form.version);
         }
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -177,19 +159,14 @@ pub struct ResponseTopicData {
 impl Part for ResponseTopicData {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic_name = reader.string(form)?;
-        it.partitions = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { topic_name: reader.string(form), partitions: reader.array(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.topic_name, form)?;
-        rope.array(&self.partitions, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.topic_name, form);
+        rope.array(&self.partitions, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -235,35 +212,32 @@ impl Default for ResponsePartitionData {
 impl Part for ResponsePartitionData {
     const SIZE_MIN: usize = 25;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition_index = reader.i32()?;
-        it.error_code = reader.i16()?;
-        if form.version >= 2 {
-            it.error_message = reader.nullable_string(form)?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            partition_index: reader.i32(),
+            error_code: reader.i16(),
+            error_message: if form.version >= 2 { reader.nullable_string(form) } else { Some(Str::default()) },
+            leader_id: reader.i32(),
+            leader_epoch: reader.i32(),
+            high_watermark: reader.i64(),
+            current_voters: reader.array(form),
+            observers: reader.array(form),
+            unknown_tags: reader.tags(),
         }
-        it.leader_id = reader.i32()?;
-        it.leader_epoch = reader.i32()?;
-        it.high_watermark = reader.i64()?;
-        it.current_voters = reader.array(form)?;
-        it.observers = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.partition_index);
         rope.i16(self.error_code);
         if form.version >= 2 {
-            rope.nullable_string(&self.error_message, form)?;
+            rope.nullable_string(&self.error_message, form);
         }
         rope.i32(self.leader_id);
         rope.i32(self.leader_epoch);
         rope.i64(self.high_watermark);
-        rope.array(&self.current_voters, form)?;
-        rope.array(&self.observers, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.array(&self.current_voters, form);
+        rope.array(&self.observers, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -300,38 +274,30 @@ impl Default for ReplicaState {
 impl Part for ReplicaState {
     const SIZE_MIN: usize = 13;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.replica_id = reader.i32()?;
-        if form.version >= 2 {
-            it.replica_directory_id = reader.uuid()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            replica_id: reader.i32(),
+            replica_directory_id: if form.version >= 2 { reader.uuid() } else { Uuid::ZERO },
+            log_end_offset: reader.i64(),
+            last_fetch_timestamp: if form.version >= 1 { reader.i64() } else { -1 },
+            last_caught_up_timestamp: if form.version >= 1 { reader.i64() } else { -1 },
+            unknown_tags: reader.tags(),
         }
-        it.log_end_offset = reader.i64()?;
-        if form.version >= 1 {
-            it.last_fetch_timestamp = reader.i64()?;
-            it.last_caught_up_timestamp = reader.i64()?;
-        }
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.replica_id);
         if form.version >= 2 {
             rope.uuid(self.replica_directory_id);
         } else if !self.replica_directory_id.is_zero() {
-            return Err(EncodeError::Unrepresentable {
-                field: "ReplicaState.replica_directory_id",
-                version: form.version,
-            });
+            rope.refuse("ReplicaState.replica_directory_id", form.version);
         }
         rope.i64(self.log_end_offset);
         if form.version >= 1 {
             rope.i64(self.last_fetch_timestamp);
             rope.i64(self.last_caught_up_timestamp);
         }
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -349,19 +315,14 @@ pub struct Node {
 impl Part for Node {
     const SIZE_MIN: usize = 6;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.node_id = reader.i32()?;
-        it.listeners = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { node_id: reader.i32(), listeners: reader.array(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.node_id);
-        rope.array(&self.listeners, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.array(&self.listeners, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -381,21 +342,15 @@ pub struct Listener {
 impl Part for Listener {
     const SIZE_MIN: usize = 5;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.host = reader.string(form)?;
-        it.port = reader.u16()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { name: reader.string(form), host: reader.string(form), port: reader.u16(), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.name, form)?;
-        rope.string(&self.host, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.name, form);
+        rope.string(&self.host, form);
         rope.u16(self.port);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 

@@ -8,7 +8,7 @@ use dohle_base::Uuid;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 90, in versions 0 to 1.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -22,17 +22,13 @@ pub struct DescribeShareGroupOffsetsRequest {
 impl Part for DescribeShareGroupOffsetsRequest {
     const SIZE_MIN: usize = 2;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.groups = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { groups: reader.array(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.array(&self.groups, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.array(&self.groups, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -56,19 +52,14 @@ impl Default for DescribeShareGroupOffsetsRequestGroup {
 impl Part for DescribeShareGroupOffsetsRequestGroup {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.group_id = reader.string(form)?;
-        it.topics = reader.nullable_array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { group_id: reader.string(form), topics: reader.nullable_array(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.group_id, form)?;
-        rope.nullable_array(&self.topics, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.group_id, form);
+        rope.nullable_array(&self.topics, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -86,19 +77,14 @@ pub struct DescribeShareGroupOffsetsRequestTopic {
 impl Part for DescribeShareGroupOffsetsRequestTopic {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic_name = reader.string(form)?;
-        it.partitions = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { topic_name: reader.string(form), partitions: reader.array(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.topic_name, form)?;
-        rope.array(&self.partitions, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.topic_name, form);
+        rope.array(&self.partitions, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -127,19 +113,14 @@ pub struct DescribeShareGroupOffsetsResponse {
 impl Part for DescribeShareGroupOffsetsResponse {
     const SIZE_MIN: usize = 6;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.groups = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { throttle_time_ms: reader.i32(), groups: reader.array(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.throttle_time_ms);
-        rope.array(&self.groups, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.array(&self.groups, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -161,23 +142,22 @@ pub struct DescribeShareGroupOffsetsResponseGroup {
 impl Part for DescribeShareGroupOffsetsResponseGroup {
     const SIZE_MIN: usize = 6;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.group_id = reader.string(form)?;
-        it.topics = reader.array(form)?;
-        it.error_code = reader.i16()?;
-        it.error_message = reader.nullable_string(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            group_id: reader.string(form),
+            topics: reader.array(form),
+            error_code: reader.i16(),
+            error_message: reader.nullable_string(form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.group_id, form)?;
-        rope.array(&self.topics, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.group_id, form);
+        rope.array(&self.topics, form);
         rope.i16(self.error_code);
-        rope.nullable_string(&self.error_message, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.nullable_string(&self.error_message, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -197,21 +177,20 @@ pub struct DescribeShareGroupOffsetsResponseTopic {
 impl Part for DescribeShareGroupOffsetsResponseTopic {
     const SIZE_MIN: usize = 19;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic_name = reader.string(form)?;
-        it.topic_id = reader.uuid()?;
-        it.partitions = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            topic_name: reader.string(form),
+            topic_id: reader.uuid(),
+            partitions: reader.array(form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.topic_name, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.topic_name, form);
         rope.uuid(self.topic_id);
-        rope.array(&self.partitions, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.array(&self.partitions, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -251,21 +230,19 @@ impl Default for DescribeShareGroupOffsetsResponsePartition {
 impl Part for DescribeShareGroupOffsetsResponsePartition {
     const SIZE_MIN: usize = 20;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition_index = reader.i32()?;
-        it.start_offset = reader.i64()?;
-        it.leader_epoch = reader.i32()?;
-        if form.version >= 1 {
-            it.lag = reader.i64()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            partition_index: reader.i32(),
+            start_offset: reader.i64(),
+            leader_epoch: reader.i32(),
+            lag: if form.version >= 1 { reader.i64() } else { -1 },
+            error_code: reader.i16(),
+            error_message: reader.nullable_string(form),
+            unknown_tags: reader.tags(),
         }
-        it.error_code = reader.i16()?;
-        it.error_message = reader.nullable_string(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.partition_index);
         rope.i64(self.start_offset);
         rope.i32(self.leader_epoch);
@@ -273,9 +250,8 @@ impl Part for DescribeShareGroupOffsetsResponsePartition {
             rope.i64(self.lag);
         }
         rope.i16(self.error_code);
-        rope.nullable_string(&self.error_message, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.nullable_string(&self.error_message, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 

@@ -8,7 +8,7 @@ use dohle_base::Uuid;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 75, in version 0.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,21 +32,20 @@ impl Default for DescribeTopicPartitionsRequest {
 impl Part for DescribeTopicPartitionsRequest {
     const SIZE_MIN: usize = 7;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topics = reader.array(form)?;
-        it.response_partition_limit = reader.i32()?;
-        it.cursor = reader.nullable(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            topics: reader.array(form),
+            response_partition_limit: reader.i32(),
+            cursor: reader.nullable(form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.array(&self.topics, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.array(&self.topics, form);
         rope.i32(self.response_partition_limit);
-        rope.nullable(&self.cursor, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.nullable(&self.cursor, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -62,17 +61,13 @@ pub struct TopicRequest {
 impl Part for TopicRequest {
     const SIZE_MIN: usize = 2;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { name: reader.string(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.name, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.name, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -90,19 +85,14 @@ pub struct RequestCursor {
 impl Part for RequestCursor {
     const SIZE_MIN: usize = 6;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic_name = reader.string(form)?;
-        it.partition_index = reader.i32()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { topic_name: reader.string(form), partition_index: reader.i32(), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.topic_name, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.topic_name, form);
         rope.i32(self.partition_index);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -133,21 +123,20 @@ pub struct DescribeTopicPartitionsResponse {
 impl Part for DescribeTopicPartitionsResponse {
     const SIZE_MIN: usize = 7;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.topics = reader.array(form)?;
-        it.next_cursor = reader.nullable(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            throttle_time_ms: reader.i32(),
+            topics: reader.array(form),
+            next_cursor: reader.nullable(form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.throttle_time_ms);
-        rope.array(&self.topics, form)?;
-        rope.nullable(&self.next_cursor, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.array(&self.topics, form);
+        rope.nullable(&self.next_cursor, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -187,27 +176,26 @@ impl Default for DescribeTopicPartitionsResponseTopic {
 impl Part for DescribeTopicPartitionsResponseTopic {
     const SIZE_MIN: usize = 26;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.error_code = reader.i16()?;
-        it.name = reader.nullable_string(form)?;
-        it.topic_id = reader.uuid()?;
-        it.is_internal = reader.bool()?;
-        it.partitions = reader.array(form)?;
-        it.topic_authorized_operations = reader.i32()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            error_code: reader.i16(),
+            name: reader.nullable_string(form),
+            topic_id: reader.uuid(),
+            is_internal: reader.bool(),
+            partitions: reader.array(form),
+            topic_authorized_operations: reader.i32(),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i16(self.error_code);
-        rope.nullable_string(&self.name, form)?;
+        rope.nullable_string(&self.name, form);
         rope.uuid(self.topic_id);
         rope.bool(self.is_internal);
-        rope.array(&self.partitions, form)?;
+        rope.array(&self.partitions, form);
         rope.i32(self.topic_authorized_operations);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -256,33 +244,32 @@ impl Default for DescribeTopicPartitionsResponsePartition {
 impl Part for DescribeTopicPartitionsResponsePartition {
     const SIZE_MIN: usize = 20;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.error_code = reader.i16()?;
-        it.partition_index = reader.i32()?;
-        it.leader_id = reader.i32()?;
-        it.leader_epoch = reader.i32()?;
-        it.replica_nodes = reader.array(form)?;
-        it.isr_nodes = reader.array(form)?;
-        it.eligible_leader_replicas = reader.nullable_array(form)?;
-        it.last_known_elr = reader.nullable_array(form)?;
-        it.offline_replicas = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            error_code: reader.i16(),
+            partition_index: reader.i32(),
+            leader_id: reader.i32(),
+            leader_epoch: reader.i32(),
+            replica_nodes: reader.array(form),
+            isr_nodes: reader.array(form),
+            eligible_leader_replicas: reader.nullable_array(form),
+            last_known_elr: reader.nullable_array(form),
+            offline_replicas: reader.array(form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i16(self.error_code);
         rope.i32(self.partition_index);
         rope.i32(self.leader_id);
         rope.i32(self.leader_epoch);
-        rope.array(&self.replica_nodes, form)?;
-        rope.array(&self.isr_nodes, form)?;
-        rope.nullable_array(&self.eligible_leader_replicas, form)?;
-        rope.nullable_array(&self.last_known_elr, form)?;
-        rope.array(&self.offline_replicas, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.array(&self.replica_nodes, form);
+        rope.array(&self.isr_nodes, form);
+        rope.nullable_array(&self.eligible_leader_replicas, form);
+        rope.nullable_array(&self.last_known_elr, form);
+        rope.array(&self.offline_replicas, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -300,19 +287,14 @@ pub struct ResponseCursor {
 impl Part for ResponseCursor {
     const SIZE_MIN: usize = 6;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic_name = reader.string(form)?;
-        it.partition_index = reader.i32()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { topic_name: reader.string(form), partition_index: reader.i32(), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.topic_name, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.topic_name, form);
         rope.i32(self.partition_index);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 

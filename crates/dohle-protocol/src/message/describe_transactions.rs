@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 65, in version 0.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -20,17 +20,13 @@ pub struct DescribeTransactionsRequest {
 impl Part for DescribeTransactionsRequest {
     const SIZE_MIN: usize = 2;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.transactional_ids = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { transactional_ids: reader.array(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.array(&self.transactional_ids, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.array(&self.transactional_ids, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -59,19 +55,14 @@ pub struct DescribeTransactionsResponse {
 impl Part for DescribeTransactionsResponse {
     const SIZE_MIN: usize = 6;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.transaction_states = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { throttle_time_ms: reader.i32(), transaction_states: reader.array(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.throttle_time_ms);
-        rope.array(&self.transaction_states, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.array(&self.transaction_states, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -101,31 +92,30 @@ pub struct TransactionState {
 impl Part for TransactionState {
     const SIZE_MIN: usize = 28;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.error_code = reader.i16()?;
-        it.transactional_id = reader.string(form)?;
-        it.transaction_state = reader.string(form)?;
-        it.transaction_timeout_ms = reader.i32()?;
-        it.transaction_start_time_ms = reader.i64()?;
-        it.producer_id = reader.i64()?;
-        it.producer_epoch = reader.i16()?;
-        it.topics = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            error_code: reader.i16(),
+            transactional_id: reader.string(form),
+            transaction_state: reader.string(form),
+            transaction_timeout_ms: reader.i32(),
+            transaction_start_time_ms: reader.i64(),
+            producer_id: reader.i64(),
+            producer_epoch: reader.i16(),
+            topics: reader.array(form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i16(self.error_code);
-        rope.string(&self.transactional_id, form)?;
-        rope.string(&self.transaction_state, form)?;
+        rope.string(&self.transactional_id, form);
+        rope.string(&self.transaction_state, form);
         rope.i32(self.transaction_timeout_ms);
         rope.i64(self.transaction_start_time_ms);
         rope.i64(self.producer_id);
         rope.i16(self.producer_epoch);
-        rope.array(&self.topics, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.array(&self.topics, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -143,19 +133,14 @@ pub struct TopicData {
 impl Part for TopicData {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic = reader.string(form)?;
-        it.partitions = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { topic: reader.string(form), partitions: reader.array(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.topic, form)?;
-        rope.array(&self.partitions, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.topic, form);
+        rope.array(&self.partitions, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 43, in versions 0 to 2.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,39 +30,28 @@ impl Default for ElectLeadersRequest {
 impl Part for ElectLeadersRequest {
     const SIZE_MIN: usize = 7;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version >= 1 {
-            it.election_type = reader.i8()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            election_type: if form.version >= 1 { reader.i8() } else { 0 },
+            topic_partitions: reader.nullable_array(form),
+            timeout_ms: reader.i32(),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        it.topic_partitions = reader.nullable_array(form)?;
-        it.timeout_ms = reader.i32()?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         if form.version >= 1 {
             rope.i8(self.election_type);
         } else if self.election_type != 0 {
-            return Err(EncodeError::Unrepresentable {
-                field: "ElectLeadersRequest.election_type",
-                version: form.version,
-            });
+            rope.refuse("ElectLeadersRequest.election_type", form.version);
         }
-        rope.nullable_array(&self.topic_partitions, form)?;
+        rope.nullable_array(&self.topic_partitions, form);
         rope.i32(self.timeout_ms);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "ElectLeadersRequest.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("ElectLeadersRequest.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -80,25 +69,22 @@ pub struct TopicPartitions {
 impl Part for TopicPartitions {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic = reader.string(form)?;
-        it.partitions = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            topic: reader.string(form),
+            partitions: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.topic, form)?;
-        rope.array(&self.partitions, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.topic, form);
+        rope.array(&self.partitions, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable { field: "TopicPartitions.unknown_tags", version: form.version });
+            rope.refuse("TopicPartitions.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -129,39 +115,28 @@ pub struct ElectLeadersResponse {
 impl Part for ElectLeadersResponse {
     const SIZE_MIN: usize = 8;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        if form.version >= 1 {
-            it.error_code = reader.i16()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            throttle_time_ms: reader.i32(),
+            error_code: if form.version >= 1 { reader.i16() } else { 0 },
+            replica_election_results: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        it.replica_election_results = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.throttle_time_ms);
         if form.version >= 1 {
             rope.i16(self.error_code);
         } else if self.error_code != 0 {
-            return Err(EncodeError::Unrepresentable {
-                field: "ElectLeadersResponse.error_code",
-                version: form.version,
-            });
+            rope.refuse("ElectLeadersResponse.error_code", form.version);
         }
-        rope.array(&self.replica_election_results, form)?;
+        rope.array(&self.replica_election_results, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "ElectLeadersResponse.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("ElectLeadersResponse.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -179,28 +154,22 @@ pub struct ReplicaElectionResult {
 impl Part for ReplicaElectionResult {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic = reader.string(form)?;
-        it.partition_result = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            topic: reader.string(form),
+            partition_result: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.topic, form)?;
-        rope.array(&self.partition_result, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.topic, form);
+        rope.array(&self.partition_result, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "ReplicaElectionResult.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("ReplicaElectionResult.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -226,27 +195,24 @@ impl Default for PartitionResult {
 impl Part for PartitionResult {
     const SIZE_MIN: usize = 8;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition_id = reader.i32()?;
-        it.error_code = reader.i16()?;
-        it.error_message = reader.nullable_string(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            partition_id: reader.i32(),
+            error_code: reader.i16(),
+            error_message: reader.nullable_string(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.partition_id);
         rope.i16(self.error_code);
-        rope.nullable_string(&self.error_message, form)?;
+        rope.nullable_string(&self.error_message, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable { field: "PartitionResult.unknown_tags", version: form.version });
+            rope.refuse("PartitionResult.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 

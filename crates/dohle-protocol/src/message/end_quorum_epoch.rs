@@ -8,7 +8,7 @@ use dohle_base::Uuid;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 54, in versions 0 to 1.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -26,32 +26,26 @@ pub struct EndQuorumEpochRequest {
 impl Part for EndQuorumEpochRequest {
     const SIZE_MIN: usize = 4;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.cluster_id = reader.nullable_string(form)?;
-        it.topics = reader.array(form)?;
-        if form.flexible {
-            it.leader_endpoints = reader.array(form)?;
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            cluster_id: reader.nullable_string(form),
+            topics: reader.array(form),
+            leader_endpoints: if form.flexible { reader.array(form) } else { Vec::new() },
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.nullable_string(&self.cluster_id, form)?;
-        rope.array(&self.topics, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.nullable_string(&self.cluster_id, form);
+        rope.array(&self.topics, form);
         if form.flexible {
-            rope.array(&self.leader_endpoints, form)?;
+            rope.array(&self.leader_endpoints, form);
         }
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "EndQuorumEpochRequest.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("EndQuorumEpochRequest.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -69,25 +63,22 @@ pub struct RequestTopicData {
 impl Part for RequestTopicData {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic_name = reader.string(form)?;
-        it.partitions = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            topic_name: reader.string(form),
+            partitions: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.topic_name, form)?;
-        rope.array(&self.partitions, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.topic_name, form);
+        rope.array(&self.partitions, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable { field: "RequestTopicData.unknown_tags", version: form.version });
+            rope.refuse("RequestTopicData.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -111,40 +102,32 @@ pub struct RequestPartitionData {
 impl Part for RequestPartitionData {
     const SIZE_MIN: usize = 14;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition_index = reader.i32()?;
-        it.leader_id = reader.i32()?;
-        it.leader_epoch = reader.i32()?;
-        if form.version <= 0 {
-            it.preferred_successors = reader.array(form)?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            partition_index: reader.i32(),
+            leader_id: reader.i32(),
+            leader_epoch: reader.i32(),
+            preferred_successors: if form.version <= 0 { reader.array(form) } else { Vec::new() },
+            preferred_candidates: if form.flexible { reader.array(form) } else { Vec::new() },
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        if form.flexible {
-            it.preferred_candidates = reader.array(form)?;
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.partition_index);
         rope.i32(self.leader_id);
         rope.i32(self.leader_epoch);
         if form.version <= 0 {
-            rope.array(&self.preferred_successors, form)?;
+            rope.array(&self.preferred_successors, form);
         }
         if form.flexible {
-            rope.array(&self.preferred_candidates, form)?;
+            rope.array(&self.preferred_candidates, form);
         }
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "RequestPartitionData.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("RequestPartitionData.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -162,19 +145,14 @@ pub struct ReplicaInfo {
 impl Part for ReplicaInfo {
     const SIZE_MIN: usize = 21;
 
-    fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.candidate_id = reader.i32()?;
-        it.candidate_directory_id = reader.uuid()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, _: Form) -> Self {
+        Self { candidate_id: reader.i32(), candidate_directory_id: reader.uuid(), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, _: Form) {
         rope.i32(self.candidate_id);
         rope.uuid(self.candidate_directory_id);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -194,21 +172,15 @@ pub struct LeaderEndpoint {
 impl Part for LeaderEndpoint {
     const SIZE_MIN: usize = 5;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.host = reader.string(form)?;
-        it.port = reader.u16()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { name: reader.string(form), host: reader.string(form), port: reader.u16(), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.name, form)?;
-        rope.string(&self.host, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.name, form);
+        rope.string(&self.host, form);
         rope.u16(self.port);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -239,30 +211,30 @@ pub struct EndQuorumEpochResponse {
 impl Part for EndQuorumEpochResponse {
     const SIZE_MIN: usize = 4;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.error_code = reader.i16()?;
-        it.topics = reader.array(form)?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        let mut it = Self {
+            error_code: reader.i16(),
+            topics: reader.array(form),
+            node_endpoints: Vec::new(),
+            unknown_tags: Tags::default(),
+        };
         if form.flexible {
             it.unknown_tags = reader.tags_with(&mut |reader, tag| {
                 match tag {
-                    0 => it.node_endpoints = reader.array(form)?,
-                    _ => return Ok(false),
+                    0 => it.node_endpoints = reader.array(form),
+                    _ => return false,
                 }
-                Ok(true)
-            })?;
+                true
+            });
         }
-        Ok(it)
+        it
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i16(self.error_code);
-        rope.array(&self.topics, form)?;
+        rope.array(&self.topics, form);
         if form.version < 1 && !self.node_endpoints.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "EndQuorumEpochResponse.node_endpoints",
-                version: form.version,
-            });
+            rope.refuse("EndQuorumEpochResponse.node_endpoints", form.version);
         }
         if form.flexible {
             let mut known = 0;
@@ -272,17 +244,13 @@ impl Part for EndQuorumEpochResponse {
 
             let mut tags = rope.tags_with(known, &self.unknown_tags);
             if !self.node_endpoints.is_empty() {
-                tags.field(rope, 0, &mut |rope| rope.array(&self.node_endpoints, form))?;
+                tags.field(rope, 0, &mut |rope| rope.array(&self.node_endpoints, form));
             }
 
             tags.finish(rope);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "EndQuorumEpochResponse.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("EndQuorumEpochResponse.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -300,28 +268,22 @@ pub struct ResponseTopicData {
 impl Part for ResponseTopicData {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic_name = reader.string(form)?;
-        it.partitions = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            topic_name: reader.string(form),
+            partitions: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.topic_name, form)?;
-        rope.array(&self.partitions, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.topic_name, form);
+        rope.array(&self.partitions, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "ResponseTopicData.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("ResponseTopicData.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -343,32 +305,26 @@ pub struct ResponsePartitionData {
 impl Part for ResponsePartitionData {
     const SIZE_MIN: usize = 14;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition_index = reader.i32()?;
-        it.error_code = reader.i16()?;
-        it.leader_id = reader.i32()?;
-        it.leader_epoch = reader.i32()?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            partition_index: reader.i32(),
+            error_code: reader.i16(),
+            leader_id: reader.i32(),
+            leader_epoch: reader.i32(),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.partition_index);
         rope.i16(self.error_code);
         rope.i32(self.leader_id);
         rope.i32(self.leader_epoch);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "ResponsePartitionData.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("ResponsePartitionData.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -388,21 +344,15 @@ pub struct NodeEndpoint {
 impl Part for NodeEndpoint {
     const SIZE_MIN: usize = 8;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.node_id = reader.i32()?;
-        it.host = reader.string(form)?;
-        it.port = reader.u16()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { node_id: reader.i32(), host: reader.string(form), port: reader.u16(), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.node_id);
-        rope.string(&self.host, form)?;
+        rope.string(&self.host, form);
         rope.u16(self.port);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 

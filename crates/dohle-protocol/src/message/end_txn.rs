@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 26, in versions 0 to 5.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -26,29 +26,26 @@ pub struct EndTxnRequest {
 impl Part for EndTxnRequest {
     const SIZE_MIN: usize = 13;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.transactional_id = reader.string(form)?;
-        it.producer_id = reader.i64()?;
-        it.producer_epoch = reader.i16()?;
-        it.committed = reader.bool()?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            transactional_id: reader.string(form),
+            producer_id: reader.i64(),
+            producer_epoch: reader.i16(),
+            committed: reader.bool(),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.transactional_id, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.transactional_id, form);
         rope.i64(self.producer_id);
         rope.i16(self.producer_epoch);
         rope.bool(self.committed);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable { field: "EndTxnRequest.unknown_tags", version: form.version });
+            rope.refuse("EndTxnRequest.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -87,21 +84,17 @@ impl Default for EndTxnResponse {
 impl Part for EndTxnResponse {
     const SIZE_MIN: usize = 6;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.error_code = reader.i16()?;
-        if form.version >= 5 {
-            it.producer_id = reader.i64()?;
-            it.producer_epoch = reader.i16()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            throttle_time_ms: reader.i32(),
+            error_code: reader.i16(),
+            producer_id: if form.version >= 5 { reader.i64() } else { -1 },
+            producer_epoch: if form.version >= 5 { reader.i16() } else { -1 },
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.throttle_time_ms);
         rope.i16(self.error_code);
         if form.version >= 5 {
@@ -109,11 +102,10 @@ impl Part for EndTxnResponse {
             rope.i16(self.producer_epoch);
         }
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable { field: "EndTxnResponse.unknown_tags", version: form.version });
+            rope.refuse("EndTxnResponse.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Tags};
 
 /// Number 58, in version 0.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,21 +37,20 @@ impl Default for EnvelopeRequest {
 impl Part for EnvelopeRequest {
     const SIZE_MIN: usize = 4;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.request_data = reader.bytes(form)?;
-        it.request_principal = reader.nullable_bytes(form)?;
-        it.client_host_address = reader.bytes(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            request_data: reader.bytes(form),
+            request_principal: reader.nullable_bytes(form),
+            client_host_address: reader.bytes(form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.bytes(&self.request_data, form)?;
-        rope.nullable_bytes(&self.request_principal, form)?;
-        rope.bytes(&self.client_host_address, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.bytes(&self.request_data, form);
+        rope.nullable_bytes(&self.request_principal, form);
+        rope.bytes(&self.client_host_address, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -80,19 +79,14 @@ pub struct EnvelopeResponse {
 impl Part for EnvelopeResponse {
     const SIZE_MIN: usize = 4;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.response_data = reader.nullable_bytes(form)?;
-        it.error_code = reader.i16()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { response_data: reader.nullable_bytes(form), error_code: reader.i16(), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.nullable_bytes(&self.response_data, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.nullable_bytes(&self.response_data, form);
         rope.i16(self.error_code);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 

@@ -9,7 +9,7 @@ use dohle_base::Uuid;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 1, in versions 4 to 18.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,47 +65,43 @@ impl Default for FetchRequest {
 impl Part for FetchRequest {
     const SIZE_MIN: usize = 21;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version <= 14 {
-            it.replica_id = reader.i32()?;
-        }
-        it.max_wait_ms = reader.i32()?;
-        it.min_bytes = reader.i32()?;
-        it.max_bytes = reader.i32()?;
-        it.isolation_level = reader.i8()?;
-        if form.version >= 7 {
-            it.session_id = reader.i32()?;
-            it.session_epoch = reader.i32()?;
-        }
-        it.topics = reader.array(form)?;
-        if form.version >= 7 {
-            it.forgotten_topics_data = reader.array(form)?;
-        }
-        if form.version >= 11 {
-            it.rack_id = reader.string(form)?;
-        }
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        let mut it = Self {
+            cluster_id: None,
+            replica_id: if form.version <= 14 { reader.i32() } else { -1 },
+            replica_state: ReplicaState::default(),
+            max_wait_ms: reader.i32(),
+            min_bytes: reader.i32(),
+            max_bytes: reader.i32(),
+            isolation_level: reader.i8(),
+            session_id: if form.version >= 7 { reader.i32() } else { 0 },
+            session_epoch: if form.version >= 7 { reader.i32() } else { -1 },
+            topics: reader.array(form),
+            forgotten_topics_data: if form.version >= 7 { reader.array(form) } else { Vec::new() },
+            rack_id: if form.version >= 11 { reader.string(form) } else { Str::default() },
+            unknown_tags: Tags::default(),
+        };
         if form.flexible {
             it.unknown_tags = reader.tags_with(&mut |reader, tag| {
                 match tag {
-                    0 => it.cluster_id = reader.nullable_string(form)?,
-                    1 if form.version >= 15 => it.replica_state = Part::read(reader, form)?,
-                    _ => return Ok(false),
+                    0 => it.cluster_id = reader.nullable_string(form),
+                    1 if form.version >= 15 => it.replica_state = Part::read(reader, form),
+                    _ => return false,
                 }
-                Ok(true)
-            })?;
+                true
+            });
         }
-        Ok(it)
+        it
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         if form.version <= 14 {
             rope.i32(self.replica_id);
         } else if self.replica_id != -1 {
-            return Err(EncodeError::Unrepresentable { field: "FetchRequest.replica_id", version: form.version });
+            rope.refuse("FetchRequest.replica_id", form.version);
         }
         if form.version < 15 && self.replica_state != ReplicaState::default() {
-            return Err(EncodeError::Unrepresentable { field: "FetchRequest.replica_state", version: form.version });
+            rope.refuse("FetchRequest.replica_state", form.version);
         }
         rope.i32(self.max_wait_ms);
         rope.i32(self.min_bytes);
@@ -115,17 +111,14 @@ impl Part for FetchRequest {
             rope.i32(self.session_id);
             rope.i32(self.session_epoch);
         }
-        rope.array(&self.topics, form)?;
+        rope.array(&self.topics, form);
         if form.version >= 7 {
-            rope.array(&self.forgotten_topics_data, form)?;
+            rope.array(&self.forgotten_topics_data, form);
         } else if !self.forgotten_topics_data.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "FetchRequest.forgotten_topics_data",
-                version: form.version,
-            });
+            rope.refuse("FetchRequest.forgotten_topics_data", form.version);
         }
         if form.version >= 11 {
-            rope.string(&self.rack_id, form)?;
+            rope.string(&self.rack_id, form);
         }
         if form.flexible {
             let mut known = 0;
@@ -138,17 +131,16 @@ impl Part for FetchRequest {
 
             let mut tags = rope.tags_with(known, &self.unknown_tags);
             if self.cluster_id.is_some() {
-                tags.field(rope, 0, &mut |rope| rope.nullable_string(&self.cluster_id, form))?;
+                tags.field(rope, 0, &mut |rope| rope.nullable_string(&self.cluster_id, form));
             }
             if form.version >= 15 && self.replica_state != ReplicaState::default() {
-                tags.field(rope, 1, &mut |rope| self.replica_state.write(rope, form))?;
+                tags.field(rope, 1, &mut |rope| self.replica_state.write(rope, form));
             }
 
             tags.finish(rope);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable { field: "FetchRequest.unknown_tags", version: form.version });
+            rope.refuse("FetchRequest.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -172,19 +164,14 @@ impl Default for ReplicaState {
 impl Part for ReplicaState {
     const SIZE_MIN: usize = 13;
 
-    fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.replica_id = reader.i32()?;
-        it.replica_epoch = reader.i64()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, _: Form) -> Self {
+        Self { replica_id: reader.i32(), replica_epoch: reader.i64(), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, _: Form) {
         rope.i32(self.replica_id);
         rope.i64(self.replica_epoch);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -204,35 +191,28 @@ pub struct FetchTopic {
 impl Part for FetchTopic {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version <= 12 {
-            it.topic = reader.string(form)?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            topic: if form.version <= 12 { reader.string(form) } else { Str::default() },
+            topic_id: if form.version >= 13 { reader.uuid() } else { Uuid::ZERO },
+            partitions: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        if form.version >= 13 {
-            it.topic_id = reader.uuid()?;
-        }
-        it.partitions = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         if form.version <= 12 {
-            rope.string(&self.topic, form)?;
+            rope.string(&self.topic, form);
         }
         if form.version >= 13 {
             rope.uuid(self.topic_id);
         }
-        rope.array(&self.partitions, form)?;
+        rope.array(&self.partitions, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable { field: "FetchTopic.unknown_tags", version: form.version });
+            rope.refuse("FetchTopic.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -278,34 +258,32 @@ impl Default for FetchPartition {
 impl Part for FetchPartition {
     const SIZE_MIN: usize = 16;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition = reader.i32()?;
-        if form.version >= 9 {
-            it.current_leader_epoch = reader.i32()?;
-        }
-        it.fetch_offset = reader.i64()?;
-        if form.flexible {
-            it.last_fetched_epoch = reader.i32()?;
-        }
-        if form.version >= 5 {
-            it.log_start_offset = reader.i64()?;
-        }
-        it.partition_max_bytes = reader.i32()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        let mut it = Self {
+            partition: reader.i32(),
+            current_leader_epoch: if form.version >= 9 { reader.i32() } else { -1 },
+            fetch_offset: reader.i64(),
+            last_fetched_epoch: if form.flexible { reader.i32() } else { -1 },
+            log_start_offset: if form.version >= 5 { reader.i64() } else { -1 },
+            partition_max_bytes: reader.i32(),
+            replica_directory_id: Uuid::ZERO,
+            high_watermark: i64::MAX,
+            unknown_tags: Tags::default(),
+        };
         if form.flexible {
             it.unknown_tags = reader.tags_with(&mut |reader, tag| {
                 match tag {
-                    0 if form.version >= 17 => it.replica_directory_id = reader.uuid()?,
-                    1 if form.version >= 18 => it.high_watermark = reader.i64()?,
-                    _ => return Ok(false),
+                    0 if form.version >= 17 => it.replica_directory_id = reader.uuid(),
+                    1 if form.version >= 18 => it.high_watermark = reader.i64(),
+                    _ => return false,
                 }
-                Ok(true)
-            })?;
+                true
+            });
         }
-        Ok(it)
+        it
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.partition);
         if form.version >= 9 {
             rope.i32(self.current_leader_epoch);
@@ -314,10 +292,7 @@ impl Part for FetchPartition {
         if form.flexible {
             rope.i32(self.last_fetched_epoch);
         } else if self.last_fetched_epoch != -1 {
-            return Err(EncodeError::Unrepresentable {
-                field: "FetchPartition.last_fetched_epoch",
-                version: form.version,
-            });
+            rope.refuse("FetchPartition.last_fetched_epoch", form.version);
         }
         if form.version >= 5 {
             rope.i64(self.log_start_offset);
@@ -334,23 +309,16 @@ impl Part for FetchPartition {
 
             let mut tags = rope.tags_with(known, &self.unknown_tags);
             if form.version >= 17 && !self.replica_directory_id.is_zero() {
-                tags.field(rope, 0, &mut |rope| {
-                    rope.uuid(self.replica_directory_id);
-                    Ok(())
-                })?;
+                tags.field(rope, 0, &mut |rope| rope.uuid(self.replica_directory_id));
             }
             if form.version >= 18 && self.high_watermark != i64::MAX {
-                tags.field(rope, 1, &mut |rope| {
-                    rope.i64(self.high_watermark);
-                    Ok(())
-                })?;
+                tags.field(rope, 1, &mut |rope| rope.i64(self.high_watermark));
             }
 
             tags.finish(rope);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable { field: "FetchPartition.unknown_tags", version: form.version });
+            rope.refuse("FetchPartition.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -370,35 +338,28 @@ pub struct ForgottenTopic {
 impl Part for ForgottenTopic {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version <= 12 {
-            it.topic = reader.string(form)?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            topic: if form.version <= 12 { reader.string(form) } else { Str::default() },
+            topic_id: if form.version >= 13 { reader.uuid() } else { Uuid::ZERO },
+            partitions: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        if form.version >= 13 {
-            it.topic_id = reader.uuid()?;
-        }
-        it.partitions = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         if form.version <= 12 {
-            rope.string(&self.topic, form)?;
+            rope.string(&self.topic, form);
         }
         if form.version >= 13 {
             rope.uuid(self.topic_id);
         }
-        rope.array(&self.partitions, form)?;
+        rope.array(&self.partitions, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable { field: "ForgottenTopic.unknown_tags", version: form.version });
+            rope.refuse("ForgottenTopic.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -433,37 +394,38 @@ pub struct FetchResponse {
 impl Part for FetchResponse {
     const SIZE_MIN: usize = 8;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        if form.version >= 7 {
-            it.error_code = reader.i16()?;
-            it.session_id = reader.i32()?;
-        }
-        it.responses = reader.array(form)?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        let mut it = Self {
+            throttle_time_ms: reader.i32(),
+            error_code: if form.version >= 7 { reader.i16() } else { 0 },
+            session_id: if form.version >= 7 { reader.i32() } else { 0 },
+            responses: reader.array(form),
+            node_endpoints: Vec::new(),
+            unknown_tags: Tags::default(),
+        };
         if form.flexible {
             it.unknown_tags = reader.tags_with(&mut |reader, tag| {
                 match tag {
-                    0 if form.version >= 16 => it.node_endpoints = reader.array(form)?,
-                    _ => return Ok(false),
+                    0 if form.version >= 16 => it.node_endpoints = reader.array(form),
+                    _ => return false,
                 }
-                Ok(true)
-            })?;
+                true
+            });
         }
-        Ok(it)
+        it
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.throttle_time_ms);
         if form.version >= 7 {
             rope.i16(self.error_code);
             rope.i32(self.session_id);
         } else if self.session_id != 0 {
-            return Err(EncodeError::Unrepresentable { field: "FetchResponse.session_id", version: form.version });
+            rope.refuse("FetchResponse.session_id", form.version);
         }
-        rope.array(&self.responses, form)?;
+        rope.array(&self.responses, form);
         if form.version < 16 && !self.node_endpoints.is_empty() {
-            return Err(EncodeError::Unrepresentable { field: "FetchResponse.node_endpoints", version: form.version });
+            rope.refuse("FetchResponse.node_endpoints", form.version);
         }
         if form.flexible {
             let mut known = 0;
@@ -473,14 +435,13 @@ impl Part for FetchResponse {
 
             let mut tags = rope.tags_with(known, &self.unknown_tags);
             if form.version >= 16 && !self.node_endpoints.is_empty() {
-                tags.field(rope, 0, &mut |rope| rope.array(&self.node_endpoints, form))?;
+                tags.field(rope, 0, &mut |rope| rope.array(&self.node_endpoints, form));
             }
 
             tags.finish(rope);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable { field: "FetchResponse.unknown_tags", version: form.version });
+            rope.refuse("FetchResponse.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -500,38 +461,28 @@ pub struct FetchableTopicResponse {
 impl Part for FetchableTopicResponse {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version <= 12 {
-            it.topic = reader.string(form)?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            topic: if form.version <= 12 { reader.string(form) } else { Str::default() },
+            topic_id: if form.version >= 13 { reader.uuid() } else { Uuid::ZERO },
+            partitions: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        if form.version >= 13 {
-            it.topic_id = reader.uuid()?;
-        }
-        it.partitions = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         if form.version <= 12 {
-            rope.string(&self.topic, form)?;
+            rope.string(&self.topic, form);
         }
         if form.version >= 13 {
             rope.uuid(self.topic_id);
         }
-        rope.array(&self.partitions, form)?;
+        rope.array(&self.partitions, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "FetchableTopicResponse.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("FetchableTopicResponse.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -586,35 +537,36 @@ impl Default for PartitionData {
 impl Part for PartitionData {
     const SIZE_MIN: usize = 30;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition_index = reader.i32()?;
-        it.error_code = reader.i16()?;
-        it.high_watermark = reader.i64()?;
-        it.last_stable_offset = reader.i64()?;
-        if form.version >= 5 {
-            it.log_start_offset = reader.i64()?;
-        }
-        it.aborted_transactions = reader.nullable_array(form)?;
-        if form.version >= 11 {
-            it.preferred_read_replica = reader.i32()?;
-        }
-        it.records = reader.nullable_bytes(form)?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        let mut it = Self {
+            partition_index: reader.i32(),
+            error_code: reader.i16(),
+            high_watermark: reader.i64(),
+            last_stable_offset: reader.i64(),
+            log_start_offset: if form.version >= 5 { reader.i64() } else { -1 },
+            diverging_epoch: EpochEndOffset::default(),
+            current_leader: LeaderIdAndEpoch::default(),
+            snapshot_id: SnapshotId::default(),
+            aborted_transactions: reader.nullable_array(form),
+            preferred_read_replica: if form.version >= 11 { reader.i32() } else { -1 },
+            records: reader.nullable_bytes(form),
+            unknown_tags: Tags::default(),
+        };
         if form.flexible {
             it.unknown_tags = reader.tags_with(&mut |reader, tag| {
                 match tag {
-                    0 => it.diverging_epoch = Part::read(reader, form)?,
-                    1 => it.current_leader = Part::read(reader, form)?,
-                    2 => it.snapshot_id = Part::read(reader, form)?,
-                    _ => return Ok(false),
+                    0 => it.diverging_epoch = Part::read(reader, form),
+                    1 => it.current_leader = Part::read(reader, form),
+                    2 => it.snapshot_id = Part::read(reader, form),
+                    _ => return false,
                 }
-                Ok(true)
-            })?;
+                true
+            });
         }
-        Ok(it)
+        it
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.partition_index);
         rope.i16(self.error_code);
         rope.i64(self.high_watermark);
@@ -623,24 +575,21 @@ impl Part for PartitionData {
             rope.i64(self.log_start_offset);
         }
         if form.version < 12 && self.diverging_epoch != EpochEndOffset::default() {
-            return Err(EncodeError::Unrepresentable { field: "PartitionData.diverging_epoch", version: form.version });
+            rope.refuse("PartitionData.diverging_epoch", form.version);
         }
         if form.version < 12 && self.current_leader != LeaderIdAndEpoch::default() {
-            return Err(EncodeError::Unrepresentable { field: "PartitionData.current_leader", version: form.version });
+            rope.refuse("PartitionData.current_leader", form.version);
         }
         if form.version < 12 && self.snapshot_id != SnapshotId::default() {
-            return Err(EncodeError::Unrepresentable { field: "PartitionData.snapshot_id", version: form.version });
+            rope.refuse("PartitionData.snapshot_id", form.version);
         }
-        rope.nullable_array(&self.aborted_transactions, form)?;
+        rope.nullable_array(&self.aborted_transactions, form);
         if form.version >= 11 {
             rope.i32(self.preferred_read_replica);
         } else if self.preferred_read_replica != -1 {
-            return Err(EncodeError::Unrepresentable {
-                field: "PartitionData.preferred_read_replica",
-                version: form.version,
-            });
+            rope.refuse("PartitionData.preferred_read_replica", form.version);
         }
-        rope.nullable_bytes(&self.records, form)?;
+        rope.nullable_bytes(&self.records, form);
         if form.flexible {
             let mut known = 0;
             if self.diverging_epoch != EpochEndOffset::default() {
@@ -655,20 +604,19 @@ impl Part for PartitionData {
 
             let mut tags = rope.tags_with(known, &self.unknown_tags);
             if self.diverging_epoch != EpochEndOffset::default() {
-                tags.field(rope, 0, &mut |rope| self.diverging_epoch.write(rope, form))?;
+                tags.field(rope, 0, &mut |rope| self.diverging_epoch.write(rope, form));
             }
             if self.current_leader != LeaderIdAndEpoch::default() {
-                tags.field(rope, 1, &mut |rope| self.current_leader.write(rope, form))?;
+                tags.field(rope, 1, &mut |rope| self.current_leader.write(rope, form));
             }
             if self.snapshot_id != SnapshotId::default() {
-                tags.field(rope, 2, &mut |rope| self.snapshot_id.write(rope, form))?;
+                tags.field(rope, 2, &mut |rope| self.snapshot_id.write(rope, form));
             }
 
             tags.finish(rope);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable { field: "PartitionData.unknown_tags", version: form.version });
+            rope.refuse("PartitionData.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -692,19 +640,14 @@ impl Default for EpochEndOffset {
 impl Part for EpochEndOffset {
     const SIZE_MIN: usize = 13;
 
-    fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.epoch = reader.i32()?;
-        it.end_offset = reader.i64()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, _: Form) -> Self {
+        Self { epoch: reader.i32(), end_offset: reader.i64(), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, _: Form) {
         rope.i32(self.epoch);
         rope.i64(self.end_offset);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -728,19 +671,14 @@ impl Default for LeaderIdAndEpoch {
 impl Part for LeaderIdAndEpoch {
     const SIZE_MIN: usize = 9;
 
-    fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.leader_id = reader.i32()?;
-        it.leader_epoch = reader.i32()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, _: Form) -> Self {
+        Self { leader_id: reader.i32(), leader_epoch: reader.i32(), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, _: Form) {
         rope.i32(self.leader_id);
         rope.i32(self.leader_epoch);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -764,19 +702,14 @@ impl Default for SnapshotId {
 impl Part for SnapshotId {
     const SIZE_MIN: usize = 13;
 
-    fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.end_offset = reader.i64()?;
-        it.epoch = reader.i32()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, _: Form) -> Self {
+        Self { end_offset: reader.i64(), epoch: reader.i32(), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, _: Form) {
         rope.i64(self.end_offset);
         rope.i32(self.epoch);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -794,28 +727,22 @@ pub struct AbortedTransaction {
 impl Part for AbortedTransaction {
     const SIZE_MIN: usize = 16;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.producer_id = reader.i64()?;
-        it.first_offset = reader.i64()?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            producer_id: reader.i64(),
+            first_offset: reader.i64(),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i64(self.producer_id);
         rope.i64(self.first_offset);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "AbortedTransaction.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("AbortedTransaction.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -837,23 +764,22 @@ pub struct NodeEndpoint {
 impl Part for NodeEndpoint {
     const SIZE_MIN: usize = 11;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.node_id = reader.i32()?;
-        it.host = reader.string(form)?;
-        it.port = reader.i32()?;
-        it.rack = reader.nullable_string(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            node_id: reader.i32(),
+            host: reader.string(form),
+            port: reader.i32(),
+            rack: reader.nullable_string(form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.node_id);
-        rope.string(&self.host, form)?;
+        rope.string(&self.host, form);
         rope.i32(self.port);
-        rope.nullable_string(&self.rack, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.nullable_string(&self.rack, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 

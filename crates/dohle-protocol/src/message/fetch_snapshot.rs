@@ -9,7 +9,7 @@ use dohle_base::Uuid;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 59, in versions 0 to 1.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,25 +41,28 @@ impl Default for FetchSnapshotRequest {
 impl Part for FetchSnapshotRequest {
     const SIZE_MIN: usize = 10;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.replica_id = reader.i32()?;
-        it.max_bytes = reader.i32()?;
-        it.topics = reader.array(form)?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        let mut it = Self {
+            cluster_id: None,
+            replica_id: reader.i32(),
+            max_bytes: reader.i32(),
+            topics: reader.array(form),
+            unknown_tags: Tags::default(),
+        };
         it.unknown_tags = reader.tags_with(&mut |reader, tag| {
             match tag {
-                0 => it.cluster_id = reader.nullable_string(form)?,
-                _ => return Ok(false),
+                0 => it.cluster_id = reader.nullable_string(form),
+                _ => return false,
             }
-            Ok(true)
-        })?;
-        Ok(it)
+            true
+        });
+        it
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.replica_id);
         rope.i32(self.max_bytes);
-        rope.array(&self.topics, form)?;
+        rope.array(&self.topics, form);
         let mut known = 0;
         if self.cluster_id.is_some() {
             known += 1;
@@ -67,11 +70,10 @@ impl Part for FetchSnapshotRequest {
 
         let mut tags = rope.tags_with(known, &self.unknown_tags);
         if self.cluster_id.is_some() {
-            tags.field(rope, 0, &mut |rope| rope.nullable_string(&self.cluster_id, form))?;
+            tags.field(rope, 0, &mut |rope| rope.nullable_string(&self.cluster_id, form));
         }
 
         tags.finish(rope);
-        Ok(())
     }
 }
 
@@ -89,19 +91,14 @@ pub struct RequestTopicSnapshot {
 impl Part for RequestTopicSnapshot {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.partitions = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { name: reader.string(form), partitions: reader.array(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.name, form)?;
-        rope.array(&self.partitions, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.name, form);
+        rope.array(&self.partitions, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -125,26 +122,29 @@ pub struct RequestPartitionSnapshot {
 impl Part for RequestPartitionSnapshot {
     const SIZE_MIN: usize = 30;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition = reader.i32()?;
-        it.current_leader_epoch = reader.i32()?;
-        it.snapshot_id = Part::read(reader, form)?;
-        it.position = reader.i64()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        let mut it = Self {
+            partition: reader.i32(),
+            current_leader_epoch: reader.i32(),
+            snapshot_id: Part::read(reader, form),
+            position: reader.i64(),
+            replica_directory_id: Uuid::ZERO,
+            unknown_tags: Tags::default(),
+        };
         it.unknown_tags = reader.tags_with(&mut |reader, tag| {
             match tag {
-                0 if form.version >= 1 => it.replica_directory_id = reader.uuid()?,
-                _ => return Ok(false),
+                0 if form.version >= 1 => it.replica_directory_id = reader.uuid(),
+                _ => return false,
             }
-            Ok(true)
-        })?;
-        Ok(it)
+            true
+        });
+        it
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.partition);
         rope.i32(self.current_leader_epoch);
-        self.snapshot_id.write(rope, form)?;
+        self.snapshot_id.write(rope, form);
         rope.i64(self.position);
         let mut known = 0;
         if form.version >= 1 && !self.replica_directory_id.is_zero() {
@@ -153,14 +153,10 @@ impl Part for RequestPartitionSnapshot {
 
         let mut tags = rope.tags_with(known, &self.unknown_tags);
         if form.version >= 1 && !self.replica_directory_id.is_zero() {
-            tags.field(rope, 0, &mut |rope| {
-                rope.uuid(self.replica_directory_id);
-                Ok(())
-            })?;
+            tags.field(rope, 0, &mut |rope| rope.uuid(self.replica_directory_id));
         }
 
         tags.finish(rope);
-        Ok(())
     }
 }
 
@@ -178,19 +174,14 @@ pub struct RequestSnapshotId {
 impl Part for RequestSnapshotId {
     const SIZE_MIN: usize = 13;
 
-    fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.end_offset = reader.i64()?;
-        it.epoch = reader.i32()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, _: Form) -> Self {
+        Self { end_offset: reader.i64(), epoch: reader.i32(), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, _: Form) {
         rope.i64(self.end_offset);
         rope.i32(self.epoch);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -223,30 +214,30 @@ pub struct FetchSnapshotResponse {
 impl Part for FetchSnapshotResponse {
     const SIZE_MIN: usize = 8;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.error_code = reader.i16()?;
-        it.topics = reader.array(form)?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        let mut it = Self {
+            throttle_time_ms: reader.i32(),
+            error_code: reader.i16(),
+            topics: reader.array(form),
+            node_endpoints: Vec::new(),
+            unknown_tags: Tags::default(),
+        };
         it.unknown_tags = reader.tags_with(&mut |reader, tag| {
             match tag {
-                0 if form.version >= 1 => it.node_endpoints = reader.array(form)?,
-                _ => return Ok(false),
+                0 if form.version >= 1 => it.node_endpoints = reader.array(form),
+                _ => return false,
             }
-            Ok(true)
-        })?;
-        Ok(it)
+            true
+        });
+        it
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.throttle_time_ms);
         rope.i16(self.error_code);
-        rope.array(&self.topics, form)?;
+        rope.array(&self.topics, form);
         if form.version < 1 && !self.node_endpoints.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "FetchSnapshotResponse.node_endpoints",
-                version: form.version,
-            });
+            rope.refuse("FetchSnapshotResponse.node_endpoints", form.version);
         }
         let mut known = 0;
         if form.version >= 1 && !self.node_endpoints.is_empty() {
@@ -255,11 +246,10 @@ impl Part for FetchSnapshotResponse {
 
         let mut tags = rope.tags_with(known, &self.unknown_tags);
         if form.version >= 1 && !self.node_endpoints.is_empty() {
-            tags.field(rope, 0, &mut |rope| rope.array(&self.node_endpoints, form))?;
+            tags.field(rope, 0, &mut |rope| rope.array(&self.node_endpoints, form));
         }
 
         tags.finish(rope);
-        Ok(())
     }
 }
 
@@ -277,19 +267,14 @@ pub struct ResponseTopicSnapshot {
 impl Part for ResponseTopicSnapshot {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.partitions = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { name: reader.string(form), partitions: reader.array(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.name, form)?;
-        rope.array(&self.partitions, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.name, form);
+        rope.array(&self.partitions, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -317,31 +302,34 @@ pub struct ResponsePartitionSnapshot {
 impl Part for ResponsePartitionSnapshot {
     const SIZE_MIN: usize = 37;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.index = reader.i32()?;
-        it.error_code = reader.i16()?;
-        it.snapshot_id = Part::read(reader, form)?;
-        it.size = reader.i64()?;
-        it.position = reader.i64()?;
-        it.unaligned_records = reader.bytes(form)?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        let mut it = Self {
+            index: reader.i32(),
+            error_code: reader.i16(),
+            snapshot_id: Part::read(reader, form),
+            current_leader: LeaderIdAndEpoch::default(),
+            size: reader.i64(),
+            position: reader.i64(),
+            unaligned_records: reader.bytes(form),
+            unknown_tags: Tags::default(),
+        };
         it.unknown_tags = reader.tags_with(&mut |reader, tag| {
             match tag {
-                0 => it.current_leader = Part::read(reader, form)?,
-                _ => return Ok(false),
+                0 => it.current_leader = Part::read(reader, form),
+                _ => return false,
             }
-            Ok(true)
-        })?;
-        Ok(it)
+            true
+        });
+        it
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.index);
         rope.i16(self.error_code);
-        self.snapshot_id.write(rope, form)?;
+        self.snapshot_id.write(rope, form);
         rope.i64(self.size);
         rope.i64(self.position);
-        rope.bytes(&self.unaligned_records, form)?;
+        rope.bytes(&self.unaligned_records, form);
         let mut known = 0;
         if self.current_leader != LeaderIdAndEpoch::default() {
             known += 1;
@@ -349,11 +337,10 @@ impl Part for ResponsePartitionSnapshot {
 
         let mut tags = rope.tags_with(known, &self.unknown_tags);
         if self.current_leader != LeaderIdAndEpoch::default() {
-            tags.field(rope, 0, &mut |rope| self.current_leader.write(rope, form))?;
+            tags.field(rope, 0, &mut |rope| self.current_leader.write(rope, form));
         }
 
         tags.finish(rope);
-        Ok(())
     }
 }
 
@@ -371,19 +358,14 @@ pub struct ResponseSnapshotId {
 impl Part for ResponseSnapshotId {
     const SIZE_MIN: usize = 13;
 
-    fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.end_offset = reader.i64()?;
-        it.epoch = reader.i32()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, _: Form) -> Self {
+        Self { end_offset: reader.i64(), epoch: reader.i32(), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, _: Form) {
         rope.i64(self.end_offset);
         rope.i32(self.epoch);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -401,19 +383,14 @@ pub struct LeaderIdAndEpoch {
 impl Part for LeaderIdAndEpoch {
     const SIZE_MIN: usize = 9;
 
-    fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.leader_id = reader.i32()?;
-        it.leader_epoch = reader.i32()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, _: Form) -> Self {
+        Self { leader_id: reader.i32(), leader_epoch: reader.i32(), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, _: Form) {
         rope.i32(self.leader_id);
         rope.i32(self.leader_epoch);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -433,21 +410,15 @@ pub struct NodeEndpoint {
 impl Part for NodeEndpoint {
     const SIZE_MIN: usize = 8;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.node_id = reader.i32()?;
-        it.host = reader.string(form)?;
-        it.port = reader.u16()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { node_id: reader.i32(), host: reader.string(form), port: reader.u16(), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.node_id);
-        rope.string(&self.host, form)?;
+        rope.string(&self.host, form);
         rope.u16(self.port);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 10, in versions 0 to 6.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -24,54 +24,36 @@ pub struct FindCoordinatorRequest {
 impl Part for FindCoordinatorRequest {
     const SIZE_MIN: usize = 2;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version <= 3 {
-            it.key = reader.string(form)?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            key: if form.version <= 3 { reader.string(form) } else { Str::default() },
+            key_type: if form.version >= 1 { reader.i8() } else { 0 },
+            coordinator_keys: if form.version >= 4 { reader.array(form) } else { Vec::new() },
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        if form.version >= 1 {
-            it.key_type = reader.i8()?;
-        }
-        if form.version >= 4 {
-            it.coordinator_keys = reader.array(form)?;
-        }
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         if form.version <= 3 {
-            rope.string(&self.key, form)?;
+            rope.string(&self.key, form);
         } else if !self.key.is_empty() {
-            return Err(EncodeError::Unrepresentable { field: "FindCoordinatorRequest.key", version: form.version });
+            rope.refuse("FindCoordinatorRequest.key", form.version);
         }
         if form.version >= 1 {
             rope.i8(self.key_type);
         } else if self.key_type != 0 {
-            return Err(EncodeError::Unrepresentable {
-                field: "FindCoordinatorRequest.key_type",
-                version: form.version,
-            });
+            rope.refuse("FindCoordinatorRequest.key_type", form.version);
         }
         if form.version >= 4 {
-            rope.array(&self.coordinator_keys, form)?;
+            rope.array(&self.coordinator_keys, form);
         } else if !self.coordinator_keys.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "FindCoordinatorRequest.coordinator_keys",
-                version: form.version,
-            });
+            rope.refuse("FindCoordinatorRequest.coordinator_keys", form.version);
         }
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "FindCoordinatorRequest.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("FindCoordinatorRequest.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -125,81 +107,60 @@ impl Default for FindCoordinatorResponse {
 impl Part for FindCoordinatorResponse {
     const SIZE_MIN: usize = 6;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version >= 1 {
-            it.throttle_time_ms = reader.i32()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            throttle_time_ms: if form.version >= 1 { reader.i32() } else { 0 },
+            error_code: if form.version <= 3 { reader.i16() } else { 0 },
+            error_message: if (1..=3).contains(&form.version) {
+                reader.nullable_string(form)
+            } else {
+                Some(Str::default())
+            },
+            node_id: if form.version <= 3 { reader.i32() } else { 0 },
+            host: if form.version <= 3 { reader.string(form) } else { Str::default() },
+            port: if form.version <= 3 { reader.i32() } else { 0 },
+            coordinators: if form.version >= 4 { reader.array(form) } else { Vec::new() },
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        if form.version <= 3 {
-            it.error_code = reader.i16()?;
-        }
-        if (1..=3).contains(&form.version) {
-            it.error_message = reader.nullable_string(form)?;
-        }
-        if form.version <= 3 {
-            it.node_id = reader.i32()?;
-            it.host = reader.string(form)?;
-            it.port = reader.i32()?;
-        }
-        if form.version >= 4 {
-            it.coordinators = reader.array(form)?;
-        }
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         if form.version >= 1 {
             rope.i32(self.throttle_time_ms);
         }
         if form.version <= 3 {
             rope.i16(self.error_code);
         } else if self.error_code != 0 {
-            return Err(EncodeError::Unrepresentable {
-                field: "FindCoordinatorResponse.error_code",
-                version: form.version,
-            });
+            rope.refuse("FindCoordinatorResponse.error_code", form.version);
         }
         if (1..=3).contains(&form.version) {
-            rope.nullable_string(&self.error_message, form)?;
+            rope.nullable_string(&self.error_message, form);
         }
         if form.version <= 3 {
             rope.i32(self.node_id);
         } else if self.node_id != 0 {
-            return Err(EncodeError::Unrepresentable {
-                field: "FindCoordinatorResponse.node_id",
-                version: form.version,
-            });
+            rope.refuse("FindCoordinatorResponse.node_id", form.version);
         }
         if form.version <= 3 {
-            rope.string(&self.host, form)?;
+            rope.string(&self.host, form);
         } else if !self.host.is_empty() {
-            return Err(EncodeError::Unrepresentable { field: "FindCoordinatorResponse.host", version: form.version });
+            rope.refuse("FindCoordinatorResponse.host", form.version);
         }
         if form.version <= 3 {
             rope.i32(self.port);
         } else if self.port != 0 {
-            return Err(EncodeError::Unrepresentable { field: "FindCoordinatorResponse.port", version: form.version });
+            rope.refuse("FindCoordinatorResponse.port", form.version);
         }
         if form.version >= 4 {
-            rope.array(&self.coordinators, form)?;
+            rope.array(&self.coordinators, form);
         } else if !self.coordinators.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "FindCoordinatorResponse.coordinators",
-                version: form.version,
-            });
+            rope.refuse("FindCoordinatorResponse.coordinators", form.version);
         }
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "FindCoordinatorResponse.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("FindCoordinatorResponse.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -239,27 +200,26 @@ impl Default for Coordinator {
 impl Part for Coordinator {
     const SIZE_MIN: usize = 14;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.key = reader.string(form)?;
-        it.node_id = reader.i32()?;
-        it.host = reader.string(form)?;
-        it.port = reader.i32()?;
-        it.error_code = reader.i16()?;
-        it.error_message = reader.nullable_string(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            key: reader.string(form),
+            node_id: reader.i32(),
+            host: reader.string(form),
+            port: reader.i32(),
+            error_code: reader.i16(),
+            error_message: reader.nullable_string(form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.key, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.key, form);
         rope.i32(self.node_id);
-        rope.string(&self.host, form)?;
+        rope.string(&self.host, form);
         rope.i32(self.port);
         rope.i16(self.error_code);
-        rope.nullable_string(&self.error_message, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.nullable_string(&self.error_message, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 

@@ -8,7 +8,7 @@ use dohle_base::Uuid;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 71, in version 0.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -22,17 +22,13 @@ pub struct GetTelemetrySubscriptionsRequest {
 impl Part for GetTelemetrySubscriptionsRequest {
     const SIZE_MIN: usize = 17;
 
-    fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.client_instance_id = reader.uuid()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, _: Form) -> Self {
+        Self { client_instance_id: reader.uuid(), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, _: Form) {
         rope.uuid(self.client_instance_id);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -75,33 +71,32 @@ pub struct GetTelemetrySubscriptionsResponse {
 impl Part for GetTelemetrySubscriptionsResponse {
     const SIZE_MIN: usize = 38;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.error_code = reader.i16()?;
-        it.client_instance_id = reader.uuid()?;
-        it.subscription_id = reader.i32()?;
-        it.accepted_compression_types = reader.array(form)?;
-        it.push_interval_ms = reader.i32()?;
-        it.telemetry_max_bytes = reader.i32()?;
-        it.delta_temporality = reader.bool()?;
-        it.requested_metrics = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            throttle_time_ms: reader.i32(),
+            error_code: reader.i16(),
+            client_instance_id: reader.uuid(),
+            subscription_id: reader.i32(),
+            accepted_compression_types: reader.array(form),
+            push_interval_ms: reader.i32(),
+            telemetry_max_bytes: reader.i32(),
+            delta_temporality: reader.bool(),
+            requested_metrics: reader.array(form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.throttle_time_ms);
         rope.i16(self.error_code);
         rope.uuid(self.client_instance_id);
         rope.i32(self.subscription_id);
-        rope.array(&self.accepted_compression_types, form)?;
+        rope.array(&self.accepted_compression_types, form);
         rope.i32(self.push_interval_ms);
         rope.i32(self.telemetry_max_bytes);
         rope.bool(self.delta_temporality);
-        rope.array(&self.requested_metrics, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.array(&self.requested_metrics, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 

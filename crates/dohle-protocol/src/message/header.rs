@@ -5,7 +5,7 @@
 use std::ops::RangeInclusive;
 
 use crate::api::Message;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// In versions 1 to 2.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,29 +37,26 @@ impl Default for RequestHeader {
 impl Part for RequestHeader {
     const SIZE_MIN: usize = 10;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.request_api_key = reader.i16()?;
-        it.request_api_version = reader.i16()?;
-        it.correlation_id = reader.i32()?;
-        it.client_id = reader.nullable_string(form.with_old_lengths())?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            request_api_key: reader.i16(),
+            request_api_version: reader.i16(),
+            correlation_id: reader.i32(),
+            client_id: reader.nullable_string(form.with_old_lengths()),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i16(self.request_api_key);
         rope.i16(self.request_api_version);
         rope.i32(self.correlation_id);
-        rope.nullable_string(&self.client_id, form.with_old_lengths())?;
+        rope.nullable_string(&self.client_id, form.with_old_lengths());
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable { field: "RequestHeader.unknown_tags", version: form.version });
+            rope.refuse("RequestHeader.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -81,23 +78,17 @@ pub struct ResponseHeader {
 impl Part for ResponseHeader {
     const SIZE_MIN: usize = 4;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.correlation_id = reader.i32()?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { correlation_id: reader.i32(), unknown_tags: if form.flexible { reader.tags() } else { Tags::default() } }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.correlation_id);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable { field: "ResponseHeader.unknown_tags", version: form.version });
+            rope.refuse("ResponseHeader.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 

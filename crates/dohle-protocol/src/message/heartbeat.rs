@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 12, in versions 0 to 4.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -26,38 +26,30 @@ pub struct HeartbeatRequest {
 impl Part for HeartbeatRequest {
     const SIZE_MIN: usize = 8;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.group_id = reader.string(form)?;
-        it.generation_id = reader.i32()?;
-        it.member_id = reader.string(form)?;
-        if form.version >= 3 {
-            it.group_instance_id = reader.nullable_string(form)?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            group_id: reader.string(form),
+            generation_id: reader.i32(),
+            member_id: reader.string(form),
+            group_instance_id: if form.version >= 3 { reader.nullable_string(form) } else { None },
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.group_id, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.group_id, form);
         rope.i32(self.generation_id);
-        rope.string(&self.member_id, form)?;
+        rope.string(&self.member_id, form);
         if form.version >= 3 {
-            rope.nullable_string(&self.group_instance_id, form)?;
+            rope.nullable_string(&self.group_instance_id, form);
         } else if self.group_instance_id.is_some() {
-            return Err(EncodeError::Unrepresentable {
-                field: "HeartbeatRequest.group_instance_id",
-                version: form.version,
-            });
+            rope.refuse("HeartbeatRequest.group_instance_id", form.version);
         }
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable { field: "HeartbeatRequest.unknown_tags", version: form.version });
+            rope.refuse("HeartbeatRequest.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -86,32 +78,24 @@ pub struct HeartbeatResponse {
 impl Part for HeartbeatResponse {
     const SIZE_MIN: usize = 2;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version >= 1 {
-            it.throttle_time_ms = reader.i32()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            throttle_time_ms: if form.version >= 1 { reader.i32() } else { 0 },
+            error_code: reader.i16(),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        it.error_code = reader.i16()?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         if form.version >= 1 {
             rope.i32(self.throttle_time_ms);
         }
         rope.i16(self.error_code);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "HeartbeatResponse.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("HeartbeatResponse.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 22, in versions 0 to 6; the last may still change.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,68 +44,46 @@ impl Default for InitProducerIdRequest {
 impl Part for InitProducerIdRequest {
     const SIZE_MIN: usize = 6;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.transactional_id = reader.nullable_string(form)?;
-        it.transaction_timeout_ms = reader.i32()?;
-        if form.version >= 3 {
-            it.producer_id = reader.i64()?;
-            it.producer_epoch = reader.i16()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            transactional_id: reader.nullable_string(form),
+            transaction_timeout_ms: reader.i32(),
+            producer_id: if form.version >= 3 { reader.i64() } else { -1 },
+            producer_epoch: if form.version >= 3 { reader.i16() } else { -1 },
+            enable2_pc: if form.version >= 6 { reader.bool() } else { false },
+            keep_prepared_txn: if form.version >= 6 { reader.bool() } else { false },
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        if form.version >= 6 {
-            it.enable2_pc = reader.bool()?;
-            it.keep_prepared_txn = reader.bool()?;
-        }
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.nullable_string(&self.transactional_id, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.nullable_string(&self.transactional_id, form);
         rope.i32(self.transaction_timeout_ms);
         if form.version >= 3 {
             rope.i64(self.producer_id);
         } else if self.producer_id != -1 {
-            return Err(EncodeError::Unrepresentable {
-                field: "InitProducerIdRequest.producer_id",
-                version: form.version,
-            });
+            rope.refuse("InitProducerIdRequest.producer_id", form.version);
         }
         if form.version >= 3 {
             rope.i16(self.producer_epoch);
         } else if self.producer_epoch != -1 {
-            return Err(EncodeError::Unrepresentable {
-                field: "InitProducerIdRequest.producer_epoch",
-                version: form.version,
-            });
+            rope.refuse("InitProducerIdRequest.producer_epoch", form.version);
         }
         if form.version >= 6 {
             rope.bool(self.enable2_pc);
         } else if self.enable2_pc {
-            return Err(EncodeError::Unrepresentable {
-                field: "InitProducerIdRequest.enable2_pc",
-                version: form.version,
-            });
+            rope.refuse("InitProducerIdRequest.enable2_pc", form.version);
         }
         if form.version >= 6 {
             rope.bool(self.keep_prepared_txn);
         } else if self.keep_prepared_txn {
-            return Err(EncodeError::Unrepresentable {
-                field: "InitProducerIdRequest.keep_prepared_txn",
-                version: form.version,
-            });
+            rope.refuse("InitProducerIdRequest.keep_prepared_txn", form.version);
         }
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "InitProducerIdRequest.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("InitProducerIdRequest.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -156,23 +134,19 @@ impl Default for InitProducerIdResponse {
 impl Part for InitProducerIdResponse {
     const SIZE_MIN: usize = 16;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.error_code = reader.i16()?;
-        it.producer_id = reader.i64()?;
-        it.producer_epoch = reader.i16()?;
-        if form.version >= 6 {
-            it.ongoing_txn_producer_id = reader.i64()?;
-            it.ongoing_txn_producer_epoch = reader.i16()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            throttle_time_ms: reader.i32(),
+            error_code: reader.i16(),
+            producer_id: reader.i64(),
+            producer_epoch: reader.i16(),
+            ongoing_txn_producer_id: if form.version >= 6 { reader.i64() } else { -1 },
+            ongoing_txn_producer_epoch: if form.version >= 6 { reader.i16() } else { -1 },
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.throttle_time_ms);
         rope.i16(self.error_code);
         rope.i64(self.producer_id);
@@ -180,28 +154,18 @@ impl Part for InitProducerIdResponse {
         if form.version >= 6 {
             rope.i64(self.ongoing_txn_producer_id);
         } else if self.ongoing_txn_producer_id != -1 {
-            return Err(EncodeError::Unrepresentable {
-                field: "InitProducerIdResponse.ongoing_txn_producer_id",
-                version: form.version,
-            });
+            rope.refuse("InitProducerIdResponse.ongoing_txn_producer_id", form.version);
         }
         if form.version >= 6 {
             rope.i16(self.ongoing_txn_producer_epoch);
         } else if self.ongoing_txn_producer_epoch != -1 {
-            return Err(EncodeError::Unrepresentable {
-                field: "InitProducerIdResponse.ongoing_txn_producer_epoch",
-                version: form.version,
-            });
+            rope.refuse("InitProducerIdResponse.ongoing_txn_producer_epoch", form.version);
         }
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "InitProducerIdResponse.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("InitProducerIdResponse.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags, required};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 11, in versions 0 to 9.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,54 +52,42 @@ impl Default for JoinGroupRequest {
 impl Part for JoinGroupRequest {
     const SIZE_MIN: usize = 14;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.group_id = reader.string(form)?;
-        it.session_timeout_ms = reader.i32()?;
-        if form.version >= 1 {
-            it.rebalance_timeout_ms = reader.i32()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            group_id: reader.string(form),
+            session_timeout_ms: reader.i32(),
+            rebalance_timeout_ms: if form.version >= 1 { reader.i32() } else { -1 },
+            member_id: reader.string(form),
+            group_instance_id: if form.version >= 5 { reader.nullable_string(form) } else { None },
+            protocol_type: reader.string(form),
+            protocols: reader.array(form),
+            reason: if form.version >= 8 { reader.nullable_string(form) } else { None },
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        it.member_id = reader.string(form)?;
-        if form.version >= 5 {
-            it.group_instance_id = reader.nullable_string(form)?;
-        }
-        it.protocol_type = reader.string(form)?;
-        it.protocols = reader.array(form)?;
-        if form.version >= 8 {
-            it.reason = reader.nullable_string(form)?;
-        }
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.group_id, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.group_id, form);
         rope.i32(self.session_timeout_ms);
         if form.version >= 1 {
             rope.i32(self.rebalance_timeout_ms);
         }
-        rope.string(&self.member_id, form)?;
+        rope.string(&self.member_id, form);
         if form.version >= 5 {
-            rope.nullable_string(&self.group_instance_id, form)?;
+            rope.nullable_string(&self.group_instance_id, form);
         } else if self.group_instance_id.is_some() {
-            return Err(EncodeError::Unrepresentable {
-                field: "JoinGroupRequest.group_instance_id",
-                version: form.version,
-            });
+            rope.refuse("JoinGroupRequest.group_instance_id", form.version);
         }
-        rope.string(&self.protocol_type, form)?;
-        rope.array(&self.protocols, form)?;
+        rope.string(&self.protocol_type, form);
+        rope.array(&self.protocols, form);
         if form.version >= 8 {
-            rope.nullable_string(&self.reason, form)?;
+            rope.nullable_string(&self.reason, form);
         }
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable { field: "JoinGroupRequest.unknown_tags", version: form.version });
+            rope.refuse("JoinGroupRequest.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -117,28 +105,22 @@ pub struct JoinGroupRequestProtocol {
 impl Part for JoinGroupRequestProtocol {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.metadata = reader.bytes(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            name: reader.string(form),
+            metadata: reader.bytes(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.name, form)?;
-        rope.bytes(&self.metadata, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.name, form);
+        rope.bytes(&self.metadata, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "JoinGroupRequestProtocol.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("JoinGroupRequestProtocol.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -198,63 +180,50 @@ impl Default for JoinGroupResponse {
 impl Part for JoinGroupResponse {
     const SIZE_MIN: usize = 15;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version >= 2 {
-            it.throttle_time_ms = reader.i32()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            throttle_time_ms: if form.version >= 2 { reader.i32() } else { 0 },
+            error_code: reader.i16(),
+            generation_id: reader.i32(),
+            protocol_type: if form.version >= 7 { reader.nullable_string(form) } else { None },
+            protocol_name: if form.version >= 7 { reader.nullable_string(form) } else { Some(reader.string(form)) },
+            leader: reader.string(form),
+            skip_assignment: if form.version >= 9 { reader.bool() } else { false },
+            member_id: reader.string(form),
+            members: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        it.error_code = reader.i16()?;
-        it.generation_id = reader.i32()?;
-        if form.version >= 7 {
-            it.protocol_type = reader.nullable_string(form)?;
-        }
-        it.protocol_name = if form.version >= 7 { reader.nullable_string(form)? } else { Some(reader.string(form)?) };
-        it.leader = reader.string(form)?;
-        if form.version >= 9 {
-            it.skip_assignment = reader.bool()?;
-        }
-        it.member_id = reader.string(form)?;
-        it.members = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         if form.version >= 2 {
             rope.i32(self.throttle_time_ms);
         }
         rope.i16(self.error_code);
         rope.i32(self.generation_id);
         if form.version >= 7 {
-            rope.nullable_string(&self.protocol_type, form)?;
+            rope.nullable_string(&self.protocol_type, form);
         }
         if form.version >= 7 {
-            rope.nullable_string(&self.protocol_name, form)?;
+            rope.nullable_string(&self.protocol_name, form);
         } else {
-            rope.string(required(&self.protocol_name, "JoinGroupResponse.protocol_name")?, form)?;
+            if let Some(value) = rope.required(&self.protocol_name, "JoinGroupResponse.protocol_name") {
+                rope.string(value, form);
+            }
         }
-        rope.string(&self.leader, form)?;
+        rope.string(&self.leader, form);
         if form.version >= 9 {
             rope.bool(self.skip_assignment);
         } else if self.skip_assignment {
-            return Err(EncodeError::Unrepresentable {
-                field: "JoinGroupResponse.skip_assignment",
-                version: form.version,
-            });
+            rope.refuse("JoinGroupResponse.skip_assignment", form.version);
         }
-        rope.string(&self.member_id, form)?;
-        rope.array(&self.members, form)?;
+        rope.string(&self.member_id, form);
+        rope.array(&self.members, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "JoinGroupResponse.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("JoinGroupResponse.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -274,34 +243,26 @@ pub struct JoinGroupResponseMember {
 impl Part for JoinGroupResponseMember {
     const SIZE_MIN: usize = 4;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.member_id = reader.string(form)?;
-        if form.version >= 5 {
-            it.group_instance_id = reader.nullable_string(form)?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            member_id: reader.string(form),
+            group_instance_id: if form.version >= 5 { reader.nullable_string(form) } else { None },
+            metadata: reader.bytes(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        it.metadata = reader.bytes(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.member_id, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.member_id, form);
         if form.version >= 5 {
-            rope.nullable_string(&self.group_instance_id, form)?;
+            rope.nullable_string(&self.group_instance_id, form);
         }
-        rope.bytes(&self.metadata, form)?;
+        rope.bytes(&self.metadata, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "JoinGroupResponseMember.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("JoinGroupResponseMember.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 13, in versions 0 to 5.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -24,42 +24,32 @@ pub struct LeaveGroupRequest {
 impl Part for LeaveGroupRequest {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.group_id = reader.string(form)?;
-        if form.version <= 2 {
-            it.member_id = reader.string(form)?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            group_id: reader.string(form),
+            member_id: if form.version <= 2 { reader.string(form) } else { Str::default() },
+            members: if form.version >= 3 { reader.array(form) } else { Vec::new() },
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        if form.version >= 3 {
-            it.members = reader.array(form)?;
-        }
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.group_id, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.group_id, form);
         if form.version <= 2 {
-            rope.string(&self.member_id, form)?;
+            rope.string(&self.member_id, form);
         } else if !self.member_id.is_empty() {
-            return Err(EncodeError::Unrepresentable { field: "LeaveGroupRequest.member_id", version: form.version });
+            rope.refuse("LeaveGroupRequest.member_id", form.version);
         }
         if form.version >= 3 {
-            rope.array(&self.members, form)?;
+            rope.array(&self.members, form);
         } else if !self.members.is_empty() {
-            return Err(EncodeError::Unrepresentable { field: "LeaveGroupRequest.members", version: form.version });
+            rope.refuse("LeaveGroupRequest.members", form.version);
         }
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "LeaveGroupRequest.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("LeaveGroupRequest.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -79,31 +69,26 @@ pub struct MemberIdentity {
 impl Part for MemberIdentity {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.member_id = reader.string(form)?;
-        it.group_instance_id = reader.nullable_string(form)?;
-        if form.version >= 5 {
-            it.reason = reader.nullable_string(form)?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            member_id: reader.string(form),
+            group_instance_id: reader.nullable_string(form),
+            reason: if form.version >= 5 { reader.nullable_string(form) } else { None },
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.member_id, form)?;
-        rope.nullable_string(&self.group_instance_id, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.member_id, form);
+        rope.nullable_string(&self.group_instance_id, form);
         if form.version >= 5 {
-            rope.nullable_string(&self.reason, form)?;
+            rope.nullable_string(&self.reason, form);
         }
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable { field: "MemberIdentity.unknown_tags", version: form.version });
+            rope.refuse("MemberIdentity.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -134,40 +119,30 @@ pub struct LeaveGroupResponse {
 impl Part for LeaveGroupResponse {
     const SIZE_MIN: usize = 2;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version >= 1 {
-            it.throttle_time_ms = reader.i32()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            throttle_time_ms: if form.version >= 1 { reader.i32() } else { 0 },
+            error_code: reader.i16(),
+            members: if form.version >= 3 { reader.array(form) } else { Vec::new() },
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        it.error_code = reader.i16()?;
-        if form.version >= 3 {
-            it.members = reader.array(form)?;
-        }
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         if form.version >= 1 {
             rope.i32(self.throttle_time_ms);
         }
         rope.i16(self.error_code);
         if form.version >= 3 {
-            rope.array(&self.members, form)?;
+            rope.array(&self.members, form);
         } else if !self.members.is_empty() {
-            return Err(EncodeError::Unrepresentable { field: "LeaveGroupResponse.members", version: form.version });
+            rope.refuse("LeaveGroupResponse.members", form.version);
         }
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "LeaveGroupResponse.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("LeaveGroupResponse.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -198,27 +173,24 @@ impl Default for MemberResponse {
 impl Part for MemberResponse {
     const SIZE_MIN: usize = 5;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.member_id = reader.string(form)?;
-        it.group_instance_id = reader.nullable_string(form)?;
-        it.error_code = reader.i16()?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            member_id: reader.string(form),
+            group_instance_id: reader.nullable_string(form),
+            error_code: reader.i16(),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.member_id, form)?;
-        rope.nullable_string(&self.group_instance_id, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.member_id, form);
+        rope.nullable_string(&self.group_instance_id, form);
         rope.i16(self.error_code);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable { field: "MemberResponse.unknown_tags", version: form.version });
+            rope.refuse("MemberResponse.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 

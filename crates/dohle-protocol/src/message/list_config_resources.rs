@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 74, in versions 0 to 1.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -20,26 +20,20 @@ pub struct ListConfigResourcesRequest {
 impl Part for ListConfigResourcesRequest {
     const SIZE_MIN: usize = 1;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version >= 1 {
-            it.resource_types = reader.array(form)?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            resource_types: if form.version >= 1 { reader.array(form) } else { Vec::new() },
+            unknown_tags: reader.tags(),
         }
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         if form.version >= 1 {
-            rope.array(&self.resource_types, form)?;
+            rope.array(&self.resource_types, form);
         } else if !self.resource_types.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "ListConfigResourcesRequest.resource_types",
-                version: form.version,
-            });
+            rope.refuse("ListConfigResourcesRequest.resource_types", form.version);
         }
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -70,21 +64,20 @@ pub struct ListConfigResourcesResponse {
 impl Part for ListConfigResourcesResponse {
     const SIZE_MIN: usize = 8;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.error_code = reader.i16()?;
-        it.config_resources = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            throttle_time_ms: reader.i32(),
+            error_code: reader.i16(),
+            config_resources: reader.array(form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.throttle_time_ms);
         rope.i16(self.error_code);
-        rope.array(&self.config_resources, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.array(&self.config_resources, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -108,23 +101,20 @@ impl Default for ConfigResource {
 impl Part for ConfigResource {
     const SIZE_MIN: usize = 2;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.resource_name = reader.string(form)?;
-        if form.version >= 1 {
-            it.resource_type = reader.i8()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            resource_name: reader.string(form),
+            resource_type: if form.version >= 1 { reader.i8() } else { 16 },
+            unknown_tags: reader.tags(),
         }
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.resource_name, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.resource_name, form);
         if form.version >= 1 {
             rope.i8(self.resource_type);
         }
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 16, in versions 0 to 5.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -22,46 +22,30 @@ pub struct ListGroupsRequest {
 impl Part for ListGroupsRequest {
     const SIZE_MIN: usize = 0;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version >= 4 {
-            it.states_filter = reader.array(form)?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            states_filter: if form.version >= 4 { reader.array(form) } else { Vec::new() },
+            types_filter: if form.version >= 5 { reader.array(form) } else { Vec::new() },
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        if form.version >= 5 {
-            it.types_filter = reader.array(form)?;
-        }
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         if form.version >= 4 {
-            rope.array(&self.states_filter, form)?;
+            rope.array(&self.states_filter, form);
         } else if !self.states_filter.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "ListGroupsRequest.states_filter",
-                version: form.version,
-            });
+            rope.refuse("ListGroupsRequest.states_filter", form.version);
         }
         if form.version >= 5 {
-            rope.array(&self.types_filter, form)?;
+            rope.array(&self.types_filter, form);
         } else if !self.types_filter.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "ListGroupsRequest.types_filter",
-                version: form.version,
-            });
+            rope.refuse("ListGroupsRequest.types_filter", form.version);
         }
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "ListGroupsRequest.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("ListGroupsRequest.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -92,34 +76,26 @@ pub struct ListGroupsResponse {
 impl Part for ListGroupsResponse {
     const SIZE_MIN: usize = 6;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version >= 1 {
-            it.throttle_time_ms = reader.i32()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            throttle_time_ms: if form.version >= 1 { reader.i32() } else { 0 },
+            error_code: reader.i16(),
+            groups: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        it.error_code = reader.i16()?;
-        it.groups = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         if form.version >= 1 {
             rope.i32(self.throttle_time_ms);
         }
         rope.i16(self.error_code);
-        rope.array(&self.groups, form)?;
+        rope.array(&self.groups, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "ListGroupsResponse.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("ListGroupsResponse.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -141,37 +117,30 @@ pub struct ListedGroup {
 impl Part for ListedGroup {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.group_id = reader.string(form)?;
-        it.protocol_type = reader.string(form)?;
-        if form.version >= 4 {
-            it.group_state = reader.string(form)?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            group_id: reader.string(form),
+            protocol_type: reader.string(form),
+            group_state: if form.version >= 4 { reader.string(form) } else { Str::default() },
+            group_type: if form.version >= 5 { reader.string(form) } else { Str::default() },
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        if form.version >= 5 {
-            it.group_type = reader.string(form)?;
-        }
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.group_id, form)?;
-        rope.string(&self.protocol_type, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.group_id, form);
+        rope.string(&self.protocol_type, form);
         if form.version >= 4 {
-            rope.string(&self.group_state, form)?;
+            rope.string(&self.group_state, form);
         }
         if form.version >= 5 {
-            rope.string(&self.group_type, form)?;
+            rope.string(&self.group_type, form);
         }
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable { field: "ListedGroup.unknown_tags", version: form.version });
+            rope.refuse("ListedGroup.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 

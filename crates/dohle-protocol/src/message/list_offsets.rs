@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 2, in versions 1 to 11.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -26,45 +26,32 @@ pub struct ListOffsetsRequest {
 impl Part for ListOffsetsRequest {
     const SIZE_MIN: usize = 7;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.replica_id = reader.i32()?;
-        if form.version >= 2 {
-            it.isolation_level = reader.i8()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            replica_id: reader.i32(),
+            isolation_level: if form.version >= 2 { reader.i8() } else { 0 },
+            topics: reader.array(form),
+            timeout_ms: if form.version >= 10 { reader.i32() } else { 0 },
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        it.topics = reader.array(form)?;
-        if form.version >= 10 {
-            it.timeout_ms = reader.i32()?;
-        }
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.replica_id);
         if form.version >= 2 {
             rope.i8(self.isolation_level);
         } else if self.isolation_level != 0 {
-            return Err(EncodeError::Unrepresentable {
-                field: "ListOffsetsRequest.isolation_level",
-                version: form.version,
-            });
+            rope.refuse("ListOffsetsRequest.isolation_level", form.version);
         }
-        rope.array(&self.topics, form)?;
+        rope.array(&self.topics, form);
         if form.version >= 10 {
             rope.i32(self.timeout_ms);
         }
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "ListOffsetsRequest.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("ListOffsetsRequest.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -82,25 +69,22 @@ pub struct ListOffsetsTopic {
 impl Part for ListOffsetsTopic {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.partitions = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            name: reader.string(form),
+            partitions: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.name, form)?;
-        rope.array(&self.partitions, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.name, form);
+        rope.array(&self.partitions, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable { field: "ListOffsetsTopic.unknown_tags", version: form.version });
+            rope.refuse("ListOffsetsTopic.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -126,34 +110,26 @@ impl Default for ListOffsetsPartition {
 impl Part for ListOffsetsPartition {
     const SIZE_MIN: usize = 12;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition_index = reader.i32()?;
-        if form.version >= 4 {
-            it.current_leader_epoch = reader.i32()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            partition_index: reader.i32(),
+            current_leader_epoch: if form.version >= 4 { reader.i32() } else { -1 },
+            timestamp: reader.i64(),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        it.timestamp = reader.i64()?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.partition_index);
         if form.version >= 4 {
             rope.i32(self.current_leader_epoch);
         }
         rope.i64(self.timestamp);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "ListOffsetsPartition.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("ListOffsetsPartition.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -182,32 +158,24 @@ pub struct ListOffsetsResponse {
 impl Part for ListOffsetsResponse {
     const SIZE_MIN: usize = 4;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version >= 2 {
-            it.throttle_time_ms = reader.i32()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            throttle_time_ms: if form.version >= 2 { reader.i32() } else { 0 },
+            topics: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        it.topics = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         if form.version >= 2 {
             rope.i32(self.throttle_time_ms);
         }
-        rope.array(&self.topics, form)?;
+        rope.array(&self.topics, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "ListOffsetsResponse.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("ListOffsetsResponse.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -225,28 +193,22 @@ pub struct ListOffsetsTopicResponse {
 impl Part for ListOffsetsTopicResponse {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.partitions = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            name: reader.string(form),
+            partitions: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.name, form)?;
-        rope.array(&self.partitions, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.name, form);
+        rope.array(&self.partitions, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "ListOffsetsTopicResponse.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("ListOffsetsTopicResponse.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -283,22 +245,18 @@ impl Default for ListOffsetsPartitionResponse {
 impl Part for ListOffsetsPartitionResponse {
     const SIZE_MIN: usize = 22;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition_index = reader.i32()?;
-        it.error_code = reader.i16()?;
-        it.timestamp = reader.i64()?;
-        it.offset = reader.i64()?;
-        if form.version >= 4 {
-            it.leader_epoch = reader.i32()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            partition_index: reader.i32(),
+            error_code: reader.i16(),
+            timestamp: reader.i64(),
+            offset: reader.i64(),
+            leader_epoch: if form.version >= 4 { reader.i32() } else { -1 },
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.partition_index);
         rope.i16(self.error_code);
         rope.i64(self.timestamp);
@@ -306,20 +264,13 @@ impl Part for ListOffsetsPartitionResponse {
         if form.version >= 4 {
             rope.i32(self.leader_epoch);
         } else if self.leader_epoch != -1 {
-            return Err(EncodeError::Unrepresentable {
-                field: "ListOffsetsPartitionResponse.leader_epoch",
-                version: form.version,
-            });
+            rope.refuse("ListOffsetsPartitionResponse.leader_epoch", form.version);
         }
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "ListOffsetsPartitionResponse.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("ListOffsetsPartitionResponse.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 66, in versions 0 to 2.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,41 +38,30 @@ impl Default for ListTransactionsRequest {
 impl Part for ListTransactionsRequest {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.state_filters = reader.array(form)?;
-        it.producer_id_filters = reader.array(form)?;
-        if form.version >= 1 {
-            it.duration_filter = reader.i64()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            state_filters: reader.array(form),
+            producer_id_filters: reader.array(form),
+            duration_filter: if form.version >= 1 { reader.i64() } else { -1 },
+            transactional_id_pattern: if form.version >= 2 { reader.nullable_string(form) } else { None },
+            unknown_tags: reader.tags(),
         }
-        if form.version >= 2 {
-            it.transactional_id_pattern = reader.nullable_string(form)?;
-        }
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.array(&self.state_filters, form)?;
-        rope.array(&self.producer_id_filters, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.array(&self.state_filters, form);
+        rope.array(&self.producer_id_filters, form);
         if form.version >= 1 {
             rope.i64(self.duration_filter);
         } else if self.duration_filter != -1 {
-            return Err(EncodeError::Unrepresentable {
-                field: "ListTransactionsRequest.duration_filter",
-                version: form.version,
-            });
+            rope.refuse("ListTransactionsRequest.duration_filter", form.version);
         }
         if form.version >= 2 {
-            rope.nullable_string(&self.transactional_id_pattern, form)?;
+            rope.nullable_string(&self.transactional_id_pattern, form);
         } else if self.transactional_id_pattern.is_some() {
-            return Err(EncodeError::Unrepresentable {
-                field: "ListTransactionsRequest.transactional_id_pattern",
-                version: form.version,
-            });
+            rope.refuse("ListTransactionsRequest.transactional_id_pattern", form.version);
         }
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -105,23 +94,22 @@ pub struct ListTransactionsResponse {
 impl Part for ListTransactionsResponse {
     const SIZE_MIN: usize = 9;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.error_code = reader.i16()?;
-        it.unknown_state_filters = reader.array(form)?;
-        it.transaction_states = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            throttle_time_ms: reader.i32(),
+            error_code: reader.i16(),
+            unknown_state_filters: reader.array(form),
+            transaction_states: reader.array(form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.throttle_time_ms);
         rope.i16(self.error_code);
-        rope.array(&self.unknown_state_filters, form)?;
-        rope.array(&self.transaction_states, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.array(&self.unknown_state_filters, form);
+        rope.array(&self.transaction_states, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -141,21 +129,20 @@ pub struct TransactionState {
 impl Part for TransactionState {
     const SIZE_MIN: usize = 11;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.transactional_id = reader.string(form)?;
-        it.producer_id = reader.i64()?;
-        it.transaction_state = reader.string(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            transactional_id: reader.string(form),
+            producer_id: reader.i64(),
+            transaction_state: reader.string(form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.transactional_id, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.transactional_id, form);
         rope.i64(self.producer_id);
-        rope.string(&self.transaction_state, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.string(&self.transaction_state, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 

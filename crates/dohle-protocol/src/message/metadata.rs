@@ -8,7 +8,7 @@ use dohle_base::Uuid;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags, required};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 3, in versions 0 to 13.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,60 +40,44 @@ impl Default for MetadataRequest {
 impl Part for MetadataRequest {
     const SIZE_MIN: usize = 4;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topics = if form.version >= 1 { reader.nullable_array(form)? } else { Some(reader.array(form)?) };
-        if form.version >= 4 {
-            it.allow_auto_topic_creation = reader.bool()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            topics: if form.version >= 1 { reader.nullable_array(form) } else { Some(reader.array(form)) },
+            allow_auto_topic_creation: if form.version >= 4 { reader.bool() } else { true },
+            include_cluster_authorized_operations: if (8..=10).contains(&form.version) { reader.bool() } else { false },
+            include_topic_authorized_operations: if form.version >= 8 { reader.bool() } else { false },
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        if (8..=10).contains(&form.version) {
-            it.include_cluster_authorized_operations = reader.bool()?;
-        }
-        if form.version >= 8 {
-            it.include_topic_authorized_operations = reader.bool()?;
-        }
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         if form.version >= 1 {
-            rope.nullable_array(&self.topics, form)?;
+            rope.nullable_array(&self.topics, form);
         } else {
-            rope.array(required(&self.topics, "MetadataRequest.topics")?, form)?;
+            if let Some(value) = rope.required(&self.topics, "MetadataRequest.topics") {
+                rope.array(value, form);
+            }
         }
         if form.version >= 4 {
             rope.bool(self.allow_auto_topic_creation);
         } else if !self.allow_auto_topic_creation {
-            return Err(EncodeError::Unrepresentable {
-                field: "MetadataRequest.allow_auto_topic_creation",
-                version: form.version,
-            });
+            rope.refuse("MetadataRequest.allow_auto_topic_creation", form.version);
         }
         if (8..=10).contains(&form.version) {
             rope.bool(self.include_cluster_authorized_operations);
         } else if self.include_cluster_authorized_operations {
-            return Err(EncodeError::Unrepresentable {
-                field: "MetadataRequest.include_cluster_authorized_operations",
-                version: form.version,
-            });
+            rope.refuse("MetadataRequest.include_cluster_authorized_operations", form.version);
         }
         if form.version >= 8 {
             rope.bool(self.include_topic_authorized_operations);
         } else if self.include_topic_authorized_operations {
-            return Err(EncodeError::Unrepresentable {
-                field: "MetadataRequest.include_topic_authorized_operations",
-                version: form.version,
-            });
+            rope.refuse("MetadataRequest.include_topic_authorized_operations", form.version);
         }
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable { field: "MetadataRequest.unknown_tags", version: form.version });
+            rope.refuse("MetadataRequest.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -117,36 +101,30 @@ impl Default for MetadataRequestTopic {
 impl Part for MetadataRequestTopic {
     const SIZE_MIN: usize = 2;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version >= 10 {
-            it.topic_id = reader.uuid()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            topic_id: if form.version >= 10 { reader.uuid() } else { Uuid::ZERO },
+            name: if form.version >= 10 { reader.nullable_string(form) } else { Some(reader.string(form)) },
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        it.name = if form.version >= 10 { reader.nullable_string(form)? } else { Some(reader.string(form)?) };
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         if form.version >= 10 {
             rope.uuid(self.topic_id);
         }
         if form.version >= 10 {
-            rope.nullable_string(&self.name, form)?;
+            rope.nullable_string(&self.name, form);
         } else {
-            rope.string(required(&self.name, "MetadataRequestTopic.name")?, form)?;
+            if let Some(value) = rope.required(&self.name, "MetadataRequestTopic.name") {
+                rope.string(value, form);
+            }
         }
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "MetadataRequestTopic.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("MetadataRequestTopic.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -200,60 +178,44 @@ impl Default for MetadataResponse {
 impl Part for MetadataResponse {
     const SIZE_MIN: usize = 8;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version >= 3 {
-            it.throttle_time_ms = reader.i32()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            throttle_time_ms: if form.version >= 3 { reader.i32() } else { 0 },
+            brokers: reader.array(form),
+            cluster_id: if form.version >= 2 { reader.nullable_string(form) } else { None },
+            controller_id: if form.version >= 1 { reader.i32() } else { -1 },
+            topics: reader.array(form),
+            cluster_authorized_operations: if (8..=10).contains(&form.version) { reader.i32() } else { i32::MIN },
+            error_code: if form.version >= 13 { reader.i16() } else { 0 },
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        it.brokers = reader.array(form)?;
-        if form.version >= 2 {
-            it.cluster_id = reader.nullable_string(form)?;
-        }
-        if form.version >= 1 {
-            it.controller_id = reader.i32()?;
-        }
-        it.topics = reader.array(form)?;
-        if (8..=10).contains(&form.version) {
-            it.cluster_authorized_operations = reader.i32()?;
-        }
-        if form.version >= 13 {
-            it.error_code = reader.i16()?;
-        }
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         if form.version >= 3 {
             rope.i32(self.throttle_time_ms);
         }
-        rope.array(&self.brokers, form)?;
+        rope.array(&self.brokers, form);
         if form.version >= 2 {
-            rope.nullable_string(&self.cluster_id, form)?;
+            rope.nullable_string(&self.cluster_id, form);
         }
         if form.version >= 1 {
             rope.i32(self.controller_id);
         }
-        rope.array(&self.topics, form)?;
+        rope.array(&self.topics, form);
         if (8..=10).contains(&form.version) {
             rope.i32(self.cluster_authorized_operations);
         } else if self.cluster_authorized_operations != i32::MIN {
-            return Err(EncodeError::Unrepresentable {
-                field: "MetadataResponse.cluster_authorized_operations",
-                version: form.version,
-            });
+            rope.refuse("MetadataResponse.cluster_authorized_operations", form.version);
         }
         if form.version >= 13 {
             rope.i16(self.error_code);
         }
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable { field: "MetadataResponse.unknown_tags", version: form.version });
+            rope.refuse("MetadataResponse.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -275,36 +237,28 @@ pub struct MetadataResponseBroker {
 impl Part for MetadataResponseBroker {
     const SIZE_MIN: usize = 10;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.node_id = reader.i32()?;
-        it.host = reader.string(form)?;
-        it.port = reader.i32()?;
-        if form.version >= 1 {
-            it.rack = reader.nullable_string(form)?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            node_id: reader.i32(),
+            host: reader.string(form),
+            port: reader.i32(),
+            rack: if form.version >= 1 { reader.nullable_string(form) } else { None },
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.node_id);
-        rope.string(&self.host, form)?;
+        rope.string(&self.host, form);
         rope.i32(self.port);
         if form.version >= 1 {
-            rope.nullable_string(&self.rack, form)?;
+            rope.nullable_string(&self.rack, form);
         }
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "MetadataResponseBroker.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("MetadataResponseBroker.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -344,32 +298,26 @@ impl Default for MetadataResponseTopic {
 impl Part for MetadataResponseTopic {
     const SIZE_MIN: usize = 8;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.error_code = reader.i16()?;
-        it.name = if form.version >= 12 { reader.nullable_string(form)? } else { Some(reader.string(form)?) };
-        if form.version >= 10 {
-            it.topic_id = reader.uuid()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            error_code: reader.i16(),
+            name: if form.version >= 12 { reader.nullable_string(form) } else { Some(reader.string(form)) },
+            topic_id: if form.version >= 10 { reader.uuid() } else { Uuid::ZERO },
+            is_internal: if form.version >= 1 { reader.bool() } else { false },
+            partitions: reader.array(form),
+            topic_authorized_operations: if form.version >= 8 { reader.i32() } else { i32::MIN },
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        if form.version >= 1 {
-            it.is_internal = reader.bool()?;
-        }
-        it.partitions = reader.array(form)?;
-        if form.version >= 8 {
-            it.topic_authorized_operations = reader.i32()?;
-        }
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i16(self.error_code);
         if form.version >= 12 {
-            rope.nullable_string(&self.name, form)?;
+            rope.nullable_string(&self.name, form);
         } else {
-            rope.string(required(&self.name, "MetadataResponseTopic.name")?, form)?;
+            if let Some(value) = rope.required(&self.name, "MetadataResponseTopic.name") {
+                rope.string(value, form);
+            }
         }
         if form.version >= 10 {
             rope.uuid(self.topic_id);
@@ -377,24 +325,17 @@ impl Part for MetadataResponseTopic {
         if form.version >= 1 {
             rope.bool(self.is_internal);
         }
-        rope.array(&self.partitions, form)?;
+        rope.array(&self.partitions, form);
         if form.version >= 8 {
             rope.i32(self.topic_authorized_operations);
         } else if self.topic_authorized_operations != i32::MIN {
-            return Err(EncodeError::Unrepresentable {
-                field: "MetadataResponseTopic.topic_authorized_operations",
-                version: form.version,
-            });
+            rope.refuse("MetadataResponseTopic.topic_authorized_operations", form.version);
         }
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "MetadataResponseTopic.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("MetadataResponseTopic.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -437,46 +378,36 @@ impl Default for MetadataResponsePartition {
 impl Part for MetadataResponsePartition {
     const SIZE_MIN: usize = 18;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.error_code = reader.i16()?;
-        it.partition_index = reader.i32()?;
-        it.leader_id = reader.i32()?;
-        if form.version >= 7 {
-            it.leader_epoch = reader.i32()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            error_code: reader.i16(),
+            partition_index: reader.i32(),
+            leader_id: reader.i32(),
+            leader_epoch: if form.version >= 7 { reader.i32() } else { -1 },
+            replica_nodes: reader.array(form),
+            isr_nodes: reader.array(form),
+            offline_replicas: if form.version >= 5 { reader.array(form) } else { Vec::new() },
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        it.replica_nodes = reader.array(form)?;
-        it.isr_nodes = reader.array(form)?;
-        if form.version >= 5 {
-            it.offline_replicas = reader.array(form)?;
-        }
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i16(self.error_code);
         rope.i32(self.partition_index);
         rope.i32(self.leader_id);
         if form.version >= 7 {
             rope.i32(self.leader_epoch);
         }
-        rope.array(&self.replica_nodes, form)?;
-        rope.array(&self.isr_nodes, form)?;
+        rope.array(&self.replica_nodes, form);
+        rope.array(&self.isr_nodes, form);
         if form.version >= 5 {
-            rope.array(&self.offline_replicas, form)?;
+            rope.array(&self.offline_replicas, form);
         }
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "MetadataResponsePartition.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("MetadataResponsePartition.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 

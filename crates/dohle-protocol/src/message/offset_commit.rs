@@ -8,7 +8,7 @@ use dohle_base::Uuid;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 8, in versions 2 to 10.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,49 +46,36 @@ impl Default for OffsetCommitRequest {
 impl Part for OffsetCommitRequest {
     const SIZE_MIN: usize = 9;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.group_id = reader.string(form)?;
-        it.generation_id_or_member_epoch = reader.i32()?;
-        it.member_id = reader.string(form)?;
-        if form.version >= 7 {
-            it.group_instance_id = reader.nullable_string(form)?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            group_id: reader.string(form),
+            generation_id_or_member_epoch: reader.i32(),
+            member_id: reader.string(form),
+            group_instance_id: if form.version >= 7 { reader.nullable_string(form) } else { None },
+            retention_time_ms: if form.version <= 4 { reader.i64() } else { -1 },
+            topics: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        if form.version <= 4 {
-            it.retention_time_ms = reader.i64()?;
-        }
-        it.topics = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.group_id, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.group_id, form);
         rope.i32(self.generation_id_or_member_epoch);
-        rope.string(&self.member_id, form)?;
+        rope.string(&self.member_id, form);
         if form.version >= 7 {
-            rope.nullable_string(&self.group_instance_id, form)?;
+            rope.nullable_string(&self.group_instance_id, form);
         } else if self.group_instance_id.is_some() {
-            return Err(EncodeError::Unrepresentable {
-                field: "OffsetCommitRequest.group_instance_id",
-                version: form.version,
-            });
+            rope.refuse("OffsetCommitRequest.group_instance_id", form.version);
         }
         if form.version <= 4 {
             rope.i64(self.retention_time_ms);
         }
-        rope.array(&self.topics, form)?;
+        rope.array(&self.topics, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "OffsetCommitRequest.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("OffsetCommitRequest.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -108,38 +95,28 @@ pub struct OffsetCommitRequestTopic {
 impl Part for OffsetCommitRequestTopic {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version <= 9 {
-            it.name = reader.string(form)?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            name: if form.version <= 9 { reader.string(form) } else { Str::default() },
+            topic_id: if form.version >= 10 { reader.uuid() } else { Uuid::ZERO },
+            partitions: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        if form.version >= 10 {
-            it.topic_id = reader.uuid()?;
-        }
-        it.partitions = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         if form.version <= 9 {
-            rope.string(&self.name, form)?;
+            rope.string(&self.name, form);
         }
         if form.version >= 10 {
             rope.uuid(self.topic_id);
         }
-        rope.array(&self.partitions, form)?;
+        rope.array(&self.partitions, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "OffsetCommitRequestTopic.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("OffsetCommitRequestTopic.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -173,36 +150,28 @@ impl Default for OffsetCommitRequestPartition {
 impl Part for OffsetCommitRequestPartition {
     const SIZE_MIN: usize = 14;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition_index = reader.i32()?;
-        it.committed_offset = reader.i64()?;
-        if form.version >= 6 {
-            it.committed_leader_epoch = reader.i32()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            partition_index: reader.i32(),
+            committed_offset: reader.i64(),
+            committed_leader_epoch: if form.version >= 6 { reader.i32() } else { -1 },
+            committed_metadata: reader.nullable_string(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        it.committed_metadata = reader.nullable_string(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.partition_index);
         rope.i64(self.committed_offset);
         if form.version >= 6 {
             rope.i32(self.committed_leader_epoch);
         }
-        rope.nullable_string(&self.committed_metadata, form)?;
+        rope.nullable_string(&self.committed_metadata, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "OffsetCommitRequestPartition.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("OffsetCommitRequestPartition.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -231,32 +200,24 @@ pub struct OffsetCommitResponse {
 impl Part for OffsetCommitResponse {
     const SIZE_MIN: usize = 4;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version >= 3 {
-            it.throttle_time_ms = reader.i32()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            throttle_time_ms: if form.version >= 3 { reader.i32() } else { 0 },
+            topics: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        it.topics = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         if form.version >= 3 {
             rope.i32(self.throttle_time_ms);
         }
-        rope.array(&self.topics, form)?;
+        rope.array(&self.topics, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "OffsetCommitResponse.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("OffsetCommitResponse.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -276,38 +237,28 @@ pub struct OffsetCommitResponseTopic {
 impl Part for OffsetCommitResponseTopic {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version <= 9 {
-            it.name = reader.string(form)?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            name: if form.version <= 9 { reader.string(form) } else { Str::default() },
+            topic_id: if form.version >= 10 { reader.uuid() } else { Uuid::ZERO },
+            partitions: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        if form.version >= 10 {
-            it.topic_id = reader.uuid()?;
-        }
-        it.partitions = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         if form.version <= 9 {
-            rope.string(&self.name, form)?;
+            rope.string(&self.name, form);
         }
         if form.version >= 10 {
             rope.uuid(self.topic_id);
         }
-        rope.array(&self.partitions, form)?;
+        rope.array(&self.partitions, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "OffsetCommitResponseTopic.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("OffsetCommitResponseTopic.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -325,28 +276,22 @@ pub struct OffsetCommitResponsePartition {
 impl Part for OffsetCommitResponsePartition {
     const SIZE_MIN: usize = 6;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition_index = reader.i32()?;
-        it.error_code = reader.i16()?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            partition_index: reader.i32(),
+            error_code: reader.i16(),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.partition_index);
         rope.i16(self.error_code);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "OffsetCommitResponsePartition.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("OffsetCommitResponsePartition.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 

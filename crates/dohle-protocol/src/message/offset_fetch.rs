@@ -8,7 +8,7 @@ use dohle_base::Uuid;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags, required};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 9, in versions 1 to 10.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,61 +40,52 @@ impl Default for OffsetFetchRequest {
 impl Part for OffsetFetchRequest {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version <= 7 {
-            it.group_id = reader.string(form)?;
-            it.topics = if form.version >= 2 { reader.nullable_array(form)? } else { Some(reader.array(form)?) };
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            group_id: if form.version <= 7 { reader.string(form) } else { Str::default() },
+            topics: if form.version <= 7 {
+                if form.version >= 2 { reader.nullable_array(form) } else { Some(reader.array(form)) }
+            } else {
+                Some(Vec::new())
+            },
+            groups: if form.version >= 8 { reader.array(form) } else { Vec::new() },
+            require_stable: if form.version >= 7 { reader.bool() } else { false },
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        if form.version >= 8 {
-            it.groups = reader.array(form)?;
-        }
-        if form.version >= 7 {
-            it.require_stable = reader.bool()?;
-        }
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         if form.version <= 7 {
-            rope.string(&self.group_id, form)?;
+            rope.string(&self.group_id, form);
         } else if !self.group_id.is_empty() {
-            return Err(EncodeError::Unrepresentable { field: "OffsetFetchRequest.group_id", version: form.version });
+            rope.refuse("OffsetFetchRequest.group_id", form.version);
         }
         if form.version <= 7 {
             if form.version >= 2 {
-                rope.nullable_array(&self.topics, form)?;
+                rope.nullable_array(&self.topics, form);
             } else {
-                rope.array(required(&self.topics, "OffsetFetchRequest.topics")?, form)?;
+                if let Some(value) = rope.required(&self.topics, "OffsetFetchRequest.topics") {
+                    rope.array(value, form);
+                }
             }
         } else if self.topics.as_ref().is_none_or(|value| !value.is_empty()) {
-            return Err(EncodeError::Unrepresentable { field: "OffsetFetchRequest.topics", version: form.version });
+            rope.refuse("OffsetFetchRequest.topics", form.version);
         }
         if form.version >= 8 {
-            rope.array(&self.groups, form)?;
+            rope.array(&self.groups, form);
         } else if !self.groups.is_empty() {
-            return Err(EncodeError::Unrepresentable { field: "OffsetFetchRequest.groups", version: form.version });
+            rope.refuse("OffsetFetchRequest.groups", form.version);
         }
         if form.version >= 7 {
             rope.bool(self.require_stable);
         } else if self.require_stable {
-            return Err(EncodeError::Unrepresentable {
-                field: "OffsetFetchRequest.require_stable",
-                version: form.version,
-            });
+            rope.refuse("OffsetFetchRequest.require_stable", form.version);
         }
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "OffsetFetchRequest.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("OffsetFetchRequest.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -112,28 +103,22 @@ pub struct OffsetFetchRequestTopic {
 impl Part for OffsetFetchRequestTopic {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.partition_indexes = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            name: reader.string(form),
+            partition_indexes: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.name, form)?;
-        rope.array(&self.partition_indexes, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.name, form);
+        rope.array(&self.partition_indexes, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "OffsetFetchRequestTopic.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("OffsetFetchRequestTopic.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -167,27 +152,24 @@ impl Default for OffsetFetchRequestGroup {
 impl Part for OffsetFetchRequestGroup {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.group_id = reader.string(form)?;
-        if form.version >= 9 {
-            it.member_id = reader.nullable_string(form)?;
-            it.member_epoch = reader.i32()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            group_id: reader.string(form),
+            member_id: if form.version >= 9 { reader.nullable_string(form) } else { None },
+            member_epoch: if form.version >= 9 { reader.i32() } else { -1 },
+            topics: reader.nullable_array(form),
+            unknown_tags: reader.tags(),
         }
-        it.topics = reader.nullable_array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.group_id, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.group_id, form);
         if form.version >= 9 {
-            rope.nullable_string(&self.member_id, form)?;
+            rope.nullable_string(&self.member_id, form);
             rope.i32(self.member_epoch);
         }
-        rope.nullable_array(&self.topics, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.nullable_array(&self.topics, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -207,29 +189,24 @@ pub struct OffsetFetchRequestTopics {
 impl Part for OffsetFetchRequestTopics {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version <= 9 {
-            it.name = reader.string(form)?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            name: if form.version <= 9 { reader.string(form) } else { Str::default() },
+            topic_id: if form.version >= 10 { reader.uuid() } else { Uuid::ZERO },
+            partition_indexes: reader.array(form),
+            unknown_tags: reader.tags(),
         }
-        if form.version >= 10 {
-            it.topic_id = reader.uuid()?;
-        }
-        it.partition_indexes = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         if form.version <= 9 {
-            rope.string(&self.name, form)?;
+            rope.string(&self.name, form);
         }
         if form.version >= 10 {
             rope.uuid(self.topic_id);
         }
-        rope.array(&self.partition_indexes, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.array(&self.partition_indexes, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -262,52 +239,38 @@ pub struct OffsetFetchResponse {
 impl Part for OffsetFetchResponse {
     const SIZE_MIN: usize = 4;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version >= 3 {
-            it.throttle_time_ms = reader.i32()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            throttle_time_ms: if form.version >= 3 { reader.i32() } else { 0 },
+            topics: if form.version <= 7 { reader.array(form) } else { Vec::new() },
+            error_code: if (2..=7).contains(&form.version) { reader.i16() } else { 0 },
+            groups: if form.version >= 8 { reader.array(form) } else { Vec::new() },
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        if form.version <= 7 {
-            it.topics = reader.array(form)?;
-        }
-        if (2..=7).contains(&form.version) {
-            it.error_code = reader.i16()?;
-        }
-        if form.version >= 8 {
-            it.groups = reader.array(form)?;
-        }
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         if form.version >= 3 {
             rope.i32(self.throttle_time_ms);
         }
         if form.version <= 7 {
-            rope.array(&self.topics, form)?;
+            rope.array(&self.topics, form);
         } else if !self.topics.is_empty() {
-            return Err(EncodeError::Unrepresentable { field: "OffsetFetchResponse.topics", version: form.version });
+            rope.refuse("OffsetFetchResponse.topics", form.version);
         }
         if (2..=7).contains(&form.version) {
             rope.i16(self.error_code);
         }
         if form.version >= 8 {
-            rope.array(&self.groups, form)?;
+            rope.array(&self.groups, form);
         } else if !self.groups.is_empty() {
-            return Err(EncodeError::Unrepresentable { field: "OffsetFetchResponse.groups", version: form.version });
+            rope.refuse("OffsetFetchResponse.groups", form.version);
         }
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "OffsetFetchResponse.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("OffsetFetchResponse.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -325,28 +288,22 @@ pub struct OffsetFetchResponseTopic {
 impl Part for OffsetFetchResponseTopic {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.partitions = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            name: reader.string(form),
+            partitions: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.name, form)?;
-        rope.array(&self.partitions, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.name, form);
+        rope.array(&self.partitions, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "OffsetFetchResponseTopic.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("OffsetFetchResponseTopic.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -383,38 +340,30 @@ impl Default for OffsetFetchResponsePartition {
 impl Part for OffsetFetchResponsePartition {
     const SIZE_MIN: usize = 16;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition_index = reader.i32()?;
-        it.committed_offset = reader.i64()?;
-        if form.version >= 5 {
-            it.committed_leader_epoch = reader.i32()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            partition_index: reader.i32(),
+            committed_offset: reader.i64(),
+            committed_leader_epoch: if form.version >= 5 { reader.i32() } else { -1 },
+            metadata: reader.nullable_string(form),
+            error_code: reader.i16(),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        it.metadata = reader.nullable_string(form)?;
-        it.error_code = reader.i16()?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.partition_index);
         rope.i64(self.committed_offset);
         if form.version >= 5 {
             rope.i32(self.committed_leader_epoch);
         }
-        rope.nullable_string(&self.metadata, form)?;
+        rope.nullable_string(&self.metadata, form);
         rope.i16(self.error_code);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "OffsetFetchResponsePartition.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("OffsetFetchResponsePartition.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -434,21 +383,20 @@ pub struct OffsetFetchResponseGroup {
 impl Part for OffsetFetchResponseGroup {
     const SIZE_MIN: usize = 5;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.group_id = reader.string(form)?;
-        it.topics = reader.array(form)?;
-        it.error_code = reader.i16()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            group_id: reader.string(form),
+            topics: reader.array(form),
+            error_code: reader.i16(),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.group_id, form)?;
-        rope.array(&self.topics, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.group_id, form);
+        rope.array(&self.topics, form);
         rope.i16(self.error_code);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -468,29 +416,24 @@ pub struct OffsetFetchResponseTopics {
 impl Part for OffsetFetchResponseTopics {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version <= 9 {
-            it.name = reader.string(form)?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            name: if form.version <= 9 { reader.string(form) } else { Str::default() },
+            topic_id: if form.version >= 10 { reader.uuid() } else { Uuid::ZERO },
+            partitions: reader.array(form),
+            unknown_tags: reader.tags(),
         }
-        if form.version >= 10 {
-            it.topic_id = reader.uuid()?;
-        }
-        it.partitions = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         if form.version <= 9 {
-            rope.string(&self.name, form)?;
+            rope.string(&self.name, form);
         }
         if form.version >= 10 {
             rope.uuid(self.topic_id);
         }
-        rope.array(&self.partitions, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.array(&self.partitions, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -527,25 +470,24 @@ impl Default for OffsetFetchResponsePartitions {
 impl Part for OffsetFetchResponsePartitions {
     const SIZE_MIN: usize = 20;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition_index = reader.i32()?;
-        it.committed_offset = reader.i64()?;
-        it.committed_leader_epoch = reader.i32()?;
-        it.metadata = reader.nullable_string(form)?;
-        it.error_code = reader.i16()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            partition_index: reader.i32(),
+            committed_offset: reader.i64(),
+            committed_leader_epoch: reader.i32(),
+            metadata: reader.nullable_string(form),
+            error_code: reader.i16(),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.partition_index);
         rope.i64(self.committed_offset);
         rope.i32(self.committed_leader_epoch);
-        rope.nullable_string(&self.metadata, form)?;
+        rope.nullable_string(&self.metadata, form);
         rope.i16(self.error_code);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 

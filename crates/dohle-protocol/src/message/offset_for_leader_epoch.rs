@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 23, in versions 2 to 4.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,32 +28,24 @@ impl Default for OffsetForLeaderEpochRequest {
 impl Part for OffsetForLeaderEpochRequest {
     const SIZE_MIN: usize = 4;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version >= 3 {
-            it.replica_id = reader.i32()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            replica_id: if form.version >= 3 { reader.i32() } else { -2 },
+            topics: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        it.topics = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         if form.version >= 3 {
             rope.i32(self.replica_id);
         }
-        rope.array(&self.topics, form)?;
+        rope.array(&self.topics, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "OffsetForLeaderEpochRequest.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("OffsetForLeaderEpochRequest.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -71,28 +63,22 @@ pub struct OffsetForLeaderTopic {
 impl Part for OffsetForLeaderTopic {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic = reader.string(form)?;
-        it.partitions = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            topic: reader.string(form),
+            partitions: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.topic, form)?;
-        rope.array(&self.partitions, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.topic, form);
+        rope.array(&self.partitions, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "OffsetForLeaderTopic.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("OffsetForLeaderTopic.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -118,30 +104,24 @@ impl Default for OffsetForLeaderPartition {
 impl Part for OffsetForLeaderPartition {
     const SIZE_MIN: usize = 12;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition = reader.i32()?;
-        it.current_leader_epoch = reader.i32()?;
-        it.leader_epoch = reader.i32()?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            partition: reader.i32(),
+            current_leader_epoch: reader.i32(),
+            leader_epoch: reader.i32(),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.partition);
         rope.i32(self.current_leader_epoch);
         rope.i32(self.leader_epoch);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "OffsetForLeaderPartition.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("OffsetForLeaderPartition.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -170,28 +150,22 @@ pub struct OffsetForLeaderEpochResponse {
 impl Part for OffsetForLeaderEpochResponse {
     const SIZE_MIN: usize = 6;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.topics = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            throttle_time_ms: reader.i32(),
+            topics: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.throttle_time_ms);
-        rope.array(&self.topics, form)?;
+        rope.array(&self.topics, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "OffsetForLeaderEpochResponse.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("OffsetForLeaderEpochResponse.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -209,28 +183,22 @@ pub struct OffsetForLeaderTopicResult {
 impl Part for OffsetForLeaderTopicResult {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic = reader.string(form)?;
-        it.partitions = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            topic: reader.string(form),
+            partitions: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.topic, form)?;
-        rope.array(&self.partitions, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.topic, form);
+        rope.array(&self.partitions, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "OffsetForLeaderTopicResult.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("OffsetForLeaderTopicResult.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -258,29 +226,26 @@ impl Default for EpochEndOffset {
 impl Part for EpochEndOffset {
     const SIZE_MIN: usize = 18;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.error_code = reader.i16()?;
-        it.partition = reader.i32()?;
-        it.leader_epoch = reader.i32()?;
-        it.end_offset = reader.i64()?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            error_code: reader.i16(),
+            partition: reader.i32(),
+            leader_epoch: reader.i32(),
+            end_offset: reader.i64(),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i16(self.error_code);
         rope.i32(self.partition);
         rope.i32(self.leader_epoch);
         rope.i64(self.end_offset);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable { field: "EpochEndOffset.unknown_tags", version: form.version });
+            rope.refuse("EpochEndOffset.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 

@@ -9,7 +9,7 @@ use dohle_base::Uuid;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 0, in versions 3 to 13.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -29,29 +29,26 @@ pub struct ProduceRequest {
 impl Part for ProduceRequest {
     const SIZE_MIN: usize = 9;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.transactional_id = reader.nullable_string(form)?;
-        it.acks = reader.i16()?;
-        it.timeout_ms = reader.i32()?;
-        it.topic_data = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            transactional_id: reader.nullable_string(form),
+            acks: reader.i16(),
+            timeout_ms: reader.i32(),
+            topic_data: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.nullable_string(&self.transactional_id, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.nullable_string(&self.transactional_id, form);
         rope.i16(self.acks);
         rope.i32(self.timeout_ms);
-        rope.array(&self.topic_data, form)?;
+        rope.array(&self.topic_data, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable { field: "ProduceRequest.unknown_tags", version: form.version });
+            rope.refuse("ProduceRequest.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -71,35 +68,28 @@ pub struct TopicProduceData {
 impl Part for TopicProduceData {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version <= 12 {
-            it.name = reader.string(form)?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            name: if form.version <= 12 { reader.string(form) } else { Str::default() },
+            topic_id: if form.version >= 13 { reader.uuid() } else { Uuid::ZERO },
+            partition_data: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        if form.version >= 13 {
-            it.topic_id = reader.uuid()?;
-        }
-        it.partition_data = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         if form.version <= 12 {
-            rope.string(&self.name, form)?;
+            rope.string(&self.name, form);
         }
         if form.version >= 13 {
             rope.uuid(self.topic_id);
         }
-        rope.array(&self.partition_data, form)?;
+        rope.array(&self.partition_data, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable { field: "TopicProduceData.unknown_tags", version: form.version });
+            rope.refuse("TopicProduceData.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -117,28 +107,22 @@ pub struct PartitionProduceData {
 impl Part for PartitionProduceData {
     const SIZE_MIN: usize = 6;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.index = reader.i32()?;
-        it.records = reader.nullable_bytes(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            index: reader.i32(),
+            records: reader.nullable_bytes(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.index);
-        rope.nullable_bytes(&self.records, form)?;
+        rope.nullable_bytes(&self.records, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "PartitionProduceData.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("PartitionProduceData.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -169,30 +153,30 @@ pub struct ProduceResponse {
 impl Part for ProduceResponse {
     const SIZE_MIN: usize = 6;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.responses = reader.array(form)?;
-        it.throttle_time_ms = reader.i32()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        let mut it = Self {
+            responses: reader.array(form),
+            throttle_time_ms: reader.i32(),
+            node_endpoints: Vec::new(),
+            unknown_tags: Tags::default(),
+        };
         if form.flexible {
             it.unknown_tags = reader.tags_with(&mut |reader, tag| {
                 match tag {
-                    0 if form.version >= 10 => it.node_endpoints = reader.array(form)?,
-                    _ => return Ok(false),
+                    0 if form.version >= 10 => it.node_endpoints = reader.array(form),
+                    _ => return false,
                 }
-                Ok(true)
-            })?;
+                true
+            });
         }
-        Ok(it)
+        it
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.array(&self.responses, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.array(&self.responses, form);
         rope.i32(self.throttle_time_ms);
         if form.version < 10 && !self.node_endpoints.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "ProduceResponse.node_endpoints",
-                version: form.version,
-            });
+            rope.refuse("ProduceResponse.node_endpoints", form.version);
         }
         if form.flexible {
             let mut known = 0;
@@ -202,14 +186,13 @@ impl Part for ProduceResponse {
 
             let mut tags = rope.tags_with(known, &self.unknown_tags);
             if form.version >= 10 && !self.node_endpoints.is_empty() {
-                tags.field(rope, 0, &mut |rope| rope.array(&self.node_endpoints, form))?;
+                tags.field(rope, 0, &mut |rope| rope.array(&self.node_endpoints, form));
             }
 
             tags.finish(rope);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable { field: "ProduceResponse.unknown_tags", version: form.version });
+            rope.refuse("ProduceResponse.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -229,38 +212,28 @@ pub struct TopicProduceResponse {
 impl Part for TopicProduceResponse {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version <= 12 {
-            it.name = reader.string(form)?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            name: if form.version <= 12 { reader.string(form) } else { Str::default() },
+            topic_id: if form.version >= 13 { reader.uuid() } else { Uuid::ZERO },
+            partition_responses: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        if form.version >= 13 {
-            it.topic_id = reader.uuid()?;
-        }
-        it.partition_responses = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         if form.version <= 12 {
-            rope.string(&self.name, form)?;
+            rope.string(&self.name, form);
         }
         if form.version >= 13 {
             rope.uuid(self.topic_id);
         }
-        rope.array(&self.partition_responses, form)?;
+        rope.array(&self.partition_responses, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "TopicProduceResponse.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("TopicProduceResponse.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -306,32 +279,31 @@ impl Default for PartitionProduceResponse {
 impl Part for PartitionProduceResponse {
     const SIZE_MIN: usize = 22;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.index = reader.i32()?;
-        it.error_code = reader.i16()?;
-        it.base_offset = reader.i64()?;
-        it.log_append_time_ms = reader.i64()?;
-        if form.version >= 5 {
-            it.log_start_offset = reader.i64()?;
-        }
-        if form.version >= 8 {
-            it.record_errors = reader.array(form)?;
-            it.error_message = reader.nullable_string(form)?;
-        }
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        let mut it = Self {
+            index: reader.i32(),
+            error_code: reader.i16(),
+            base_offset: reader.i64(),
+            log_append_time_ms: reader.i64(),
+            log_start_offset: if form.version >= 5 { reader.i64() } else { -1 },
+            record_errors: if form.version >= 8 { reader.array(form) } else { Vec::new() },
+            error_message: if form.version >= 8 { reader.nullable_string(form) } else { None },
+            current_leader: LeaderIdAndEpoch::default(),
+            unknown_tags: Tags::default(),
+        };
         if form.flexible {
             it.unknown_tags = reader.tags_with(&mut |reader, tag| {
                 match tag {
-                    0 if form.version >= 10 => it.current_leader = Part::read(reader, form)?,
-                    _ => return Ok(false),
+                    0 if form.version >= 10 => it.current_leader = Part::read(reader, form),
+                    _ => return false,
                 }
-                Ok(true)
-            })?;
+                true
+            });
         }
-        Ok(it)
+        it
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.index);
         rope.i16(self.error_code);
         rope.i64(self.base_offset);
@@ -340,14 +312,11 @@ impl Part for PartitionProduceResponse {
             rope.i64(self.log_start_offset);
         }
         if form.version >= 8 {
-            rope.array(&self.record_errors, form)?;
-            rope.nullable_string(&self.error_message, form)?;
+            rope.array(&self.record_errors, form);
+            rope.nullable_string(&self.error_message, form);
         }
         if form.version < 10 && self.current_leader != LeaderIdAndEpoch::default() {
-            return Err(EncodeError::Unrepresentable {
-                field: "PartitionProduceResponse.current_leader",
-                version: form.version,
-            });
+            rope.refuse("PartitionProduceResponse.current_leader", form.version);
         }
         if form.flexible {
             let mut known = 0;
@@ -357,17 +326,13 @@ impl Part for PartitionProduceResponse {
 
             let mut tags = rope.tags_with(known, &self.unknown_tags);
             if form.version >= 10 && self.current_leader != LeaderIdAndEpoch::default() {
-                tags.field(rope, 0, &mut |rope| self.current_leader.write(rope, form))?;
+                tags.field(rope, 0, &mut |rope| self.current_leader.write(rope, form));
             }
 
             tags.finish(rope);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "PartitionProduceResponse.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("PartitionProduceResponse.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -385,28 +350,22 @@ pub struct BatchIndexAndErrorMessage {
 impl Part for BatchIndexAndErrorMessage {
     const SIZE_MIN: usize = 6;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.batch_index = reader.i32()?;
-        it.batch_index_error_message = reader.nullable_string(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            batch_index: reader.i32(),
+            batch_index_error_message: reader.nullable_string(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.batch_index);
-        rope.nullable_string(&self.batch_index_error_message, form)?;
+        rope.nullable_string(&self.batch_index_error_message, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "BatchIndexAndErrorMessage.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("BatchIndexAndErrorMessage.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -430,19 +389,14 @@ impl Default for LeaderIdAndEpoch {
 impl Part for LeaderIdAndEpoch {
     const SIZE_MIN: usize = 9;
 
-    fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.leader_id = reader.i32()?;
-        it.leader_epoch = reader.i32()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, _: Form) -> Self {
+        Self { leader_id: reader.i32(), leader_epoch: reader.i32(), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, _: Form) {
         rope.i32(self.leader_id);
         rope.i32(self.leader_epoch);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -464,23 +418,22 @@ pub struct NodeEndpoint {
 impl Part for NodeEndpoint {
     const SIZE_MIN: usize = 11;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.node_id = reader.i32()?;
-        it.host = reader.string(form)?;
-        it.port = reader.i32()?;
-        it.rack = reader.nullable_string(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            node_id: reader.i32(),
+            host: reader.string(form),
+            port: reader.i32(),
+            rack: reader.nullable_string(form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.node_id);
-        rope.string(&self.host, form)?;
+        rope.string(&self.host, form);
         rope.i32(self.port);
-        rope.nullable_string(&self.rack, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.nullable_string(&self.rack, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 

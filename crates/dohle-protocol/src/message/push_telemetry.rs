@@ -9,7 +9,7 @@ use dohle_base::Uuid;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Tags};
 
 /// Number 72, in version 0.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -31,25 +31,24 @@ pub struct PushTelemetryRequest {
 impl Part for PushTelemetryRequest {
     const SIZE_MIN: usize = 24;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.client_instance_id = reader.uuid()?;
-        it.subscription_id = reader.i32()?;
-        it.terminating = reader.bool()?;
-        it.compression_type = reader.i8()?;
-        it.metrics = reader.bytes(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            client_instance_id: reader.uuid(),
+            subscription_id: reader.i32(),
+            terminating: reader.bool(),
+            compression_type: reader.i8(),
+            metrics: reader.bytes(form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.uuid(self.client_instance_id);
         rope.i32(self.subscription_id);
         rope.bool(self.terminating);
         rope.i8(self.compression_type);
-        rope.bytes(&self.metrics, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.bytes(&self.metrics, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -78,19 +77,14 @@ pub struct PushTelemetryResponse {
 impl Part for PushTelemetryResponse {
     const SIZE_MIN: usize = 7;
 
-    fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.error_code = reader.i16()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, _: Form) -> Self {
+        Self { throttle_time_ms: reader.i32(), error_code: reader.i16(), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, _: Form) {
         rope.i32(self.throttle_time_ms);
         rope.i16(self.error_code);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 

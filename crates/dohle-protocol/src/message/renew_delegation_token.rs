@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Tags};
 
 /// Number 39, in versions 1 to 2.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -24,28 +24,22 @@ pub struct RenewDelegationTokenRequest {
 impl Part for RenewDelegationTokenRequest {
     const SIZE_MIN: usize = 10;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.hmac = reader.bytes(form)?;
-        it.renew_period_ms = reader.i64()?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            hmac: reader.bytes(form),
+            renew_period_ms: reader.i64(),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.bytes(&self.hmac, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.bytes(&self.hmac, form);
         rope.i64(self.renew_period_ms);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "RenewDelegationTokenRequest.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("RenewDelegationTokenRequest.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -76,30 +70,24 @@ pub struct RenewDelegationTokenResponse {
 impl Part for RenewDelegationTokenResponse {
     const SIZE_MIN: usize = 14;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.error_code = reader.i16()?;
-        it.expiry_timestamp_ms = reader.i64()?;
-        it.throttle_time_ms = reader.i32()?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            error_code: reader.i16(),
+            expiry_timestamp_ms: reader.i64(),
+            throttle_time_ms: reader.i32(),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i16(self.error_code);
         rope.i64(self.expiry_timestamp_ms);
         rope.i32(self.throttle_time_ms);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "RenewDelegationTokenResponse.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("RenewDelegationTokenResponse.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 36, in versions 0 to 2.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -22,26 +22,20 @@ pub struct SaslAuthenticateRequest {
 impl Part for SaslAuthenticateRequest {
     const SIZE_MIN: usize = 2;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.auth_bytes = reader.bytes(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            auth_bytes: reader.bytes(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.bytes(&self.auth_bytes, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.bytes(&self.auth_bytes, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "SaslAuthenticateRequest.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("SaslAuthenticateRequest.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -86,36 +80,28 @@ impl Default for SaslAuthenticateResponse {
 impl Part for SaslAuthenticateResponse {
     const SIZE_MIN: usize = 8;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.error_code = reader.i16()?;
-        it.error_message = reader.nullable_string(form)?;
-        it.auth_bytes = reader.bytes(form)?;
-        if form.version >= 1 {
-            it.session_lifetime_ms = reader.i64()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            error_code: reader.i16(),
+            error_message: reader.nullable_string(form),
+            auth_bytes: reader.bytes(form),
+            session_lifetime_ms: if form.version >= 1 { reader.i64() } else { 0 },
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i16(self.error_code);
-        rope.nullable_string(&self.error_message, form)?;
-        rope.bytes(&self.auth_bytes, form)?;
+        rope.nullable_string(&self.error_message, form);
+        rope.bytes(&self.auth_bytes, form);
         if form.version >= 1 {
             rope.i64(self.session_lifetime_ms);
         }
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "SaslAuthenticateResponse.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("SaslAuthenticateResponse.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 

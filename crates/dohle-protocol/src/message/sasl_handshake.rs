@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str};
+use crate::primitive::{Form, Part, Reader, Rope, Str};
 
 /// Number 17, in versions 0 to 1.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -18,15 +18,12 @@ pub struct SaslHandshakeRequest {
 impl Part for SaslHandshakeRequest {
     const SIZE_MIN: usize = 2;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.mechanism = reader.string(form)?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { mechanism: reader.string(form) }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.mechanism, form)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.mechanism, form);
     }
 }
 
@@ -53,17 +50,13 @@ pub struct SaslHandshakeResponse {
 impl Part for SaslHandshakeResponse {
     const SIZE_MIN: usize = 6;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.error_code = reader.i16()?;
-        it.mechanisms = reader.array(form)?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { error_code: reader.i16(), mechanisms: reader.array(form) }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i16(self.error_code);
-        rope.array(&self.mechanisms, form)?;
-        Ok(())
+        rope.array(&self.mechanisms, form);
     }
 }
 

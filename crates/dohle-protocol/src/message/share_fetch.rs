@@ -9,7 +9,7 @@ use dohle_base::Uuid;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 78, in versions 1 to 2.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,29 +65,27 @@ impl Default for ShareFetchRequest {
 impl Part for ShareFetchRequest {
     const SIZE_MIN: usize = 29;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.group_id = reader.nullable_string(form)?;
-        it.member_id = reader.nullable_string(form)?;
-        it.share_session_epoch = reader.i32()?;
-        it.max_wait_ms = reader.i32()?;
-        it.min_bytes = reader.i32()?;
-        it.max_bytes = reader.i32()?;
-        it.max_records = reader.i32()?;
-        it.batch_size = reader.i32()?;
-        if form.version >= 2 {
-            it.share_acquire_mode = reader.i8()?;
-            it.is_renew_ack = reader.bool()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            group_id: reader.nullable_string(form),
+            member_id: reader.nullable_string(form),
+            share_session_epoch: reader.i32(),
+            max_wait_ms: reader.i32(),
+            min_bytes: reader.i32(),
+            max_bytes: reader.i32(),
+            max_records: reader.i32(),
+            batch_size: reader.i32(),
+            share_acquire_mode: if form.version >= 2 { reader.i8() } else { 0 },
+            is_renew_ack: if form.version >= 2 { reader.bool() } else { false },
+            topics: reader.array(form),
+            forgotten_topics_data: reader.array(form),
+            unknown_tags: reader.tags(),
         }
-        it.topics = reader.array(form)?;
-        it.forgotten_topics_data = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.nullable_string(&self.group_id, form)?;
-        rope.nullable_string(&self.member_id, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.nullable_string(&self.group_id, form);
+        rope.nullable_string(&self.member_id, form);
         rope.i32(self.share_session_epoch);
         rope.i32(self.max_wait_ms);
         rope.i32(self.min_bytes);
@@ -98,15 +96,11 @@ impl Part for ShareFetchRequest {
             rope.i8(self.share_acquire_mode);
             rope.bool(self.is_renew_ack);
         } else if self.is_renew_ack {
-            return Err(EncodeError::Unrepresentable {
-                field: "ShareFetchRequest.is_renew_ack",
-                version: form.version,
-            });
+            rope.refuse("ShareFetchRequest.is_renew_ack", form.version);
         }
-        rope.array(&self.topics, form)?;
-        rope.array(&self.forgotten_topics_data, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.array(&self.topics, form);
+        rope.array(&self.forgotten_topics_data, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -124,19 +118,14 @@ pub struct FetchTopic {
 impl Part for FetchTopic {
     const SIZE_MIN: usize = 18;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic_id = reader.uuid()?;
-        it.partitions = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { topic_id: reader.uuid(), partitions: reader.array(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.uuid(self.topic_id);
-        rope.array(&self.partitions, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.array(&self.partitions, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -154,19 +143,14 @@ pub struct FetchPartition {
 impl Part for FetchPartition {
     const SIZE_MIN: usize = 6;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition_index = reader.i32()?;
-        it.acknowledgement_batches = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { partition_index: reader.i32(), acknowledgement_batches: reader.array(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.partition_index);
-        rope.array(&self.acknowledgement_batches, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.array(&self.acknowledgement_batches, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -186,21 +170,20 @@ pub struct AcknowledgementBatch {
 impl Part for AcknowledgementBatch {
     const SIZE_MIN: usize = 18;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.first_offset = reader.i64()?;
-        it.last_offset = reader.i64()?;
-        it.acknowledge_types = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            first_offset: reader.i64(),
+            last_offset: reader.i64(),
+            acknowledge_types: reader.array(form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i64(self.first_offset);
         rope.i64(self.last_offset);
-        rope.array(&self.acknowledge_types, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.array(&self.acknowledge_types, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -218,19 +201,14 @@ pub struct ForgottenTopic {
 impl Part for ForgottenTopic {
     const SIZE_MIN: usize = 18;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic_id = reader.uuid()?;
-        it.partitions = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { topic_id: reader.uuid(), partitions: reader.array(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.uuid(self.topic_id);
-        rope.array(&self.partitions, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.array(&self.partitions, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -267,27 +245,26 @@ pub struct ShareFetchResponse {
 impl Part for ShareFetchResponse {
     const SIZE_MIN: usize = 14;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.error_code = reader.i16()?;
-        it.error_message = reader.nullable_string(form)?;
-        it.acquisition_lock_timeout_ms = reader.i32()?;
-        it.responses = reader.array(form)?;
-        it.node_endpoints = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            throttle_time_ms: reader.i32(),
+            error_code: reader.i16(),
+            error_message: reader.nullable_string(form),
+            acquisition_lock_timeout_ms: reader.i32(),
+            responses: reader.array(form),
+            node_endpoints: reader.array(form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.throttle_time_ms);
         rope.i16(self.error_code);
-        rope.nullable_string(&self.error_message, form)?;
+        rope.nullable_string(&self.error_message, form);
         rope.i32(self.acquisition_lock_timeout_ms);
-        rope.array(&self.responses, form)?;
-        rope.array(&self.node_endpoints, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.array(&self.responses, form);
+        rope.array(&self.node_endpoints, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -305,19 +282,14 @@ pub struct ShareFetchableTopicResponse {
 impl Part for ShareFetchableTopicResponse {
     const SIZE_MIN: usize = 18;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic_id = reader.uuid()?;
-        it.partitions = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { topic_id: reader.uuid(), partitions: reader.array(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.uuid(self.topic_id);
-        rope.array(&self.partitions, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.array(&self.partitions, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -347,31 +319,30 @@ pub struct PartitionData {
 impl Part for PartitionData {
     const SIZE_MIN: usize = 22;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition_index = reader.i32()?;
-        it.error_code = reader.i16()?;
-        it.error_message = reader.nullable_string(form)?;
-        it.acknowledge_error_code = reader.i16()?;
-        it.acknowledge_error_message = reader.nullable_string(form)?;
-        it.current_leader = Part::read(reader, form)?;
-        it.records = reader.bytes(form)?;
-        it.acquired_records = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            partition_index: reader.i32(),
+            error_code: reader.i16(),
+            error_message: reader.nullable_string(form),
+            acknowledge_error_code: reader.i16(),
+            acknowledge_error_message: reader.nullable_string(form),
+            current_leader: Part::read(reader, form),
+            records: reader.bytes(form),
+            acquired_records: reader.array(form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.partition_index);
         rope.i16(self.error_code);
-        rope.nullable_string(&self.error_message, form)?;
+        rope.nullable_string(&self.error_message, form);
         rope.i16(self.acknowledge_error_code);
-        rope.nullable_string(&self.acknowledge_error_message, form)?;
-        self.current_leader.write(rope, form)?;
-        rope.bytes(&self.records, form)?;
-        rope.array(&self.acquired_records, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.nullable_string(&self.acknowledge_error_message, form);
+        self.current_leader.write(rope, form);
+        rope.bytes(&self.records, form);
+        rope.array(&self.acquired_records, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -389,19 +360,14 @@ pub struct LeaderIdAndEpoch {
 impl Part for LeaderIdAndEpoch {
     const SIZE_MIN: usize = 9;
 
-    fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.leader_id = reader.i32()?;
-        it.leader_epoch = reader.i32()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, _: Form) -> Self {
+        Self { leader_id: reader.i32(), leader_epoch: reader.i32(), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, _: Form) {
         rope.i32(self.leader_id);
         rope.i32(self.leader_epoch);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -421,21 +387,20 @@ pub struct AcquiredRecords {
 impl Part for AcquiredRecords {
     const SIZE_MIN: usize = 19;
 
-    fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.first_offset = reader.i64()?;
-        it.last_offset = reader.i64()?;
-        it.delivery_count = reader.i16()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, _: Form) -> Self {
+        Self {
+            first_offset: reader.i64(),
+            last_offset: reader.i64(),
+            delivery_count: reader.i16(),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, _: Form) {
         rope.i64(self.first_offset);
         rope.i64(self.last_offset);
         rope.i16(self.delivery_count);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -457,23 +422,22 @@ pub struct NodeEndpoint {
 impl Part for NodeEndpoint {
     const SIZE_MIN: usize = 11;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.node_id = reader.i32()?;
-        it.host = reader.string(form)?;
-        it.port = reader.i32()?;
-        it.rack = reader.nullable_string(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            node_id: reader.i32(),
+            host: reader.string(form),
+            port: reader.i32(),
+            rack: reader.nullable_string(form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.node_id);
-        rope.string(&self.host, form)?;
+        rope.string(&self.host, form);
         rope.i32(self.port);
-        rope.nullable_string(&self.rack, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.nullable_string(&self.rack, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 

@@ -8,7 +8,7 @@ use dohle_base::Uuid;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 77, in version 1.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -24,19 +24,18 @@ pub struct ShareGroupDescribeRequest {
 impl Part for ShareGroupDescribeRequest {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.group_ids = reader.array(form)?;
-        it.include_authorized_operations = reader.bool()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            group_ids: reader.array(form),
+            include_authorized_operations: reader.bool(),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.array(&self.group_ids, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.array(&self.group_ids, form);
         rope.bool(self.include_authorized_operations);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -65,19 +64,14 @@ pub struct ShareGroupDescribeResponse {
 impl Part for ShareGroupDescribeResponse {
     const SIZE_MIN: usize = 6;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.groups = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { throttle_time_ms: reader.i32(), groups: reader.array(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.throttle_time_ms);
-        rope.array(&self.groups, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.array(&self.groups, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -126,33 +120,32 @@ impl Default for DescribedGroup {
 impl Part for DescribedGroup {
     const SIZE_MIN: usize = 20;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.error_code = reader.i16()?;
-        it.error_message = reader.nullable_string(form)?;
-        it.group_id = reader.string(form)?;
-        it.group_state = reader.string(form)?;
-        it.group_epoch = reader.i32()?;
-        it.assignment_epoch = reader.i32()?;
-        it.assignor_name = reader.string(form)?;
-        it.members = reader.array(form)?;
-        it.authorized_operations = reader.i32()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            error_code: reader.i16(),
+            error_message: reader.nullable_string(form),
+            group_id: reader.string(form),
+            group_state: reader.string(form),
+            group_epoch: reader.i32(),
+            assignment_epoch: reader.i32(),
+            assignor_name: reader.string(form),
+            members: reader.array(form),
+            authorized_operations: reader.i32(),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i16(self.error_code);
-        rope.nullable_string(&self.error_message, form)?;
-        rope.string(&self.group_id, form)?;
-        rope.string(&self.group_state, form)?;
+        rope.nullable_string(&self.error_message, form);
+        rope.string(&self.group_id, form);
+        rope.string(&self.group_state, form);
         rope.i32(self.group_epoch);
         rope.i32(self.assignment_epoch);
-        rope.string(&self.assignor_name, form)?;
-        rope.array(&self.members, form)?;
+        rope.string(&self.assignor_name, form);
+        rope.array(&self.members, form);
         rope.i32(self.authorized_operations);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -180,29 +173,28 @@ pub struct Member {
 impl Part for Member {
     const SIZE_MIN: usize = 12;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.member_id = reader.string(form)?;
-        it.rack_id = reader.nullable_string(form)?;
-        it.member_epoch = reader.i32()?;
-        it.client_id = reader.string(form)?;
-        it.client_host = reader.string(form)?;
-        it.subscribed_topic_names = reader.array(form)?;
-        it.assignment = Part::read(reader, form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            member_id: reader.string(form),
+            rack_id: reader.nullable_string(form),
+            member_epoch: reader.i32(),
+            client_id: reader.string(form),
+            client_host: reader.string(form),
+            subscribed_topic_names: reader.array(form),
+            assignment: Part::read(reader, form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.member_id, form)?;
-        rope.nullable_string(&self.rack_id, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.member_id, form);
+        rope.nullable_string(&self.rack_id, form);
         rope.i32(self.member_epoch);
-        rope.string(&self.client_id, form)?;
-        rope.string(&self.client_host, form)?;
-        rope.array(&self.subscribed_topic_names, form)?;
-        self.assignment.write(rope, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.string(&self.client_id, form);
+        rope.string(&self.client_host, form);
+        rope.array(&self.subscribed_topic_names, form);
+        self.assignment.write(rope, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -218,17 +210,13 @@ pub struct Assignment {
 impl Part for Assignment {
     const SIZE_MIN: usize = 2;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic_partitions = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { topic_partitions: reader.array(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.array(&self.topic_partitions, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.array(&self.topic_partitions, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -248,21 +236,20 @@ pub struct TopicPartitions {
 impl Part for TopicPartitions {
     const SIZE_MIN: usize = 19;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic_id = reader.uuid()?;
-        it.topic_name = reader.string(form)?;
-        it.partitions = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            topic_id: reader.uuid(),
+            topic_name: reader.string(form),
+            partitions: reader.array(form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.uuid(self.topic_id);
-        rope.string(&self.topic_name, form)?;
-        rope.array(&self.partitions, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.string(&self.topic_name, form);
+        rope.array(&self.partitions, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 

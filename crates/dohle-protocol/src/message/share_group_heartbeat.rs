@@ -8,7 +8,7 @@ use dohle_base::Uuid;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 76, in version 1.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -30,25 +30,24 @@ pub struct ShareGroupHeartbeatRequest {
 impl Part for ShareGroupHeartbeatRequest {
     const SIZE_MIN: usize = 9;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.group_id = reader.string(form)?;
-        it.member_id = reader.string(form)?;
-        it.member_epoch = reader.i32()?;
-        it.rack_id = reader.nullable_string(form)?;
-        it.subscribed_topic_names = reader.nullable_array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            group_id: reader.string(form),
+            member_id: reader.string(form),
+            member_epoch: reader.i32(),
+            rack_id: reader.nullable_string(form),
+            subscribed_topic_names: reader.nullable_array(form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.group_id, form)?;
-        rope.string(&self.member_id, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.group_id, form);
+        rope.string(&self.member_id, form);
         rope.i32(self.member_epoch);
-        rope.nullable_string(&self.rack_id, form)?;
-        rope.nullable_array(&self.subscribed_topic_names, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.nullable_string(&self.rack_id, form);
+        rope.nullable_array(&self.subscribed_topic_names, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -87,29 +86,28 @@ pub struct ShareGroupHeartbeatResponse {
 impl Part for ShareGroupHeartbeatResponse {
     const SIZE_MIN: usize = 18;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.error_code = reader.i16()?;
-        it.error_message = reader.nullable_string(form)?;
-        it.member_id = reader.nullable_string(form)?;
-        it.member_epoch = reader.i32()?;
-        it.heartbeat_interval_ms = reader.i32()?;
-        it.assignment = reader.nullable(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            throttle_time_ms: reader.i32(),
+            error_code: reader.i16(),
+            error_message: reader.nullable_string(form),
+            member_id: reader.nullable_string(form),
+            member_epoch: reader.i32(),
+            heartbeat_interval_ms: reader.i32(),
+            assignment: reader.nullable(form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.throttle_time_ms);
         rope.i16(self.error_code);
-        rope.nullable_string(&self.error_message, form)?;
-        rope.nullable_string(&self.member_id, form)?;
+        rope.nullable_string(&self.error_message, form);
+        rope.nullable_string(&self.member_id, form);
         rope.i32(self.member_epoch);
         rope.i32(self.heartbeat_interval_ms);
-        rope.nullable(&self.assignment, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.nullable(&self.assignment, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -125,17 +123,13 @@ pub struct Assignment {
 impl Part for Assignment {
     const SIZE_MIN: usize = 2;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic_partitions = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { topic_partitions: reader.array(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.array(&self.topic_partitions, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.array(&self.topic_partitions, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -153,19 +147,14 @@ pub struct TopicPartitions {
 impl Part for TopicPartitions {
     const SIZE_MIN: usize = 18;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic_id = reader.uuid()?;
-        it.partitions = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { topic_id: reader.uuid(), partitions: reader.array(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.uuid(self.topic_id);
-        rope.array(&self.partitions, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.array(&self.partitions, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 89, in versions 0 to 1.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -24,30 +24,24 @@ pub struct StreamsGroupDescribeRequest {
 impl Part for StreamsGroupDescribeRequest {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.group_ids = reader.array(form)?;
-        it.include_authorized_operations = reader.bool()?;
-        if form.version >= 1 {
-            it.include_topology_description = reader.bool()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            group_ids: reader.array(form),
+            include_authorized_operations: reader.bool(),
+            include_topology_description: if form.version >= 1 { reader.bool() } else { false },
+            unknown_tags: reader.tags(),
         }
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.array(&self.group_ids, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.array(&self.group_ids, form);
         rope.bool(self.include_authorized_operations);
         if form.version >= 1 {
             rope.bool(self.include_topology_description);
         } else if self.include_topology_description {
-            return Err(EncodeError::Unrepresentable {
-                field: "StreamsGroupDescribeRequest.include_topology_description",
-                version: form.version,
-            });
+            rope.refuse("StreamsGroupDescribeRequest.include_topology_description", form.version);
         }
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -76,19 +70,14 @@ pub struct StreamsGroupDescribeResponse {
 impl Part for StreamsGroupDescribeResponse {
     const SIZE_MIN: usize = 6;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.groups = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { throttle_time_ms: reader.i32(), groups: reader.array(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.throttle_time_ms);
-        rope.array(&self.groups, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.array(&self.groups, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -146,57 +135,48 @@ impl Default for DescribedGroup {
 impl Part for DescribedGroup {
     const SIZE_MIN: usize = 20;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.error_code = reader.i16()?;
-        it.error_message = reader.nullable_string(form)?;
-        it.group_id = reader.string(form)?;
-        it.group_state = reader.string(form)?;
-        it.group_epoch = reader.i32()?;
-        it.assignment_epoch = reader.i32()?;
-        it.topology = reader.nullable(form)?;
-        it.members = reader.array(form)?;
-        it.authorized_operations = reader.i32()?;
-        if form.version >= 1 {
-            it.topology_description = reader.nullable(form)?;
-            it.topology_description_status = reader.i8()?;
-            it.assignor_name = reader.nullable_string(form)?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            error_code: reader.i16(),
+            error_message: reader.nullable_string(form),
+            group_id: reader.string(form),
+            group_state: reader.string(form),
+            group_epoch: reader.i32(),
+            assignment_epoch: reader.i32(),
+            topology: reader.nullable(form),
+            members: reader.array(form),
+            authorized_operations: reader.i32(),
+            topology_description: if form.version >= 1 { reader.nullable(form) } else { None },
+            topology_description_status: if form.version >= 1 { reader.i8() } else { 0 },
+            assignor_name: if form.version >= 1 { reader.nullable_string(form) } else { None },
+            unknown_tags: reader.tags(),
         }
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i16(self.error_code);
-        rope.nullable_string(&self.error_message, form)?;
-        rope.string(&self.group_id, form)?;
-        rope.string(&self.group_state, form)?;
+        rope.nullable_string(&self.error_message, form);
+        rope.string(&self.group_id, form);
+        rope.string(&self.group_state, form);
         rope.i32(self.group_epoch);
         rope.i32(self.assignment_epoch);
-        rope.nullable(&self.topology, form)?;
-        rope.array(&self.members, form)?;
+        rope.nullable(&self.topology, form);
+        rope.array(&self.members, form);
         rope.i32(self.authorized_operations);
         if form.version >= 1 {
-            rope.nullable(&self.topology_description, form)?;
+            rope.nullable(&self.topology_description, form);
         } else if self.topology_description.is_some() {
-            return Err(EncodeError::Unrepresentable {
-                field: "DescribedGroup.topology_description",
-                version: form.version,
-            });
+            rope.refuse("DescribedGroup.topology_description", form.version);
         }
         if form.version >= 1 {
             rope.i8(self.topology_description_status);
         } else if self.topology_description_status != 0 {
-            return Err(EncodeError::Unrepresentable {
-                field: "DescribedGroup.topology_description_status",
-                version: form.version,
-            });
+            rope.refuse("DescribedGroup.topology_description_status", form.version);
         }
         if form.version >= 1 {
-            rope.nullable_string(&self.assignor_name, form)?;
+            rope.nullable_string(&self.assignor_name, form);
         }
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -214,19 +194,14 @@ pub struct Topology {
 impl Part for Topology {
     const SIZE_MIN: usize = 6;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.epoch = reader.i32()?;
-        it.subtopologies = reader.nullable_array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { epoch: reader.i32(), subtopologies: reader.nullable_array(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.epoch);
-        rope.nullable_array(&self.subtopologies, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.nullable_array(&self.subtopologies, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -250,25 +225,24 @@ pub struct Subtopology {
 impl Part for Subtopology {
     const SIZE_MIN: usize = 6;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.subtopology_id = reader.string(form)?;
-        it.source_topics = reader.array(form)?;
-        it.repartition_sink_topics = reader.array(form)?;
-        it.state_changelog_topics = reader.array(form)?;
-        it.repartition_source_topics = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            subtopology_id: reader.string(form),
+            source_topics: reader.array(form),
+            repartition_sink_topics: reader.array(form),
+            state_changelog_topics: reader.array(form),
+            repartition_source_topics: reader.array(form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.subtopology_id, form)?;
-        rope.array(&self.source_topics, form)?;
-        rope.array(&self.repartition_sink_topics, form)?;
-        rope.array(&self.state_changelog_topics, form)?;
-        rope.array(&self.repartition_source_topics, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.subtopology_id, form);
+        rope.array(&self.source_topics, form);
+        rope.array(&self.repartition_sink_topics, form);
+        rope.array(&self.state_changelog_topics, form);
+        rope.array(&self.repartition_source_topics, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -290,23 +264,22 @@ pub struct TopicInfo {
 impl Part for TopicInfo {
     const SIZE_MIN: usize = 9;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.partitions = reader.i32()?;
-        it.replication_factor = reader.i16()?;
-        it.topic_configs = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            name: reader.string(form),
+            partitions: reader.i32(),
+            replication_factor: reader.i16(),
+            topic_configs: reader.array(form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.name, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.name, form);
         rope.i32(self.partitions);
         rope.i16(self.replication_factor);
-        rope.array(&self.topic_configs, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.array(&self.topic_configs, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -324,19 +297,14 @@ pub struct KeyValue {
 impl Part for KeyValue {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.key = reader.string(form)?;
-        it.value = reader.string(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { key: reader.string(form), value: reader.string(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.key, form)?;
-        rope.string(&self.value, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.key, form);
+        rope.string(&self.value, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -380,45 +348,44 @@ pub struct Member {
 impl Part for Member {
     const SIZE_MIN: usize = 28;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.member_id = reader.string(form)?;
-        it.member_epoch = reader.i32()?;
-        it.instance_id = reader.nullable_string(form)?;
-        it.rack_id = reader.nullable_string(form)?;
-        it.client_id = reader.string(form)?;
-        it.client_host = reader.string(form)?;
-        it.topology_epoch = reader.i32()?;
-        it.process_id = reader.string(form)?;
-        it.user_endpoint = reader.nullable(form)?;
-        it.client_tags = reader.array(form)?;
-        it.task_offsets = reader.array(form)?;
-        it.task_end_offsets = reader.array(form)?;
-        it.assignment = Part::read(reader, form)?;
-        it.target_assignment = Part::read(reader, form)?;
-        it.is_classic = reader.bool()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            member_id: reader.string(form),
+            member_epoch: reader.i32(),
+            instance_id: reader.nullable_string(form),
+            rack_id: reader.nullable_string(form),
+            client_id: reader.string(form),
+            client_host: reader.string(form),
+            topology_epoch: reader.i32(),
+            process_id: reader.string(form),
+            user_endpoint: reader.nullable(form),
+            client_tags: reader.array(form),
+            task_offsets: reader.array(form),
+            task_end_offsets: reader.array(form),
+            assignment: Part::read(reader, form),
+            target_assignment: Part::read(reader, form),
+            is_classic: reader.bool(),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.member_id, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.member_id, form);
         rope.i32(self.member_epoch);
-        rope.nullable_string(&self.instance_id, form)?;
-        rope.nullable_string(&self.rack_id, form)?;
-        rope.string(&self.client_id, form)?;
-        rope.string(&self.client_host, form)?;
+        rope.nullable_string(&self.instance_id, form);
+        rope.nullable_string(&self.rack_id, form);
+        rope.string(&self.client_id, form);
+        rope.string(&self.client_host, form);
         rope.i32(self.topology_epoch);
-        rope.string(&self.process_id, form)?;
-        rope.nullable(&self.user_endpoint, form)?;
-        rope.array(&self.client_tags, form)?;
-        rope.array(&self.task_offsets, form)?;
-        rope.array(&self.task_end_offsets, form)?;
-        self.assignment.write(rope, form)?;
-        self.target_assignment.write(rope, form)?;
+        rope.string(&self.process_id, form);
+        rope.nullable(&self.user_endpoint, form);
+        rope.array(&self.client_tags, form);
+        rope.array(&self.task_offsets, form);
+        rope.array(&self.task_end_offsets, form);
+        self.assignment.write(rope, form);
+        self.target_assignment.write(rope, form);
         rope.bool(self.is_classic);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -436,19 +403,14 @@ pub struct Endpoint {
 impl Part for Endpoint {
     const SIZE_MIN: usize = 4;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.host = reader.string(form)?;
-        it.port = reader.u16()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { host: reader.string(form), port: reader.u16(), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.host, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.host, form);
         rope.u16(self.port);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -468,21 +430,20 @@ pub struct TaskOffset {
 impl Part for TaskOffset {
     const SIZE_MIN: usize = 14;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.subtopology_id = reader.string(form)?;
-        it.partition = reader.i32()?;
-        it.offset = reader.i64()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            subtopology_id: reader.string(form),
+            partition: reader.i32(),
+            offset: reader.i64(),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.subtopology_id, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.subtopology_id, form);
         rope.i32(self.partition);
         rope.i64(self.offset);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -502,21 +463,20 @@ pub struct Assignment {
 impl Part for Assignment {
     const SIZE_MIN: usize = 4;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.active_tasks = reader.array(form)?;
-        it.standby_tasks = reader.array(form)?;
-        it.warmup_tasks = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            active_tasks: reader.array(form),
+            standby_tasks: reader.array(form),
+            warmup_tasks: reader.array(form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.array(&self.active_tasks, form)?;
-        rope.array(&self.standby_tasks, form)?;
-        rope.array(&self.warmup_tasks, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.array(&self.active_tasks, form);
+        rope.array(&self.standby_tasks, form);
+        rope.array(&self.warmup_tasks, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -534,19 +494,14 @@ pub struct TaskIds {
 impl Part for TaskIds {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.subtopology_id = reader.string(form)?;
-        it.partitions = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { subtopology_id: reader.string(form), partitions: reader.array(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.subtopology_id, form)?;
-        rope.array(&self.partitions, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.subtopology_id, form);
+        rope.array(&self.partitions, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -564,19 +519,14 @@ pub struct TopologyDescription {
 impl Part for TopologyDescription {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.subtopologies = reader.array(form)?;
-        it.global_stores = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { subtopologies: reader.array(form), global_stores: reader.array(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.array(&self.subtopologies, form)?;
-        rope.array(&self.global_stores, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.array(&self.subtopologies, form);
+        rope.array(&self.global_stores, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -594,19 +544,14 @@ pub struct TopologyDescriptionSubtopology {
 impl Part for TopologyDescriptionSubtopology {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.subtopology_id = reader.string(form)?;
-        it.nodes = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { subtopology_id: reader.string(form), nodes: reader.array(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.subtopology_id, form)?;
-        rope.array(&self.nodes, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.subtopology_id, form);
+        rope.array(&self.nodes, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -632,27 +577,26 @@ pub struct TopologyDescriptionNode {
 impl Part for TopologyDescriptionNode {
     const SIZE_MIN: usize = 7;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.node_type = reader.i8()?;
-        it.source_topics = reader.array(form)?;
-        it.sink_topic = reader.nullable_string(form)?;
-        it.stores = reader.array(form)?;
-        it.successors = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            name: reader.string(form),
+            node_type: reader.i8(),
+            source_topics: reader.array(form),
+            sink_topic: reader.nullable_string(form),
+            stores: reader.array(form),
+            successors: reader.array(form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.name, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.name, form);
         rope.i8(self.node_type);
-        rope.array(&self.source_topics, form)?;
-        rope.nullable_string(&self.sink_topic, form)?;
-        rope.array(&self.stores, form)?;
-        rope.array(&self.successors, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.array(&self.source_topics, form);
+        rope.nullable_string(&self.sink_topic, form);
+        rope.array(&self.stores, form);
+        rope.array(&self.successors, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -670,19 +614,14 @@ pub struct TopologyDescriptionGlobalStore {
 impl Part for TopologyDescriptionGlobalStore {
     const SIZE_MIN: usize = 15;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.source = Part::read(reader, form)?;
-        it.processor = Part::read(reader, form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { source: Part::read(reader, form), processor: Part::read(reader, form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        self.source.write(rope, form)?;
-        self.processor.write(rope, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        self.source.write(rope, form);
+        self.processor.write(rope, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 88, in versions 0 to 1.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,49 +77,48 @@ impl Default for StreamsGroupHeartbeatRequest {
 impl Part for StreamsGroupHeartbeatRequest {
     const SIZE_MIN: usize = 27;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.group_id = reader.string(form)?;
-        it.member_id = reader.string(form)?;
-        it.member_epoch = reader.i32()?;
-        it.endpoint_information_epoch = reader.i32()?;
-        it.instance_id = reader.nullable_string(form)?;
-        it.rack_id = reader.nullable_string(form)?;
-        it.rebalance_timeout_ms = reader.i32()?;
-        it.topology = reader.nullable(form)?;
-        it.active_tasks = reader.nullable_array(form)?;
-        it.standby_tasks = reader.nullable_array(form)?;
-        it.warmup_tasks = reader.nullable_array(form)?;
-        it.process_id = reader.nullable_string(form)?;
-        it.user_endpoint = reader.nullable(form)?;
-        it.client_tags = reader.nullable_array(form)?;
-        it.task_offsets = reader.nullable_array(form)?;
-        it.task_end_offsets = reader.nullable_array(form)?;
-        it.shutdown_application = reader.bool()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            group_id: reader.string(form),
+            member_id: reader.string(form),
+            member_epoch: reader.i32(),
+            endpoint_information_epoch: reader.i32(),
+            instance_id: reader.nullable_string(form),
+            rack_id: reader.nullable_string(form),
+            rebalance_timeout_ms: reader.i32(),
+            topology: reader.nullable(form),
+            active_tasks: reader.nullable_array(form),
+            standby_tasks: reader.nullable_array(form),
+            warmup_tasks: reader.nullable_array(form),
+            process_id: reader.nullable_string(form),
+            user_endpoint: reader.nullable(form),
+            client_tags: reader.nullable_array(form),
+            task_offsets: reader.nullable_array(form),
+            task_end_offsets: reader.nullable_array(form),
+            shutdown_application: reader.bool(),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.group_id, form)?;
-        rope.string(&self.member_id, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.group_id, form);
+        rope.string(&self.member_id, form);
         rope.i32(self.member_epoch);
         rope.i32(self.endpoint_information_epoch);
-        rope.nullable_string(&self.instance_id, form)?;
-        rope.nullable_string(&self.rack_id, form)?;
+        rope.nullable_string(&self.instance_id, form);
+        rope.nullable_string(&self.rack_id, form);
         rope.i32(self.rebalance_timeout_ms);
-        rope.nullable(&self.topology, form)?;
-        rope.nullable_array(&self.active_tasks, form)?;
-        rope.nullable_array(&self.standby_tasks, form)?;
-        rope.nullable_array(&self.warmup_tasks, form)?;
-        rope.nullable_string(&self.process_id, form)?;
-        rope.nullable(&self.user_endpoint, form)?;
-        rope.nullable_array(&self.client_tags, form)?;
-        rope.nullable_array(&self.task_offsets, form)?;
-        rope.nullable_array(&self.task_end_offsets, form)?;
+        rope.nullable(&self.topology, form);
+        rope.nullable_array(&self.active_tasks, form);
+        rope.nullable_array(&self.standby_tasks, form);
+        rope.nullable_array(&self.warmup_tasks, form);
+        rope.nullable_string(&self.process_id, form);
+        rope.nullable(&self.user_endpoint, form);
+        rope.nullable_array(&self.client_tags, form);
+        rope.nullable_array(&self.task_offsets, form);
+        rope.nullable_array(&self.task_end_offsets, form);
         rope.bool(self.shutdown_application);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -137,19 +136,14 @@ pub struct Topology {
 impl Part for Topology {
     const SIZE_MIN: usize = 6;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.epoch = reader.i32()?;
-        it.subtopologies = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { epoch: reader.i32(), subtopologies: reader.array(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.epoch);
-        rope.array(&self.subtopologies, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.array(&self.subtopologies, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -177,29 +171,28 @@ pub struct Subtopology {
 impl Part for Subtopology {
     const SIZE_MIN: usize = 8;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.subtopology_id = reader.string(form)?;
-        it.source_topics = reader.array(form)?;
-        it.source_topic_regex = reader.array(form)?;
-        it.state_changelog_topics = reader.array(form)?;
-        it.repartition_sink_topics = reader.array(form)?;
-        it.repartition_source_topics = reader.array(form)?;
-        it.copartition_groups = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            subtopology_id: reader.string(form),
+            source_topics: reader.array(form),
+            source_topic_regex: reader.array(form),
+            state_changelog_topics: reader.array(form),
+            repartition_sink_topics: reader.array(form),
+            repartition_source_topics: reader.array(form),
+            copartition_groups: reader.array(form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.subtopology_id, form)?;
-        rope.array(&self.source_topics, form)?;
-        rope.array(&self.source_topic_regex, form)?;
-        rope.array(&self.state_changelog_topics, form)?;
-        rope.array(&self.repartition_sink_topics, form)?;
-        rope.array(&self.repartition_source_topics, form)?;
-        rope.array(&self.copartition_groups, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.subtopology_id, form);
+        rope.array(&self.source_topics, form);
+        rope.array(&self.source_topic_regex, form);
+        rope.array(&self.state_changelog_topics, form);
+        rope.array(&self.repartition_sink_topics, form);
+        rope.array(&self.repartition_source_topics, form);
+        rope.array(&self.copartition_groups, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -221,23 +214,22 @@ pub struct TopicInfo {
 impl Part for TopicInfo {
     const SIZE_MIN: usize = 9;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.partitions = reader.i32()?;
-        it.replication_factor = reader.i16()?;
-        it.topic_configs = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            name: reader.string(form),
+            partitions: reader.i32(),
+            replication_factor: reader.i16(),
+            topic_configs: reader.array(form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.name, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.name, form);
         rope.i32(self.partitions);
         rope.i16(self.replication_factor);
-        rope.array(&self.topic_configs, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.array(&self.topic_configs, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -255,19 +247,14 @@ pub struct KeyValue {
 impl Part for KeyValue {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.key = reader.string(form)?;
-        it.value = reader.string(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { key: reader.string(form), value: reader.string(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.key, form)?;
-        rope.string(&self.value, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.key, form);
+        rope.string(&self.value, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -287,21 +274,20 @@ pub struct CopartitionGroup {
 impl Part for CopartitionGroup {
     const SIZE_MIN: usize = 4;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.source_topics = reader.array(form)?;
-        it.source_topic_regex = reader.array(form)?;
-        it.repartition_source_topics = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            source_topics: reader.array(form),
+            source_topic_regex: reader.array(form),
+            repartition_source_topics: reader.array(form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.array(&self.source_topics, form)?;
-        rope.array(&self.source_topic_regex, form)?;
-        rope.array(&self.repartition_source_topics, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.array(&self.source_topics, form);
+        rope.array(&self.source_topic_regex, form);
+        rope.array(&self.repartition_source_topics, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -319,19 +305,14 @@ pub struct RequestTaskIds {
 impl Part for RequestTaskIds {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.subtopology_id = reader.string(form)?;
-        it.partitions = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { subtopology_id: reader.string(form), partitions: reader.array(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.subtopology_id, form)?;
-        rope.array(&self.partitions, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.subtopology_id, form);
+        rope.array(&self.partitions, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -349,19 +330,14 @@ pub struct RequestEndpoint {
 impl Part for RequestEndpoint {
     const SIZE_MIN: usize = 4;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.host = reader.string(form)?;
-        it.port = reader.u16()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { host: reader.string(form), port: reader.u16(), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.host, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.host, form);
         rope.u16(self.port);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -381,21 +357,20 @@ pub struct TaskOffset {
 impl Part for TaskOffset {
     const SIZE_MIN: usize = 14;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.subtopology_id = reader.string(form)?;
-        it.partition = reader.i32()?;
-        it.offset = reader.i64()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            subtopology_id: reader.string(form),
+            partition: reader.i32(),
+            offset: reader.i64(),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.subtopology_id, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.subtopology_id, form);
         rope.i32(self.partition);
         rope.i64(self.offset);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -476,69 +451,56 @@ impl Default for StreamsGroupHeartbeatResponse {
 impl Part for StreamsGroupHeartbeatResponse {
     const SIZE_MIN: usize = 34;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.error_code = reader.i16()?;
-        it.error_message = reader.nullable_string(form)?;
-        it.member_id = reader.string(form)?;
-        it.member_epoch = reader.i32()?;
-        it.heartbeat_interval_ms = reader.i32()?;
-        if form.version <= 0 {
-            it.acceptable_recovery_lag_legacy = reader.i32()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            throttle_time_ms: reader.i32(),
+            error_code: reader.i16(),
+            error_message: reader.nullable_string(form),
+            member_id: reader.string(form),
+            member_epoch: reader.i32(),
+            heartbeat_interval_ms: reader.i32(),
+            acceptable_recovery_lag_legacy: if form.version <= 0 { reader.i32() } else { 0 },
+            task_offset_interval_ms: reader.i32(),
+            acceptable_recovery_lag: if form.version >= 1 { reader.i64() } else { -1 },
+            status: reader.nullable_array(form),
+            active_tasks: reader.nullable_array(form),
+            standby_tasks: reader.nullable_array(form),
+            warmup_tasks: reader.nullable_array(form),
+            topology_description_required: if form.version >= 1 { reader.bool() } else { false },
+            endpoint_information_epoch: reader.i32(),
+            partitions_by_user_endpoint: reader.nullable_array(form),
+            unknown_tags: reader.tags(),
         }
-        it.task_offset_interval_ms = reader.i32()?;
-        if form.version >= 1 {
-            it.acceptable_recovery_lag = reader.i64()?;
-        }
-        it.status = reader.nullable_array(form)?;
-        it.active_tasks = reader.nullable_array(form)?;
-        it.standby_tasks = reader.nullable_array(form)?;
-        it.warmup_tasks = reader.nullable_array(form)?;
-        if form.version >= 1 {
-            it.topology_description_required = reader.bool()?;
-        }
-        it.endpoint_information_epoch = reader.i32()?;
-        it.partitions_by_user_endpoint = reader.nullable_array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.throttle_time_ms);
         rope.i16(self.error_code);
-        rope.nullable_string(&self.error_message, form)?;
-        rope.string(&self.member_id, form)?;
+        rope.nullable_string(&self.error_message, form);
+        rope.string(&self.member_id, form);
         rope.i32(self.member_epoch);
         rope.i32(self.heartbeat_interval_ms);
         if form.version <= 0 {
             rope.i32(self.acceptable_recovery_lag_legacy);
         } else if self.acceptable_recovery_lag_legacy != 0 {
-            return Err(EncodeError::Unrepresentable {
-                field: "StreamsGroupHeartbeatResponse.acceptable_recovery_lag_legacy",
-                version: form.version,
-            });
+            rope.refuse("StreamsGroupHeartbeatResponse.acceptable_recovery_lag_legacy", form.version);
         }
         rope.i32(self.task_offset_interval_ms);
         if form.version >= 1 {
             rope.i64(self.acceptable_recovery_lag);
         }
-        rope.nullable_array(&self.status, form)?;
-        rope.nullable_array(&self.active_tasks, form)?;
-        rope.nullable_array(&self.standby_tasks, form)?;
-        rope.nullable_array(&self.warmup_tasks, form)?;
+        rope.nullable_array(&self.status, form);
+        rope.nullable_array(&self.active_tasks, form);
+        rope.nullable_array(&self.standby_tasks, form);
+        rope.nullable_array(&self.warmup_tasks, form);
         if form.version >= 1 {
             rope.bool(self.topology_description_required);
         } else if self.topology_description_required {
-            return Err(EncodeError::Unrepresentable {
-                field: "StreamsGroupHeartbeatResponse.topology_description_required",
-                version: form.version,
-            });
+            rope.refuse("StreamsGroupHeartbeatResponse.topology_description_required", form.version);
         }
         rope.i32(self.endpoint_information_epoch);
-        rope.nullable_array(&self.partitions_by_user_endpoint, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.nullable_array(&self.partitions_by_user_endpoint, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -556,19 +518,14 @@ pub struct Status {
 impl Part for Status {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.status_code = reader.i8()?;
-        it.status_detail = reader.string(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { status_code: reader.i8(), status_detail: reader.string(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i8(self.status_code);
-        rope.string(&self.status_detail, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.string(&self.status_detail, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -586,19 +543,14 @@ pub struct ResponseTaskIds {
 impl Part for ResponseTaskIds {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.subtopology_id = reader.string(form)?;
-        it.partitions = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { subtopology_id: reader.string(form), partitions: reader.array(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.subtopology_id, form)?;
-        rope.array(&self.partitions, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.subtopology_id, form);
+        rope.array(&self.partitions, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -618,21 +570,20 @@ pub struct EndpointToPartitions {
 impl Part for EndpointToPartitions {
     const SIZE_MIN: usize = 7;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.user_endpoint = Part::read(reader, form)?;
-        it.active_partitions = reader.array(form)?;
-        it.standby_partitions = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            user_endpoint: Part::read(reader, form),
+            active_partitions: reader.array(form),
+            standby_partitions: reader.array(form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        self.user_endpoint.write(rope, form)?;
-        rope.array(&self.active_partitions, form)?;
-        rope.array(&self.standby_partitions, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        self.user_endpoint.write(rope, form);
+        rope.array(&self.active_partitions, form);
+        rope.array(&self.standby_partitions, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -650,19 +601,14 @@ pub struct ResponseEndpoint {
 impl Part for ResponseEndpoint {
     const SIZE_MIN: usize = 4;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.host = reader.string(form)?;
-        it.port = reader.u16()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { host: reader.string(form), port: reader.u16(), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.host, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.host, form);
         rope.u16(self.port);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -680,19 +626,14 @@ pub struct TopicPartition {
 impl Part for TopicPartition {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic = reader.string(form)?;
-        it.partitions = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { topic: reader.string(form), partitions: reader.array(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.topic, form)?;
-        rope.array(&self.partitions, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.topic, form);
+        rope.array(&self.partitions, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 

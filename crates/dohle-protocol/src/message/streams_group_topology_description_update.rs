@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 93, in version 0.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -26,23 +26,22 @@ pub struct StreamsGroupTopologyDescriptionUpdateRequest {
 impl Part for StreamsGroupTopologyDescriptionUpdateRequest {
     const SIZE_MIN: usize = 10;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.group_id = reader.string(form)?;
-        it.member_id = reader.string(form)?;
-        it.topology_epoch = reader.i32()?;
-        it.topology_description = Part::read(reader, form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            group_id: reader.string(form),
+            member_id: reader.string(form),
+            topology_epoch: reader.i32(),
+            topology_description: Part::read(reader, form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.group_id, form)?;
-        rope.string(&self.member_id, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.group_id, form);
+        rope.string(&self.member_id, form);
         rope.i32(self.topology_epoch);
-        self.topology_description.write(rope, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        self.topology_description.write(rope, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -60,19 +59,14 @@ pub struct TopologyDescription {
 impl Part for TopologyDescription {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.subtopologies = reader.array(form)?;
-        it.global_stores = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { subtopologies: reader.array(form), global_stores: reader.array(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.array(&self.subtopologies, form)?;
-        rope.array(&self.global_stores, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.array(&self.subtopologies, form);
+        rope.array(&self.global_stores, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -90,19 +84,14 @@ pub struct TopologyDescriptionSubtopology {
 impl Part for TopologyDescriptionSubtopology {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.subtopology_id = reader.string(form)?;
-        it.nodes = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { subtopology_id: reader.string(form), nodes: reader.array(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.subtopology_id, form)?;
-        rope.array(&self.nodes, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.subtopology_id, form);
+        rope.array(&self.nodes, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -128,27 +117,26 @@ pub struct TopologyDescriptionNode {
 impl Part for TopologyDescriptionNode {
     const SIZE_MIN: usize = 7;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.node_type = reader.i8()?;
-        it.source_topics = reader.array(form)?;
-        it.sink_topic = reader.nullable_string(form)?;
-        it.stores = reader.array(form)?;
-        it.successors = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            name: reader.string(form),
+            node_type: reader.i8(),
+            source_topics: reader.array(form),
+            sink_topic: reader.nullable_string(form),
+            stores: reader.array(form),
+            successors: reader.array(form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.name, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.name, form);
         rope.i8(self.node_type);
-        rope.array(&self.source_topics, form)?;
-        rope.nullable_string(&self.sink_topic, form)?;
-        rope.array(&self.stores, form)?;
-        rope.array(&self.successors, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.array(&self.source_topics, form);
+        rope.nullable_string(&self.sink_topic, form);
+        rope.array(&self.stores, form);
+        rope.array(&self.successors, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -166,19 +154,14 @@ pub struct TopologyDescriptionGlobalStore {
 impl Part for TopologyDescriptionGlobalStore {
     const SIZE_MIN: usize = 15;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.source = Part::read(reader, form)?;
-        it.processor = Part::read(reader, form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { source: Part::read(reader, form), processor: Part::read(reader, form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        self.source.write(rope, form)?;
-        self.processor.write(rope, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        self.source.write(rope, form);
+        self.processor.write(rope, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -209,21 +192,20 @@ pub struct StreamsGroupTopologyDescriptionUpdateResponse {
 impl Part for StreamsGroupTopologyDescriptionUpdateResponse {
     const SIZE_MIN: usize = 8;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.error_code = reader.i16()?;
-        it.error_message = reader.nullable_string(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            throttle_time_ms: reader.i32(),
+            error_code: reader.i16(),
+            error_message: reader.nullable_string(form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.throttle_time_ms);
         rope.i16(self.error_code);
-        rope.nullable_string(&self.error_message, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.nullable_string(&self.error_message, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 14, in versions 0 to 5.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -34,48 +34,38 @@ pub struct SyncGroupRequest {
 impl Part for SyncGroupRequest {
     const SIZE_MIN: usize = 9;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.group_id = reader.string(form)?;
-        it.generation_id = reader.i32()?;
-        it.member_id = reader.string(form)?;
-        if form.version >= 3 {
-            it.group_instance_id = reader.nullable_string(form)?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            group_id: reader.string(form),
+            generation_id: reader.i32(),
+            member_id: reader.string(form),
+            group_instance_id: if form.version >= 3 { reader.nullable_string(form) } else { None },
+            protocol_type: if form.version >= 5 { reader.nullable_string(form) } else { None },
+            protocol_name: if form.version >= 5 { reader.nullable_string(form) } else { None },
+            assignments: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        if form.version >= 5 {
-            it.protocol_type = reader.nullable_string(form)?;
-            it.protocol_name = reader.nullable_string(form)?;
-        }
-        it.assignments = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.group_id, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.group_id, form);
         rope.i32(self.generation_id);
-        rope.string(&self.member_id, form)?;
+        rope.string(&self.member_id, form);
         if form.version >= 3 {
-            rope.nullable_string(&self.group_instance_id, form)?;
+            rope.nullable_string(&self.group_instance_id, form);
         } else if self.group_instance_id.is_some() {
-            return Err(EncodeError::Unrepresentable {
-                field: "SyncGroupRequest.group_instance_id",
-                version: form.version,
-            });
+            rope.refuse("SyncGroupRequest.group_instance_id", form.version);
         }
         if form.version >= 5 {
-            rope.nullable_string(&self.protocol_type, form)?;
-            rope.nullable_string(&self.protocol_name, form)?;
+            rope.nullable_string(&self.protocol_type, form);
+            rope.nullable_string(&self.protocol_name, form);
         }
-        rope.array(&self.assignments, form)?;
+        rope.array(&self.assignments, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable { field: "SyncGroupRequest.unknown_tags", version: form.version });
+            rope.refuse("SyncGroupRequest.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -93,28 +83,22 @@ pub struct SyncGroupRequestAssignment {
 impl Part for SyncGroupRequestAssignment {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.member_id = reader.string(form)?;
-        it.assignment = reader.bytes(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            member_id: reader.string(form),
+            assignment: reader.bytes(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.member_id, form)?;
-        rope.bytes(&self.assignment, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.member_id, form);
+        rope.bytes(&self.assignment, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "SyncGroupRequestAssignment.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("SyncGroupRequestAssignment.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -149,42 +133,32 @@ pub struct SyncGroupResponse {
 impl Part for SyncGroupResponse {
     const SIZE_MIN: usize = 6;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version >= 1 {
-            it.throttle_time_ms = reader.i32()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            throttle_time_ms: if form.version >= 1 { reader.i32() } else { 0 },
+            error_code: reader.i16(),
+            protocol_type: if form.version >= 5 { reader.nullable_string(form) } else { None },
+            protocol_name: if form.version >= 5 { reader.nullable_string(form) } else { None },
+            assignment: reader.bytes(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        it.error_code = reader.i16()?;
-        if form.version >= 5 {
-            it.protocol_type = reader.nullable_string(form)?;
-            it.protocol_name = reader.nullable_string(form)?;
-        }
-        it.assignment = reader.bytes(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         if form.version >= 1 {
             rope.i32(self.throttle_time_ms);
         }
         rope.i16(self.error_code);
         if form.version >= 5 {
-            rope.nullable_string(&self.protocol_type, form)?;
-            rope.nullable_string(&self.protocol_name, form)?;
+            rope.nullable_string(&self.protocol_type, form);
+            rope.nullable_string(&self.protocol_name, form);
         }
-        rope.bytes(&self.assignment, form)?;
+        rope.bytes(&self.assignment, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "SyncGroupResponse.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("SyncGroupResponse.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 

@@ -8,7 +8,7 @@ use dohle_base::Uuid;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 28, in versions 0 to 6.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,63 +52,46 @@ impl Default for TxnOffsetCommitRequest {
 impl Part for TxnOffsetCommitRequest {
     const SIZE_MIN: usize = 18;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.transactional_id = reader.string(form)?;
-        it.group_id = reader.string(form)?;
-        it.producer_id = reader.i64()?;
-        it.producer_epoch = reader.i16()?;
-        if form.flexible {
-            it.generation_id_or_member_epoch = reader.i32()?;
-            it.member_id = reader.string(form)?;
-            it.group_instance_id = reader.nullable_string(form)?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            transactional_id: reader.string(form),
+            group_id: reader.string(form),
+            producer_id: reader.i64(),
+            producer_epoch: reader.i16(),
+            generation_id_or_member_epoch: if form.flexible { reader.i32() } else { -1 },
+            member_id: if form.flexible { reader.string(form) } else { Str::default() },
+            group_instance_id: if form.flexible { reader.nullable_string(form) } else { None },
+            topics: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        it.topics = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.transactional_id, form)?;
-        rope.string(&self.group_id, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.transactional_id, form);
+        rope.string(&self.group_id, form);
         rope.i64(self.producer_id);
         rope.i16(self.producer_epoch);
         if form.flexible {
             rope.i32(self.generation_id_or_member_epoch);
         } else if self.generation_id_or_member_epoch != -1 {
-            return Err(EncodeError::Unrepresentable {
-                field: "TxnOffsetCommitRequest.generation_id_or_member_epoch",
-                version: form.version,
-            });
+            rope.refuse("TxnOffsetCommitRequest.generation_id_or_member_epoch", form.version);
         }
         if form.flexible {
-            rope.string(&self.member_id, form)?;
+            rope.string(&self.member_id, form);
         } else if !self.member_id.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "TxnOffsetCommitRequest.member_id",
-                version: form.version,
-            });
+            rope.refuse("TxnOffsetCommitRequest.member_id", form.version);
         }
         if form.flexible {
-            rope.nullable_string(&self.group_instance_id, form)?;
+            rope.nullable_string(&self.group_instance_id, form);
         } else if self.group_instance_id.is_some() {
-            return Err(EncodeError::Unrepresentable {
-                field: "TxnOffsetCommitRequest.group_instance_id",
-                version: form.version,
-            });
+            rope.refuse("TxnOffsetCommitRequest.group_instance_id", form.version);
         }
-        rope.array(&self.topics, form)?;
+        rope.array(&self.topics, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "TxnOffsetCommitRequest.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("TxnOffsetCommitRequest.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -128,38 +111,28 @@ pub struct TxnOffsetCommitRequestTopic {
 impl Part for TxnOffsetCommitRequestTopic {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version <= 5 {
-            it.name = reader.string(form)?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            name: if form.version <= 5 { reader.string(form) } else { Str::default() },
+            topic_id: if form.version >= 6 { reader.uuid() } else { Uuid::ZERO },
+            partitions: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        if form.version >= 6 {
-            it.topic_id = reader.uuid()?;
-        }
-        it.partitions = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         if form.version <= 5 {
-            rope.string(&self.name, form)?;
+            rope.string(&self.name, form);
         }
         if form.version >= 6 {
             rope.uuid(self.topic_id);
         }
-        rope.array(&self.partitions, form)?;
+        rope.array(&self.partitions, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "TxnOffsetCommitRequestTopic.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("TxnOffsetCommitRequestTopic.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -193,36 +166,28 @@ impl Default for TxnOffsetCommitRequestPartition {
 impl Part for TxnOffsetCommitRequestPartition {
     const SIZE_MIN: usize = 14;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition_index = reader.i32()?;
-        it.committed_offset = reader.i64()?;
-        if form.version >= 2 {
-            it.committed_leader_epoch = reader.i32()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            partition_index: reader.i32(),
+            committed_offset: reader.i64(),
+            committed_leader_epoch: if form.version >= 2 { reader.i32() } else { -1 },
+            committed_metadata: reader.nullable_string(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        it.committed_metadata = reader.nullable_string(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.partition_index);
         rope.i64(self.committed_offset);
         if form.version >= 2 {
             rope.i32(self.committed_leader_epoch);
         }
-        rope.nullable_string(&self.committed_metadata, form)?;
+        rope.nullable_string(&self.committed_metadata, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "TxnOffsetCommitRequestPartition.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("TxnOffsetCommitRequestPartition.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -251,28 +216,22 @@ pub struct TxnOffsetCommitResponse {
 impl Part for TxnOffsetCommitResponse {
     const SIZE_MIN: usize = 6;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.topics = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            throttle_time_ms: reader.i32(),
+            topics: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.throttle_time_ms);
-        rope.array(&self.topics, form)?;
+        rope.array(&self.topics, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "TxnOffsetCommitResponse.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("TxnOffsetCommitResponse.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -292,38 +251,28 @@ pub struct TxnOffsetCommitResponseTopic {
 impl Part for TxnOffsetCommitResponseTopic {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        if form.version <= 5 {
-            it.name = reader.string(form)?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            name: if form.version <= 5 { reader.string(form) } else { Str::default() },
+            topic_id: if form.version >= 6 { reader.uuid() } else { Uuid::ZERO },
+            partitions: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        if form.version >= 6 {
-            it.topic_id = reader.uuid()?;
-        }
-        it.partitions = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         if form.version <= 5 {
-            rope.string(&self.name, form)?;
+            rope.string(&self.name, form);
         }
         if form.version >= 6 {
             rope.uuid(self.topic_id);
         }
-        rope.array(&self.partitions, form)?;
+        rope.array(&self.partitions, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "TxnOffsetCommitResponseTopic.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("TxnOffsetCommitResponseTopic.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -341,28 +290,22 @@ pub struct TxnOffsetCommitResponsePartition {
 impl Part for TxnOffsetCommitResponsePartition {
     const SIZE_MIN: usize = 6;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition_index = reader.i32()?;
-        it.error_code = reader.i16()?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            partition_index: reader.i32(),
+            error_code: reader.i16(),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.partition_index);
         rope.i16(self.error_code);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "TxnOffsetCommitResponsePartition.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("TxnOffsetCommitResponsePartition.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 

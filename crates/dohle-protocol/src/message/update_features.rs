@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 57, in versions 0 to 2.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,30 +30,24 @@ impl Default for UpdateFeaturesRequest {
 impl Part for UpdateFeaturesRequest {
     const SIZE_MIN: usize = 6;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.timeout_ms = reader.i32()?;
-        it.feature_updates = reader.array(form)?;
-        if form.version >= 1 {
-            it.validate_only = reader.bool()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            timeout_ms: reader.i32(),
+            feature_updates: reader.array(form),
+            validate_only: if form.version >= 1 { reader.bool() } else { false },
+            unknown_tags: reader.tags(),
         }
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.timeout_ms);
-        rope.array(&self.feature_updates, form)?;
+        rope.array(&self.feature_updates, form);
         if form.version >= 1 {
             rope.bool(self.validate_only);
         } else if self.validate_only {
-            return Err(EncodeError::Unrepresentable {
-                field: "UpdateFeaturesRequest.validate_only",
-                version: form.version,
-            });
+            rope.refuse("UpdateFeaturesRequest.validate_only", form.version);
         }
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -87,38 +81,30 @@ impl Default for FeatureUpdateKey {
 impl Part for FeatureUpdateKey {
     const SIZE_MIN: usize = 5;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.feature = reader.string(form)?;
-        it.max_version_level = reader.i16()?;
-        if form.version <= 0 {
-            it.allow_downgrade = reader.bool()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            feature: reader.string(form),
+            max_version_level: reader.i16(),
+            allow_downgrade: if form.version <= 0 { reader.bool() } else { false },
+            upgrade_type: if form.version >= 1 { reader.i8() } else { 1 },
+            unknown_tags: reader.tags(),
         }
-        if form.version >= 1 {
-            it.upgrade_type = reader.i8()?;
-        }
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.feature, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.feature, form);
         rope.i16(self.max_version_level);
         if form.version <= 0 {
             rope.bool(self.allow_downgrade);
         } else if self.allow_downgrade {
-            return Err(EncodeError::Unrepresentable {
-                field: "FeatureUpdateKey.allow_downgrade",
-                version: form.version,
-            });
+            rope.refuse("FeatureUpdateKey.allow_downgrade", form.version);
         }
         if form.version >= 1 {
             rope.i8(self.upgrade_type);
         } else if self.upgrade_type != 1 {
-            return Err(EncodeError::Unrepresentable { field: "FeatureUpdateKey.upgrade_type", version: form.version });
+            rope.refuse("FeatureUpdateKey.upgrade_type", form.version);
         }
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -163,27 +149,24 @@ impl Default for UpdateFeaturesResponse {
 impl Part for UpdateFeaturesResponse {
     const SIZE_MIN: usize = 8;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.error_code = reader.i16()?;
-        it.error_message = reader.nullable_string(form)?;
-        if form.version <= 1 {
-            it.results = reader.array(form)?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            throttle_time_ms: reader.i32(),
+            error_code: reader.i16(),
+            error_message: reader.nullable_string(form),
+            results: if form.version <= 1 { reader.array(form) } else { Vec::new() },
+            unknown_tags: reader.tags(),
         }
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.throttle_time_ms);
         rope.i16(self.error_code);
-        rope.nullable_string(&self.error_message, form)?;
+        rope.nullable_string(&self.error_message, form);
         if form.version <= 1 {
-            rope.array(&self.results, form)?;
+            rope.array(&self.results, form);
         }
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -214,21 +197,20 @@ impl Default for UpdatableFeatureResult {
 impl Part for UpdatableFeatureResult {
     const SIZE_MIN: usize = 5;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.feature = reader.string(form)?;
-        it.error_code = reader.i16()?;
-        it.error_message = reader.nullable_string(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            feature: reader.string(form),
+            error_code: reader.i16(),
+            error_message: reader.nullable_string(form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.feature, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.feature, form);
         rope.i16(self.error_code);
-        rope.nullable_string(&self.error_message, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.nullable_string(&self.error_message, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 

@@ -8,7 +8,7 @@ use dohle_base::Uuid;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 82, in version 0.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,27 +46,26 @@ impl Default for UpdateRaftVoterRequest {
 impl Part for UpdateRaftVoterRequest {
     const SIZE_MIN: usize = 32;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.cluster_id = reader.nullable_string(form)?;
-        it.current_leader_epoch = reader.i32()?;
-        it.voter_id = reader.i32()?;
-        it.voter_directory_id = reader.uuid()?;
-        it.listeners = reader.array(form)?;
-        it.kraft_version_feature = Part::read(reader, form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            cluster_id: reader.nullable_string(form),
+            current_leader_epoch: reader.i32(),
+            voter_id: reader.i32(),
+            voter_directory_id: reader.uuid(),
+            listeners: reader.array(form),
+            kraft_version_feature: Part::read(reader, form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.nullable_string(&self.cluster_id, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.nullable_string(&self.cluster_id, form);
         rope.i32(self.current_leader_epoch);
         rope.i32(self.voter_id);
         rope.uuid(self.voter_directory_id);
-        rope.array(&self.listeners, form)?;
-        self.kraft_version_feature.write(rope, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.array(&self.listeners, form);
+        self.kraft_version_feature.write(rope, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -86,21 +85,15 @@ pub struct Listener {
 impl Part for Listener {
     const SIZE_MIN: usize = 5;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.host = reader.string(form)?;
-        it.port = reader.u16()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { name: reader.string(form), host: reader.string(form), port: reader.u16(), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.name, form)?;
-        rope.string(&self.host, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.name, form);
+        rope.string(&self.host, form);
         rope.u16(self.port);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -118,19 +111,14 @@ pub struct KRaftVersionFeature {
 impl Part for KRaftVersionFeature {
     const SIZE_MIN: usize = 5;
 
-    fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.min_supported_version = reader.i16()?;
-        it.max_supported_version = reader.i16()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, _: Form) -> Self {
+        Self { min_supported_version: reader.i16(), max_supported_version: reader.i16(), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, _: Form) {
         rope.i16(self.min_supported_version);
         rope.i16(self.max_supported_version);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -161,21 +149,24 @@ pub struct UpdateRaftVoterResponse {
 impl Part for UpdateRaftVoterResponse {
     const SIZE_MIN: usize = 7;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.throttle_time_ms = reader.i32()?;
-        it.error_code = reader.i16()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        let mut it = Self {
+            throttle_time_ms: reader.i32(),
+            error_code: reader.i16(),
+            current_leader: CurrentLeader::default(),
+            unknown_tags: Tags::default(),
+        };
         it.unknown_tags = reader.tags_with(&mut |reader, tag| {
             match tag {
-                0 => it.current_leader = Part::read(reader, form)?,
-                _ => return Ok(false),
+                0 => it.current_leader = Part::read(reader, form),
+                _ => return false,
             }
-            Ok(true)
-        })?;
-        Ok(it)
+            true
+        });
+        it
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.throttle_time_ms);
         rope.i16(self.error_code);
         let mut known = 0;
@@ -185,11 +176,10 @@ impl Part for UpdateRaftVoterResponse {
 
         let mut tags = rope.tags_with(known, &self.unknown_tags);
         if self.current_leader != CurrentLeader::default() {
-            tags.field(rope, 0, &mut |rope| self.current_leader.write(rope, form))?;
+            tags.field(rope, 0, &mut |rope| self.current_leader.write(rope, form));
         }
 
         tags.finish(rope);
-        Ok(())
     }
 }
 
@@ -217,23 +207,22 @@ impl Default for CurrentLeader {
 impl Part for CurrentLeader {
     const SIZE_MIN: usize = 14;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.leader_id = reader.i32()?;
-        it.leader_epoch = reader.i32()?;
-        it.host = reader.string(form)?;
-        it.port = reader.i32()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            leader_id: reader.i32(),
+            leader_epoch: reader.i32(),
+            host: reader.string(form),
+            port: reader.i32(),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.leader_id);
         rope.i32(self.leader_epoch);
-        rope.string(&self.host, form)?;
+        rope.string(&self.host, form);
         rope.i32(self.port);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 

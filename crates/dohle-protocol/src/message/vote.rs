@@ -8,7 +8,7 @@ use dohle_base::Uuid;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 52, in versions 0 to 2.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,25 +32,22 @@ impl Default for VoteRequest {
 impl Part for VoteRequest {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.cluster_id = reader.nullable_string(form)?;
-        if form.version >= 1 {
-            it.voter_id = reader.i32()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            cluster_id: reader.nullable_string(form),
+            voter_id: if form.version >= 1 { reader.i32() } else { -1 },
+            topics: reader.array(form),
+            unknown_tags: reader.tags(),
         }
-        it.topics = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.nullable_string(&self.cluster_id, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.nullable_string(&self.cluster_id, form);
         if form.version >= 1 {
             rope.i32(self.voter_id);
         }
-        rope.array(&self.topics, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.array(&self.topics, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -68,19 +65,14 @@ pub struct RequestTopicData {
 impl Part for RequestTopicData {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic_name = reader.string(form)?;
-        it.partitions = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { topic_name: reader.string(form), partitions: reader.array(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.topic_name, form)?;
-        rope.array(&self.partitions, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.topic_name, form);
+        rope.array(&self.partitions, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -110,25 +102,21 @@ pub struct RequestPartitionData {
 impl Part for RequestPartitionData {
     const SIZE_MIN: usize = 25;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition_index = reader.i32()?;
-        it.replica_epoch = reader.i32()?;
-        it.replica_id = reader.i32()?;
-        if form.version >= 1 {
-            it.replica_directory_id = reader.uuid()?;
-            it.voter_directory_id = reader.uuid()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            partition_index: reader.i32(),
+            replica_epoch: reader.i32(),
+            replica_id: reader.i32(),
+            replica_directory_id: if form.version >= 1 { reader.uuid() } else { Uuid::ZERO },
+            voter_directory_id: if form.version >= 1 { reader.uuid() } else { Uuid::ZERO },
+            last_offset_epoch: reader.i32(),
+            last_offset: reader.i64(),
+            pre_vote: if form.version >= 2 { reader.bool() } else { false },
+            unknown_tags: reader.tags(),
         }
-        it.last_offset_epoch = reader.i32()?;
-        it.last_offset = reader.i64()?;
-        if form.version >= 2 {
-            it.pre_vote = reader.bool()?;
-        }
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.partition_index);
         rope.i32(self.replica_epoch);
         rope.i32(self.replica_id);
@@ -141,10 +129,9 @@ impl Part for RequestPartitionData {
         if form.version >= 2 {
             rope.bool(self.pre_vote);
         } else if self.pre_vote {
-            return Err(EncodeError::Unrepresentable { field: "RequestPartitionData.pre_vote", version: form.version });
+            rope.refuse("RequestPartitionData.pre_vote", form.version);
         }
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -175,25 +162,28 @@ pub struct VoteResponse {
 impl Part for VoteResponse {
     const SIZE_MIN: usize = 4;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.error_code = reader.i16()?;
-        it.topics = reader.array(form)?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        let mut it = Self {
+            error_code: reader.i16(),
+            topics: reader.array(form),
+            node_endpoints: Vec::new(),
+            unknown_tags: Tags::default(),
+        };
         it.unknown_tags = reader.tags_with(&mut |reader, tag| {
             match tag {
-                0 if form.version >= 1 => it.node_endpoints = reader.array(form)?,
-                _ => return Ok(false),
+                0 if form.version >= 1 => it.node_endpoints = reader.array(form),
+                _ => return false,
             }
-            Ok(true)
-        })?;
-        Ok(it)
+            true
+        });
+        it
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i16(self.error_code);
-        rope.array(&self.topics, form)?;
+        rope.array(&self.topics, form);
         if form.version < 1 && !self.node_endpoints.is_empty() {
-            return Err(EncodeError::Unrepresentable { field: "VoteResponse.node_endpoints", version: form.version });
+            rope.refuse("VoteResponse.node_endpoints", form.version);
         }
         let mut known = 0;
         if form.version >= 1 && !self.node_endpoints.is_empty() {
@@ -202,11 +192,10 @@ impl Part for VoteResponse {
 
         let mut tags = rope.tags_with(known, &self.unknown_tags);
         if form.version >= 1 && !self.node_endpoints.is_empty() {
-            tags.field(rope, 0, &mut |rope| rope.array(&self.node_endpoints, form))?;
+            tags.field(rope, 0, &mut |rope| rope.array(&self.node_endpoints, form));
         }
 
         tags.finish(rope);
-        Ok(())
     }
 }
 
@@ -224,19 +213,14 @@ pub struct ResponseTopicData {
 impl Part for ResponseTopicData {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic_name = reader.string(form)?;
-        it.partitions = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { topic_name: reader.string(form), partitions: reader.array(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.topic_name, form)?;
-        rope.array(&self.partitions, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.topic_name, form);
+        rope.array(&self.partitions, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -260,25 +244,24 @@ pub struct ResponsePartitionData {
 impl Part for ResponsePartitionData {
     const SIZE_MIN: usize = 16;
 
-    fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition_index = reader.i32()?;
-        it.error_code = reader.i16()?;
-        it.leader_id = reader.i32()?;
-        it.leader_epoch = reader.i32()?;
-        it.vote_granted = reader.bool()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, _: Form) -> Self {
+        Self {
+            partition_index: reader.i32(),
+            error_code: reader.i16(),
+            leader_id: reader.i32(),
+            leader_epoch: reader.i32(),
+            vote_granted: reader.bool(),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, _: Form) {
         rope.i32(self.partition_index);
         rope.i16(self.error_code);
         rope.i32(self.leader_id);
         rope.i32(self.leader_epoch);
         rope.bool(self.vote_granted);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -298,21 +281,15 @@ pub struct NodeEndpoint {
 impl Part for NodeEndpoint {
     const SIZE_MIN: usize = 8;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.node_id = reader.i32()?;
-        it.host = reader.string(form)?;
-        it.port = reader.u16()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { node_id: reader.i32(), host: reader.string(form), port: reader.u16(), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.node_id);
-        rope.string(&self.host, form)?;
+        rope.string(&self.host, form);
         rope.u16(self.port);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 

@@ -8,7 +8,7 @@ use dohle_base::Uuid;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 85, in versions 0 to 1.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -24,19 +24,14 @@ pub struct WriteShareGroupStateRequest {
 impl Part for WriteShareGroupStateRequest {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.group_id = reader.string(form)?;
-        it.topics = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { group_id: reader.string(form), topics: reader.array(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.group_id, form)?;
-        rope.array(&self.topics, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.group_id, form);
+        rope.array(&self.topics, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -54,19 +49,14 @@ pub struct WriteStateData {
 impl Part for WriteStateData {
     const SIZE_MIN: usize = 18;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic_id = reader.uuid()?;
-        it.partitions = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { topic_id: reader.uuid(), partitions: reader.array(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.uuid(self.topic_id);
-        rope.array(&self.partitions, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.array(&self.partitions, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -106,21 +96,19 @@ impl Default for PartitionData {
 impl Part for PartitionData {
     const SIZE_MIN: usize = 22;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition = reader.i32()?;
-        it.state_epoch = reader.i32()?;
-        it.leader_epoch = reader.i32()?;
-        it.start_offset = reader.i64()?;
-        if form.version >= 1 {
-            it.delivery_complete_count = reader.i32()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            partition: reader.i32(),
+            state_epoch: reader.i32(),
+            leader_epoch: reader.i32(),
+            start_offset: reader.i64(),
+            delivery_complete_count: if form.version >= 1 { reader.i32() } else { -1 },
+            state_batches: reader.array(form),
+            unknown_tags: reader.tags(),
         }
-        it.state_batches = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.partition);
         rope.i32(self.state_epoch);
         rope.i32(self.leader_epoch);
@@ -128,9 +116,8 @@ impl Part for PartitionData {
         if form.version >= 1 {
             rope.i32(self.delivery_complete_count);
         }
-        rope.array(&self.state_batches, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.array(&self.state_batches, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -152,23 +139,22 @@ pub struct StateBatch {
 impl Part for StateBatch {
     const SIZE_MIN: usize = 20;
 
-    fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.first_offset = reader.i64()?;
-        it.last_offset = reader.i64()?;
-        it.delivery_state = reader.i8()?;
-        it.delivery_count = reader.i16()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, _: Form) -> Self {
+        Self {
+            first_offset: reader.i64(),
+            last_offset: reader.i64(),
+            delivery_state: reader.i8(),
+            delivery_count: reader.i16(),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, _: Form) {
         rope.i64(self.first_offset);
         rope.i64(self.last_offset);
         rope.i8(self.delivery_state);
         rope.i16(self.delivery_count);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -195,17 +181,13 @@ pub struct WriteShareGroupStateResponse {
 impl Part for WriteShareGroupStateResponse {
     const SIZE_MIN: usize = 2;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.results = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { results: reader.array(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.array(&self.results, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.array(&self.results, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -223,19 +205,14 @@ pub struct WriteStateResult {
 impl Part for WriteStateResult {
     const SIZE_MIN: usize = 18;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic_id = reader.uuid()?;
-        it.partitions = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { topic_id: reader.uuid(), partitions: reader.array(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.uuid(self.topic_id);
-        rope.array(&self.partitions, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.array(&self.partitions, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -255,21 +232,20 @@ pub struct PartitionResult {
 impl Part for PartitionResult {
     const SIZE_MIN: usize = 8;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition = reader.i32()?;
-        it.error_code = reader.i16()?;
-        it.error_message = reader.nullable_string(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            partition: reader.i32(),
+            error_code: reader.i16(),
+            error_message: reader.nullable_string(form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.partition);
         rope.i16(self.error_code);
-        rope.nullable_string(&self.error_message, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.nullable_string(&self.error_message, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 27, in versions 1 to 2.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -20,17 +20,13 @@ pub struct WriteTxnMarkersRequest {
 impl Part for WriteTxnMarkersRequest {
     const SIZE_MIN: usize = 2;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.markers = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { markers: reader.array(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.array(&self.markers, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.array(&self.markers, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -56,31 +52,28 @@ pub struct WritableTxnMarker {
 impl Part for WritableTxnMarker {
     const SIZE_MIN: usize = 17;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.producer_id = reader.i64()?;
-        it.producer_epoch = reader.i16()?;
-        it.transaction_result = reader.bool()?;
-        it.topics = reader.array(form)?;
-        it.coordinator_epoch = reader.i32()?;
-        if form.version >= 2 {
-            it.transaction_version = reader.i8()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            producer_id: reader.i64(),
+            producer_epoch: reader.i16(),
+            transaction_result: reader.bool(),
+            topics: reader.array(form),
+            coordinator_epoch: reader.i32(),
+            transaction_version: if form.version >= 2 { reader.i8() } else { 0 },
+            unknown_tags: reader.tags(),
         }
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i64(self.producer_id);
         rope.i16(self.producer_epoch);
         rope.bool(self.transaction_result);
-        rope.array(&self.topics, form)?;
+        rope.array(&self.topics, form);
         rope.i32(self.coordinator_epoch);
         if form.version >= 2 {
             rope.i8(self.transaction_version);
         }
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -98,19 +91,14 @@ pub struct WritableTxnMarkerTopic {
 impl Part for WritableTxnMarkerTopic {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.partition_indexes = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { name: reader.string(form), partition_indexes: reader.array(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.name, form)?;
-        rope.array(&self.partition_indexes, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.name, form);
+        rope.array(&self.partition_indexes, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -137,17 +125,13 @@ pub struct WriteTxnMarkersResponse {
 impl Part for WriteTxnMarkersResponse {
     const SIZE_MIN: usize = 2;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.markers = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { markers: reader.array(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.array(&self.markers, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.array(&self.markers, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -165,19 +149,14 @@ pub struct WritableTxnMarkerResult {
 impl Part for WritableTxnMarkerResult {
     const SIZE_MIN: usize = 10;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.producer_id = reader.i64()?;
-        it.topics = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { producer_id: reader.i64(), topics: reader.array(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i64(self.producer_id);
-        rope.array(&self.topics, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.array(&self.topics, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -195,19 +174,14 @@ pub struct WritableTxnMarkerTopicResult {
 impl Part for WritableTxnMarkerTopicResult {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.partitions = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { name: reader.string(form), partitions: reader.array(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.name, form)?;
-        rope.array(&self.partitions, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.name, form);
+        rope.array(&self.partitions, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -225,19 +199,14 @@ pub struct WritableTxnMarkerPartitionResult {
 impl Part for WritableTxnMarkerPartitionResult {
     const SIZE_MIN: usize = 7;
 
-    fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition_index = reader.i32()?;
-        it.error_code = reader.i16()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, _: Form) -> Self {
+        Self { partition_index: reader.i32(), error_code: reader.i16(), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, _: Form) {
         rope.i32(self.partition_index);
         rope.i16(self.error_code);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use dohle_base::Uuid;
 
-use super::{DecodeError, EncodeError, Reader, Rope, Str};
+use super::{Reader, Rope, Str};
 
 /// The version in which a part is read or written, and whether that version has compact lengths and tags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,11 +27,11 @@ pub trait Part: Sized {
     /// The fewest bytes that it takes in any version: bounds the length of arrays.
     const SIZE_MIN: usize;
 
-    /// Reads it from the reader's position.
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError>;
+    /// Reads it from the reader's position. What it is worth, [`Reader::check`] says.
+    fn read(reader: &mut Reader, form: Form) -> Self;
 
-    /// Writes it at the end of the rope. After an error the rope holds a part of it.
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError>;
+    /// Writes it at the end of the rope. What that is worth, [`Rope::check`] says.
+    fn write(&self, rope: &mut Rope, form: Form);
 }
 
 macro_rules! fixed {
@@ -39,13 +39,12 @@ macro_rules! fixed {
         impl Part for $type {
             const SIZE_MIN: usize = $size;
 
-            fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
+            fn read(reader: &mut Reader, _: Form) -> Self {
                 reader.$method()
             }
 
-            fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {
+            fn write(&self, rope: &mut Rope, _: Form) {
                 rope.$method(*self);
-                Ok(())
             }
         }
     )+ };
@@ -66,28 +65,23 @@ fixed! {
 impl Part for Str {
     const SIZE_MIN: usize = 1;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
+    fn read(reader: &mut Reader, form: Form) -> Self {
         reader.string(form)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(self, form)
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(self, form);
     }
 }
 
 impl Part for Bytes {
     const SIZE_MIN: usize = 1;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
+    fn read(reader: &mut Reader, form: Form) -> Self {
         reader.bytes(form)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.bytes(self, form)
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.bytes(self, form);
     }
-}
-
-/// The value of a field that cannot be null in the version that is written.
-pub(crate) fn required<'a, T>(value: &'a Option<T>, field: &'static str) -> Result<&'a T, EncodeError> {
-    value.as_ref().ok_or(EncodeError::Null { field })
 }

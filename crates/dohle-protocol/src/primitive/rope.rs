@@ -1,15 +1,13 @@
 //! Writes primitives as a rope: bytes of our own, and slices of others' that are not copied.
 //!
-//! A fetch answer is a few bytes of heads between large slices of the log; only the heads are written here.
+//! A fetch answer is a few bytes of heads between large slices of the log; only the heads are written here. As with the
+//! reader, the first fault is kept: [`Rope::check`] and [`Rope::seal`] refuse what was written.
 
-use std::collections::VecDeque;
-use std::io::IoSlice;
-
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use dohle_base::Uuid;
 
 use super::reader::STRING_BYTES_MAX;
-use super::{EncodeError, Form, Part, Str, Tags};
+use super::{EncodeError, Form, Part, Pieces, Str, Tags};
 
 /// A byte field up to this size is copied into the rope: cheaper than one more piece in a vectored write.
 pub const COPIED_BYTES_MAX: usize = 1_024;
@@ -22,6 +20,7 @@ pub struct Rope {
     own: Vec<u8>,
     shared: Vec<Splice>,
     shared_bytes: usize,
+    fault: Option<EncodeError>,
 }
 
 /// Bytes that stand before `own[at]`.
@@ -59,29 +58,55 @@ impl Rope {
         self.len() == 0
     }
 
+    /// Refuses what was written if there was a fault in it.
+    pub fn check(&self) -> Result<(), EncodeError> {
+        match &self.fault {
+            Some(fault) => Err(fault.clone()),
+            None => Ok(()),
+        }
+    }
+
+    /// The first fault is the one that is told.
+    #[cold]
+    fn fail(&mut self, fault: EncodeError) {
+        self.fault.get_or_insert(fault);
+    }
+
+    /// A field has a value that `version` does not carry and that must not be dropped.
+    #[cold]
+    pub fn refuse(&mut self, field: &'static str, version: i16) {
+        self.fail(EncodeError::Unrepresentable { field, version });
+    }
+
+    /// The value of a field that cannot be null in the version that is written.
+    pub fn required<'a, T>(&mut self, value: &'a Option<T>, field: &'static str) -> Option<&'a T> {
+        if value.is_none() {
+            self.fail(EncodeError::Null { field });
+        }
+        value.as_ref()
+    }
+
     /// Ends a rope that was begun with [`Rope::frame`]: its length is now before it.
     pub fn seal(mut self) -> Result<Pieces, EncodeError> {
         let length = self.len() - PREFIX_BYTES;
-        self.own[..PREFIX_BYTES].copy_from_slice(&signed(length)?.to_be_bytes());
+        let prefix = self.signed(length).to_be_bytes();
+        self.check()?;
+        self.own[..PREFIX_BYTES].copy_from_slice(&prefix);
         Ok(self.into_pieces())
     }
 
     /// Ends the rope.
     pub fn into_pieces(self) -> Pieces {
         let own = Bytes::from(self.own);
-        let mut pieces = VecDeque::with_capacity(self.shared.len() * 2 + 1);
+        let mut pieces = Pieces::with_capacity(self.shared.len() * 2 + 1);
         let mut from = 0;
         for splice in self.shared {
-            if splice.at > from {
-                pieces.push_back(own.slice(from..splice.at));
-            }
+            pieces.push(own.slice(from..splice.at));
+            pieces.push(splice.bytes);
             from = splice.at;
-            pieces.push_back(splice.bytes);
         }
-        if own.len() > from {
-            pieces.push_back(own.slice(from..));
-        }
-        Pieces { remaining: own.len() + self.shared_bytes, pieces }
+        pieces.push(own.slice(from..));
+        pieces
     }
 
     /// Ends the rope as one slice. Copies unless nothing was shared.
@@ -155,10 +180,10 @@ impl Rope {
     }
 
     /// Text.
-    pub fn string(&mut self, text: &Str, form: Form) -> Result<(), EncodeError> {
+    pub fn string(&mut self, text: &Str, form: Form) {
         let length = text.len();
         if length > STRING_BYTES_MAX {
-            return Err(EncodeError::TooLong { length, limit: STRING_BYTES_MAX });
+            return self.fail(EncodeError::TooLong { length, limit: STRING_BYTES_MAX });
         }
         if form.flexible {
             self.varint(length as u32 + 1)
@@ -166,75 +191,69 @@ impl Rope {
             self.i16(length as i16)
         }
         self.copy(text.as_bytes());
-        Ok(())
     }
 
     /// Text or null.
-    pub fn nullable_string(&mut self, text: &Option<Str>, form: Form) -> Result<(), EncodeError> {
+    pub fn nullable_string(&mut self, text: &Option<Str>, form: Form) {
         match text {
-            Some(text) => return self.string(text, form),
+            Some(text) => self.string(text, form),
             None if form.flexible => self.varint(0),
             None => self.i16(-1),
         }
-        Ok(())
     }
 
     /// Bytes; shared, not copied, when there are more than [`COPIED_BYTES_MAX`].
-    pub fn bytes(&mut self, bytes: &Bytes, form: Form) -> Result<(), EncodeError> {
-        self.length(bytes.len(), form)?;
+    pub fn bytes(&mut self, bytes: &Bytes, form: Form) {
+        self.length(bytes.len(), form);
         self.share(bytes);
-        Ok(())
     }
 
     /// Bytes or null.
-    pub fn nullable_bytes(&mut self, bytes: &Option<Bytes>, form: Form) -> Result<(), EncodeError> {
+    pub fn nullable_bytes(&mut self, bytes: &Option<Bytes>, form: Form) {
         match bytes {
-            Some(bytes) => return self.bytes(bytes, form),
+            Some(bytes) => self.bytes(bytes, form),
             None => self.null(form),
         }
-        Ok(())
     }
 
     /// An array.
-    pub fn array<T: Part>(&mut self, elements: &[T], form: Form) -> Result<(), EncodeError> {
-        self.length(elements.len(), form)?;
+    pub fn array<T: Part>(&mut self, elements: &[T], form: Form) {
+        self.length(elements.len(), form);
         for element in elements {
-            element.write(self, form)?;
+            element.write(self, form);
         }
-        Ok(())
     }
 
     /// An array or null.
-    pub fn nullable_array<T: Part>(&mut self, elements: &Option<Vec<T>>, form: Form) -> Result<(), EncodeError> {
+    pub fn nullable_array<T: Part>(&mut self, elements: &Option<Vec<T>>, form: Form) {
         match elements {
-            Some(elements) => return self.array(elements, form),
+            Some(elements) => self.array(elements, form),
             None => self.null(form),
         }
-        Ok(())
     }
 
     /// A struct that can be null: one byte before it says which (KIP-893).
-    pub fn nullable<T: Part>(&mut self, value: &Option<T>, form: Form) -> Result<(), EncodeError> {
+    pub fn nullable<T: Part>(&mut self, value: &Option<T>, form: Form) {
         match value {
             Some(value) => {
                 self.i8(1);
-                value.write(self, form)
+                value.write(self, form);
             }
-            None => {
-                self.i8(-1);
-                Ok(())
-            }
+            None => self.i8(-1),
         }
     }
 
-    fn length(&mut self, length: usize, form: Form) -> Result<(), EncodeError> {
-        let signed = signed(length)?;
-        if form.flexible {
-            self.varint(length as u32 + 1)
-        } else {
-            self.i32(signed)
-        }
-        Ok(())
+    fn length(&mut self, length: usize, form: Form) {
+        let signed = self.signed(length);
+        if form.flexible { self.varint(signed as u32 + 1) } else { self.i32(signed) }
+    }
+
+    /// A length as Kafka writes it.
+    fn signed(&mut self, length: usize) -> i32 {
+        i32::try_from(length).unwrap_or_else(|_| {
+            self.fail(EncodeError::TooLong { length, limit: i32::MAX as usize });
+            0
+        })
     }
 
     fn null(&mut self, form: Form) {
@@ -242,18 +261,12 @@ impl Rope {
     }
 
     /// The tagged fields of a struct that knows none.
-    pub fn tags(&mut self, unknown: &Tags) -> Result<(), EncodeError> {
-        self.varint(unknown.len() as u32);
-        for (tag, value) in unknown.iter() {
-            self.varint(tag);
-            self.varint(value.len() as u32);
-            self.copy(value);
-        }
-        Ok(())
+    pub fn tags(&mut self, unknown: &Tags) {
+        self.tags_with(0, unknown).finish(self);
     }
 
-    /// Begins the tagged fields of a struct: `known` is how many of its own fields follow, each with [`Rope::tagged`],
-    /// in ascending order; [`TagWriter::finish`] ends them.
+    /// Begins the tagged fields of a struct: `known` is how many of its own fields follow, each with
+    /// [`TagWriter::field`], in ascending order; [`TagWriter::finish`] ends them.
     pub fn tags_with<'a>(&mut self, known: u32, unknown: &'a Tags) -> TagWriter<'a> {
         self.varint(known + unknown.len() as u32);
         TagWriter { unknown, written: 0 }
@@ -290,23 +303,16 @@ pub struct TagWriter<'a> {
 
 impl TagWriter<'_> {
     /// Writes one known field: `write` writes its value.
-    pub fn field(
-        &mut self,
-        rope: &mut Rope,
-        tag: u32,
-        write: &mut dyn FnMut(&mut Rope) -> Result<(), EncodeError>,
-    ) -> Result<(), EncodeError> {
+    pub fn field(&mut self, rope: &mut Rope, tag: u32, write: &mut dyn FnMut(&mut Rope)) {
         self.unknown_below(rope, tag.into());
         if self.unknown.iter().any(|(unknown, _)| unknown == tag) {
-            return Err(EncodeError::KnownTag { tag });
+            return rope.fail(EncodeError::KnownTag { tag });
         }
         rope.varint(tag);
         let mark = rope.mark();
-        write(rope)?;
-        let size = rope.len() - mark.total;
-        signed(size)?;
+        write(rope);
+        let size = rope.signed(rope.len() - mark.total);
         rope.insert_varint(mark, size as u32);
-        Ok(())
     }
 
     /// Writes the unknown fields that are left.
@@ -325,12 +331,6 @@ impl TagWriter<'_> {
     }
 }
 
-/// A length as Kafka writes it.
-fn signed(length: usize) -> Result<i32, EncodeError> {
-    let limit = i32::MAX as usize;
-    i32::try_from(length).map_err(|_| EncodeError::TooLong { length, limit })
-}
-
 fn varint_bytes(mut value: u32) -> ([u8; 5], usize) {
     let mut bytes = [0; 5];
     let mut count = 0;
@@ -341,69 +341,4 @@ fn varint_bytes(mut value: u32) -> ([u8; 5], usize) {
     }
     bytes[count] = value as u8;
     (bytes, count + 1)
-}
-
-/// A written message: slices to be sent one after the other, in one vectored write where possible.
-#[derive(Debug, Clone, Default)]
-pub struct Pieces {
-    pieces: VecDeque<Bytes>,
-    remaining: usize,
-}
-
-impl Pieces {
-    /// The slices that are left.
-    pub fn iter(&self) -> impl Iterator<Item = &Bytes> {
-        self.pieces.iter()
-    }
-
-    /// How many bytes are left.
-    pub fn len(&self) -> usize {
-        self.remaining
-    }
-
-    /// Whether everything was sent.
-    pub fn is_empty(&self) -> bool {
-        self.remaining == 0
-    }
-
-    /// What is left as one slice. Copies unless it is one already.
-    pub fn into_bytes(mut self) -> Bytes {
-        if self.pieces.len() == 1 {
-            self.pieces.pop_front().unwrap_or_default()
-        } else {
-            self.copy_to_bytes(self.remaining)
-        }
-    }
-}
-
-impl Buf for Pieces {
-    fn remaining(&self) -> usize {
-        self.remaining
-    }
-
-    fn chunk(&self) -> &[u8] {
-        self.pieces.front().map_or(&[], |piece| piece)
-    }
-
-    fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let count = self.pieces.len().min(slices.len());
-        for (slice, piece) in slices.iter_mut().zip(&self.pieces) {
-            *slice = IoSlice::new(piece);
-        }
-        count
-    }
-
-    fn advance(&mut self, count: usize) {
-        assert!(count <= self.remaining, "advance past the end");
-        self.remaining -= count;
-        let mut left = count;
-        while let Some(front) = self.pieces.front_mut() {
-            if left < front.len() {
-                front.advance(left);
-                return;
-            }
-            left -= front.len();
-            self.pieces.pop_front();
-        }
-    }
 }

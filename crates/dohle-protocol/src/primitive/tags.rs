@@ -5,10 +5,6 @@
 
 use std::fmt;
 
-use bytes::Bytes;
-
-use super::{DecodeError, Reader};
-
 /// Unknown tagged fields, in ascending order of their tags. One pointer wide; nothing is allocated when there are none.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Tags(Option<Box<Raw>>);
@@ -112,19 +108,16 @@ pub(super) struct Gathered {
 }
 
 impl Gathered {
-    pub(super) fn keep(&mut self, reader: &mut Reader, tag: u32, size: usize) -> Result<(), DecodeError> {
-        let value: Bytes = reader.take(size)?;
+    pub(super) fn keep(&mut self, tag: u32, value: &[u8]) {
         if tag < self.last {
-            self.tags.insert(tag, &value);
-            return Ok(());
+            return self.tags.insert(tag, value);
         }
         self.last = tag;
         let raw = self.tags.0.get_or_insert_default();
         put_varint(&mut raw.bytes, tag);
-        put_varint(&mut raw.bytes, size as u32);
-        raw.bytes.extend_from_slice(&value);
+        put_varint(&mut raw.bytes, value.len() as u32);
+        raw.bytes.extend_from_slice(value);
         raw.count += 1;
-        Ok(())
     }
 
     pub(super) fn finish(self) -> Tags {

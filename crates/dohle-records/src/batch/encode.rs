@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use dohle_base::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Timestamp};
 
-use super::header::{Attributes, BYTES, Header, NO_SEQUENCE, OVERHEAD, TimestampType};
+use super::header::{Attributes, BYTES, Header, NO_SEQUENCE, OVERHEAD, TimestampType, UnknownCodec};
 use super::{Batch, stamp};
 use crate::compress::{Compression, Writer};
 use crate::record::{Headers, Record};
@@ -60,6 +60,24 @@ impl Default for Settings {
             append_time: None,
             delete_horizon: None,
         }
+    }
+}
+
+impl Settings {
+    /// Those of a batch that is there, with its codec at the default level: for what is left of it after compaction.
+    pub fn like(header: &Header) -> Result<Self, UnknownCodec> {
+        let Header { attributes, producer_id: id, producer_epoch: epoch, base_sequence, .. } = *header;
+        let log_append = attributes.timestamp_type() == TimestampType::LogAppend;
+        Ok(Self {
+            compression: Compression::of(attributes.codec()?),
+            base_offset: header.base_offset,
+            leader_epoch: header.leader_epoch,
+            producer: header.has_producer().then_some(Producer { id, epoch, base_sequence }),
+            transactional: attributes.is_transactional(),
+            control: attributes.is_control(),
+            append_time: log_append.then_some(header.max_timestamp),
+            delete_horizon: header.delete_horizon(),
+        })
     }
 }
 

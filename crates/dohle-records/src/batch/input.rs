@@ -10,8 +10,12 @@ use super::{Batch, Budget};
 use crate::compress::{Codec, Failure, Reader};
 use crate::varint;
 
-/// How much is unpacked at once.
-pub(crate) const CHUNK_BYTES: usize = 64 << 10;
+/// How much is unpacked at once, at most: a small batch has a small buffer.
+const CHUNK_BYTES_MAX: usize = 64 << 10;
+/// And at least.
+const CHUNK_BYTES_MIN: usize = 4 << 10;
+/// What a codec makes of an ordinary batch, generously.
+const EXPANSION_USUAL: usize = 8;
 
 pub(crate) enum Input {
     Plain(Bytes),
@@ -22,6 +26,7 @@ pub(crate) struct Packed {
     codec: Codec,
     reader: Reader,
     buffer: BytesMut,
+    chunk_bytes: usize,
     budget: Budget,
     left: u64,
 }
@@ -29,12 +34,14 @@ pub(crate) struct Packed {
 impl Input {
     pub(crate) fn open(batch: &Batch, budget: Budget) -> Result<Self, Malformed> {
         let codec = batch.header.attributes.codec().map_err(|unknown| Malformed::Codec(unknown.0))?;
-        let reader = Reader::open(codec, batch.body(), budget.batch_bytes_max);
+        let body = batch.body();
+        let chunk_bytes = body.len().saturating_mul(EXPANSION_USUAL).clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX);
+        let reader = Reader::open(codec, body, budget.batch_bytes_max);
         Ok(match reader.map_err(|failure| malformed(failure, codec, budget))? {
             None => Self::Plain(batch.body()),
             Some(reader) => {
                 let (buffer, left) = (BytesMut::new(), budget.batch_bytes_max);
-                Self::Packed(Box::new(Packed { codec, reader, buffer, budget, left }))
+                Self::Packed(Box::new(Packed { codec, reader, buffer, chunk_bytes, budget, left }))
             }
         })
     }
@@ -150,7 +157,7 @@ impl Packed {
     fn fill(&mut self) -> Result<bool, Malformed> {
         let start = self.buffer.len();
         let mut end = start;
-        self.buffer.resize(start + CHUNK_BYTES, 0);
+        self.buffer.resize(start + self.chunk_bytes, 0);
         while end < self.buffer.len() {
             let read = self
                 .reader

@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use bytes::Bytes;
 
 use crate::api::Message;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str};
+use crate::primitive::{Form, Part, Reader, Rope, Str};
 
 /// In versions 0 to 3.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -21,17 +21,13 @@ pub struct ConsumerProtocolAssignment {
 impl Part for ConsumerProtocolAssignment {
     const SIZE_MIN: usize = 8;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.assigned_partitions = reader.array(form)?;
-        it.user_data = reader.nullable_bytes(form)?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { assigned_partitions: reader.array(form), user_data: reader.nullable_bytes(form) }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.array(&self.assigned_partitions, form)?;
-        rope.nullable_bytes(&self.user_data, form)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.array(&self.assigned_partitions, form);
+        rope.nullable_bytes(&self.user_data, form);
     }
 }
 
@@ -47,17 +43,13 @@ pub struct TopicPartition {
 impl Part for TopicPartition {
     const SIZE_MIN: usize = 6;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic = reader.string(form)?;
-        it.partitions = reader.array(form)?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { topic: reader.string(form), partitions: reader.array(form) }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.topic, form)?;
-        rope.array(&self.partitions, form)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.topic, form);
+        rope.array(&self.partitions, form);
     }
 }
 

@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use bytes::Bytes;
 
 use crate::api::Message;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str};
+use crate::primitive::{Form, Part, Reader, Rope, Str};
 
 /// In versions 0 to 3.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,35 +33,28 @@ impl Default for ConsumerProtocolSubscription {
 impl Part for ConsumerProtocolSubscription {
     const SIZE_MIN: usize = 8;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topics = reader.array(form)?;
-        it.user_data = reader.nullable_bytes(form)?;
-        if form.version >= 1 {
-            it.owned_partitions = reader.array(form)?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            topics: reader.array(form),
+            user_data: reader.nullable_bytes(form),
+            owned_partitions: if form.version >= 1 { reader.array(form) } else { Vec::new() },
+            generation_id: if form.version >= 2 { reader.i32() } else { -1 },
+            rack_id: if form.version >= 3 { reader.nullable_string(form) } else { None },
         }
-        if form.version >= 2 {
-            it.generation_id = reader.i32()?;
-        }
-        if form.version >= 3 {
-            it.rack_id = reader.nullable_string(form)?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.array(&self.topics, form)?;
-        rope.nullable_bytes(&self.user_data, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.array(&self.topics, form);
+        rope.nullable_bytes(&self.user_data, form);
         if form.version >= 1 {
-            rope.array(&self.owned_partitions, form)?;
+            rope.array(&self.owned_partitions, form);
         }
         if form.version >= 2 {
             rope.i32(self.generation_id);
         }
         if form.version >= 3 {
-            rope.nullable_string(&self.rack_id, form)?;
+            rope.nullable_string(&self.rack_id, form);
         }
-        Ok(())
     }
 }
 
@@ -77,17 +70,13 @@ pub struct TopicPartition {
 impl Part for TopicPartition {
     const SIZE_MIN: usize = 6;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic = reader.string(form)?;
-        it.partitions = reader.array(form)?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { topic: reader.string(form), partitions: reader.array(form) }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.topic, form)?;
-        rope.array(&self.partitions, form)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.topic, form);
+        rope.array(&self.partitions, form);
     }
 }
 

@@ -5,7 +5,7 @@
 use std::ops::RangeInclusive;
 
 use crate::api::Message;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope};
+use crate::primitive::{Form, Part, Reader, Rope};
 
 /// In version 0.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -17,15 +17,12 @@ pub struct ControlRecordTypeSchema {
 impl Part for ControlRecordTypeSchema {
     const SIZE_MIN: usize = 2;
 
-    fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.type_ = reader.i16()?;
-        Ok(it)
+    fn read(reader: &mut Reader, _: Form) -> Self {
+        Self { type_: reader.i16() }
     }
 
-    fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, _: Form) {
         rope.i16(self.type_);
-        Ok(())
     }
 }
 

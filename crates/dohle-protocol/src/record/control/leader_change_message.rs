@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use dohle_base::Uuid;
 
 use crate::api::Message;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Tags};
 
 /// In versions 0 to 1.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -27,23 +27,22 @@ pub struct LeaderChangeMessage {
 impl Part for LeaderChangeMessage {
     const SIZE_MIN: usize = 9;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.version = reader.i16()?;
-        it.leader_id = reader.i32()?;
-        it.voters = reader.array(form)?;
-        it.granting_voters = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            version: reader.i16(),
+            leader_id: reader.i32(),
+            voters: reader.array(form),
+            granting_voters: reader.array(form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i16(self.version);
         rope.i32(self.leader_id);
-        rope.array(&self.voters, form)?;
-        rope.array(&self.granting_voters, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.array(&self.voters, form);
+        rope.array(&self.granting_voters, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -61,25 +60,22 @@ pub struct Voter {
 impl Part for Voter {
     const SIZE_MIN: usize = 5;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.voter_id = reader.i32()?;
-        if form.version >= 1 {
-            it.voter_directory_id = reader.uuid()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            voter_id: reader.i32(),
+            voter_directory_id: if form.version >= 1 { reader.uuid() } else { Uuid::ZERO },
+            unknown_tags: reader.tags(),
         }
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.voter_id);
         if form.version >= 1 {
             rope.uuid(self.voter_directory_id);
         } else if !self.voter_directory_id.is_zero() {
-            return Err(EncodeError::Unrepresentable { field: "Voter.voter_directory_id", version: form.version });
+            rope.refuse("Voter.voter_directory_id", form.version);
         }
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 

@@ -5,7 +5,7 @@
 use std::ops::RangeInclusive;
 
 use crate::api::Message;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Tags};
 
 /// In version 0.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -21,19 +21,14 @@ pub struct SnapshotHeaderRecord {
 impl Part for SnapshotHeaderRecord {
     const SIZE_MIN: usize = 11;
 
-    fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.version = reader.i16()?;
-        it.last_contained_log_timestamp = reader.i64()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, _: Form) -> Self {
+        Self { version: reader.i16(), last_contained_log_timestamp: reader.i64(), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, _: Form) {
         rope.i16(self.version);
         rope.i64(self.last_contained_log_timestamp);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 

@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use dohle_base::Uuid;
 
 use crate::api::Message;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// In version 0.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -23,19 +23,14 @@ pub struct VotersRecord {
 impl Part for VotersRecord {
     const SIZE_MIN: usize = 4;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.version = reader.i16()?;
-        it.voters = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { version: reader.i16(), voters: reader.array(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i16(self.version);
-        rope.array(&self.voters, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.array(&self.voters, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -57,23 +52,22 @@ pub struct Voter {
 impl Part for Voter {
     const SIZE_MIN: usize = 27;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.voter_id = reader.i32()?;
-        it.voter_directory_id = reader.uuid()?;
-        it.endpoints = reader.array(form)?;
-        it.kraft_version_feature = Part::read(reader, form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            voter_id: reader.i32(),
+            voter_directory_id: reader.uuid(),
+            endpoints: reader.array(form),
+            kraft_version_feature: Part::read(reader, form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.voter_id);
         rope.uuid(self.voter_directory_id);
-        rope.array(&self.endpoints, form)?;
-        self.kraft_version_feature.write(rope, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.array(&self.endpoints, form);
+        self.kraft_version_feature.write(rope, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -93,21 +87,15 @@ pub struct Endpoint {
 impl Part for Endpoint {
     const SIZE_MIN: usize = 5;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.host = reader.string(form)?;
-        it.port = reader.u16()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { name: reader.string(form), host: reader.string(form), port: reader.u16(), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.name, form)?;
-        rope.string(&self.host, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.name, form);
+        rope.string(&self.host, form);
         rope.u16(self.port);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -125,19 +113,14 @@ pub struct KRaftVersionFeature {
 impl Part for KRaftVersionFeature {
     const SIZE_MIN: usize = 5;
 
-    fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.min_supported_version = reader.i16()?;
-        it.max_supported_version = reader.i16()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, _: Form) -> Self {
+        Self { min_supported_version: reader.i16(), max_supported_version: reader.i16(), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, _: Form) {
         rope.i16(self.min_supported_version);
         rope.i16(self.max_supported_version);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 

@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use dohle_base::Uuid;
 
 use crate::api::Message;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 8, in version 0.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -21,17 +21,13 @@ pub struct ConsumerGroupCurrentMemberAssignmentKey {
 impl Part for ConsumerGroupCurrentMemberAssignmentKey {
     const SIZE_MIN: usize = 4;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.group_id = reader.string(form)?;
-        it.member_id = reader.string(form)?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { group_id: reader.string(form), member_id: reader.string(form) }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.group_id, form)?;
-        rope.string(&self.member_id, form)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.group_id, form);
+        rope.string(&self.member_id, form);
     }
 }
 
@@ -61,25 +57,24 @@ pub struct ConsumerGroupCurrentMemberAssignmentValue {
 impl Part for ConsumerGroupCurrentMemberAssignmentValue {
     const SIZE_MIN: usize = 12;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.member_epoch = reader.i32()?;
-        it.previous_member_epoch = reader.i32()?;
-        it.state = reader.i8()?;
-        it.assigned_partitions = reader.array(form)?;
-        it.partitions_pending_revocation = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            member_epoch: reader.i32(),
+            previous_member_epoch: reader.i32(),
+            state: reader.i8(),
+            assigned_partitions: reader.array(form),
+            partitions_pending_revocation: reader.array(form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.member_epoch);
         rope.i32(self.previous_member_epoch);
         rope.i8(self.state);
-        rope.array(&self.assigned_partitions, form)?;
-        rope.array(&self.partitions_pending_revocation, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.array(&self.assigned_partitions, form);
+        rope.array(&self.partitions_pending_revocation, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -99,23 +94,26 @@ pub struct TopicPartitions {
 impl Part for TopicPartitions {
     const SIZE_MIN: usize = 18;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic_id = reader.uuid()?;
-        it.partitions = reader.array(form)?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        let mut it = Self {
+            topic_id: reader.uuid(),
+            partitions: reader.array(form),
+            assignment_epochs: None,
+            unknown_tags: Tags::default(),
+        };
         it.unknown_tags = reader.tags_with(&mut |reader, tag| {
             match tag {
-                0 => it.assignment_epochs = reader.nullable_array(form)?,
-                _ => return Ok(false),
+                0 => it.assignment_epochs = reader.nullable_array(form),
+                _ => return false,
             }
-            Ok(true)
-        })?;
-        Ok(it)
+            true
+        });
+        it
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.uuid(self.topic_id);
-        rope.array(&self.partitions, form)?;
+        rope.array(&self.partitions, form);
         let mut known = 0;
         if self.assignment_epochs.is_some() {
             known += 1;
@@ -123,11 +121,10 @@ impl Part for TopicPartitions {
 
         let mut tags = rope.tags_with(known, &self.unknown_tags);
         if self.assignment_epochs.is_some() {
-            tags.field(rope, 0, &mut |rope| rope.nullable_array(&self.assignment_epochs, form))?;
+            tags.field(rope, 0, &mut |rope| rope.nullable_array(&self.assignment_epochs, form));
         }
 
         tags.finish(rope);
-        Ok(())
     }
 }
 

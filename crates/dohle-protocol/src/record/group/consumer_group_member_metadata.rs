@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use bytes::Bytes;
 
 use crate::api::Message;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 5, in version 0.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -21,17 +21,13 @@ pub struct ConsumerGroupMemberMetadataKey {
 impl Part for ConsumerGroupMemberMetadataKey {
     const SIZE_MIN: usize = 4;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.group_id = reader.string(form)?;
-        it.member_id = reader.string(form)?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { group_id: reader.string(form), member_id: reader.string(form) }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.group_id, form)?;
-        rope.string(&self.member_id, form)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.group_id, form);
+        rope.string(&self.member_id, form);
     }
 }
 
@@ -86,35 +82,38 @@ impl Default for ConsumerGroupMemberMetadataValue {
 impl Part for ConsumerGroupMemberMetadataValue {
     const SIZE_MIN: usize = 12;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.instance_id = reader.nullable_string(form)?;
-        it.rack_id = reader.nullable_string(form)?;
-        it.client_id = reader.string(form)?;
-        it.client_host = reader.string(form)?;
-        it.subscribed_topic_names = reader.array(form)?;
-        it.subscribed_topic_regex = reader.nullable_string(form)?;
-        it.rebalance_timeout_ms = reader.i32()?;
-        it.server_assignor = reader.nullable_string(form)?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        let mut it = Self {
+            instance_id: reader.nullable_string(form),
+            rack_id: reader.nullable_string(form),
+            client_id: reader.string(form),
+            client_host: reader.string(form),
+            subscribed_topic_names: reader.array(form),
+            subscribed_topic_regex: reader.nullable_string(form),
+            rebalance_timeout_ms: reader.i32(),
+            server_assignor: reader.nullable_string(form),
+            classic_member_metadata: None,
+            unknown_tags: Tags::default(),
+        };
         it.unknown_tags = reader.tags_with(&mut |reader, tag| {
             match tag {
-                0 => it.classic_member_metadata = reader.nullable(form)?,
-                _ => return Ok(false),
+                0 => it.classic_member_metadata = reader.nullable(form),
+                _ => return false,
             }
-            Ok(true)
-        })?;
-        Ok(it)
+            true
+        });
+        it
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.nullable_string(&self.instance_id, form)?;
-        rope.nullable_string(&self.rack_id, form)?;
-        rope.string(&self.client_id, form)?;
-        rope.string(&self.client_host, form)?;
-        rope.array(&self.subscribed_topic_names, form)?;
-        rope.nullable_string(&self.subscribed_topic_regex, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.nullable_string(&self.instance_id, form);
+        rope.nullable_string(&self.rack_id, form);
+        rope.string(&self.client_id, form);
+        rope.string(&self.client_host, form);
+        rope.array(&self.subscribed_topic_names, form);
+        rope.nullable_string(&self.subscribed_topic_regex, form);
         rope.i32(self.rebalance_timeout_ms);
-        rope.nullable_string(&self.server_assignor, form)?;
+        rope.nullable_string(&self.server_assignor, form);
         let mut known = 0;
         if self.classic_member_metadata.is_some() {
             known += 1;
@@ -122,11 +121,10 @@ impl Part for ConsumerGroupMemberMetadataValue {
 
         let mut tags = rope.tags_with(known, &self.unknown_tags);
         if self.classic_member_metadata.is_some() {
-            tags.field(rope, 0, &mut |rope| rope.nullable(&self.classic_member_metadata, form))?;
+            tags.field(rope, 0, &mut |rope| rope.nullable(&self.classic_member_metadata, form));
         }
 
         tags.finish(rope);
-        Ok(())
     }
 }
 
@@ -144,19 +142,14 @@ pub struct ClassicMemberMetadata {
 impl Part for ClassicMemberMetadata {
     const SIZE_MIN: usize = 6;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.session_timeout_ms = reader.i32()?;
-        it.supported_protocols = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { session_timeout_ms: reader.i32(), supported_protocols: reader.array(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.session_timeout_ms);
-        rope.array(&self.supported_protocols, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.array(&self.supported_protocols, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -174,19 +167,14 @@ pub struct ClassicProtocol {
 impl Part for ClassicProtocol {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.metadata = reader.bytes(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { name: reader.string(form), metadata: reader.bytes(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.name, form)?;
-        rope.bytes(&self.metadata, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.name, form);
+        rope.bytes(&self.metadata, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 

@@ -5,7 +5,7 @@
 use std::ops::RangeInclusive;
 
 use crate::api::Message;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 3, in version 0.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -17,15 +17,12 @@ pub struct ConsumerGroupMetadataKey {
 impl Part for ConsumerGroupMetadataKey {
     const SIZE_MIN: usize = 2;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.group_id = reader.string(form)?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { group_id: reader.string(form) }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.group_id, form)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.group_id, form);
     }
 }
 
@@ -49,20 +46,19 @@ pub struct ConsumerGroupMetadataValue {
 impl Part for ConsumerGroupMetadataValue {
     const SIZE_MIN: usize = 5;
 
-    fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.epoch = reader.i32()?;
+    fn read(reader: &mut Reader, _: Form) -> Self {
+        let mut it = Self { epoch: reader.i32(), metadata_hash: 0, unknown_tags: Tags::default() };
         it.unknown_tags = reader.tags_with(&mut |reader, tag| {
             match tag {
-                0 => it.metadata_hash = reader.i64()?,
-                _ => return Ok(false),
+                0 => it.metadata_hash = reader.i64(),
+                _ => return false,
             }
-            Ok(true)
-        })?;
-        Ok(it)
+            true
+        });
+        it
     }
 
-    fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, _: Form) {
         rope.i32(self.epoch);
         let mut known = 0;
         if self.metadata_hash != 0 {
@@ -71,14 +67,10 @@ impl Part for ConsumerGroupMetadataValue {
 
         let mut tags = rope.tags_with(known, &self.unknown_tags);
         if self.metadata_hash != 0 {
-            tags.field(rope, 0, &mut |rope| {
-                rope.i64(self.metadata_hash);
-                Ok(())
-            })?;
+            tags.field(rope, 0, &mut |rope| rope.i64(self.metadata_hash));
         }
 
         tags.finish(rope);
-        Ok(())
     }
 }
 

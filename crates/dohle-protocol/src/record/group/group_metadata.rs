@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use bytes::Bytes;
 
 use crate::api::Message;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 2, in version 0.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -19,15 +19,12 @@ pub struct GroupMetadataKey {
 impl Part for GroupMetadataKey {
     const SIZE_MIN: usize = 2;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.group = reader.string(form)?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { group: reader.string(form) }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.group, form)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.group, form);
     }
 }
 
@@ -73,40 +70,32 @@ impl Default for GroupMetadataValue {
 impl Part for GroupMetadataValue {
     const SIZE_MIN: usize = 14;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.protocol_type = reader.string(form)?;
-        it.generation = reader.i32()?;
-        it.protocol = reader.nullable_string(form)?;
-        it.leader = reader.nullable_string(form)?;
-        if form.version >= 2 {
-            it.current_state_timestamp = reader.i64()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            protocol_type: reader.string(form),
+            generation: reader.i32(),
+            protocol: reader.nullable_string(form),
+            leader: reader.nullable_string(form),
+            current_state_timestamp: if form.version >= 2 { reader.i64() } else { -1 },
+            members: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        it.members = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.protocol_type, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.protocol_type, form);
         rope.i32(self.generation);
-        rope.nullable_string(&self.protocol, form)?;
-        rope.nullable_string(&self.leader, form)?;
+        rope.nullable_string(&self.protocol, form);
+        rope.nullable_string(&self.leader, form);
         if form.version >= 2 {
             rope.i64(self.current_state_timestamp);
         }
-        rope.array(&self.members, form)?;
+        rope.array(&self.members, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "GroupMetadataValue.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("GroupMetadataValue.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -152,45 +141,38 @@ impl Default for MemberMetadata {
 impl Part for MemberMetadata {
     const SIZE_MIN: usize = 15;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.member_id = reader.string(form)?;
-        if form.version >= 3 {
-            it.group_instance_id = reader.nullable_string(form)?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            member_id: reader.string(form),
+            group_instance_id: if form.version >= 3 { reader.nullable_string(form) } else { None },
+            client_id: reader.string(form),
+            client_host: reader.string(form),
+            rebalance_timeout: if form.version >= 1 { reader.i32() } else { -1 },
+            session_timeout: reader.i32(),
+            subscription: reader.bytes(form),
+            assignment: reader.bytes(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        it.client_id = reader.string(form)?;
-        it.client_host = reader.string(form)?;
-        if form.version >= 1 {
-            it.rebalance_timeout = reader.i32()?;
-        }
-        it.session_timeout = reader.i32()?;
-        it.subscription = reader.bytes(form)?;
-        it.assignment = reader.bytes(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
-        }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.member_id, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.member_id, form);
         if form.version >= 3 {
-            rope.nullable_string(&self.group_instance_id, form)?;
+            rope.nullable_string(&self.group_instance_id, form);
         }
-        rope.string(&self.client_id, form)?;
-        rope.string(&self.client_host, form)?;
+        rope.string(&self.client_id, form);
+        rope.string(&self.client_host, form);
         if form.version >= 1 {
             rope.i32(self.rebalance_timeout);
         }
         rope.i32(self.session_timeout);
-        rope.bytes(&self.subscription, form)?;
-        rope.bytes(&self.assignment, form)?;
+        rope.bytes(&self.subscription, form);
+        rope.bytes(&self.assignment, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable { field: "MemberMetadata.unknown_tags", version: form.version });
+            rope.refuse("MemberMetadata.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 

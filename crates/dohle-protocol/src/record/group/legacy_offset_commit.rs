@@ -5,7 +5,7 @@
 use std::ops::RangeInclusive;
 
 use crate::api::Message;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str};
+use crate::primitive::{Form, Part, Reader, Rope, Str};
 
 /// Number 0, in version 0.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -21,19 +21,14 @@ pub struct LegacyOffsetCommitKey {
 impl Part for LegacyOffsetCommitKey {
     const SIZE_MIN: usize = 8;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.group = reader.string(form)?;
-        it.topic = reader.string(form)?;
-        it.partition = reader.i32()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { group: reader.string(form), topic: reader.string(form), partition: reader.i32() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.group, form)?;
-        rope.string(&self.topic, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.group, form);
+        rope.string(&self.topic, form);
         rope.i32(self.partition);
-        Ok(())
     }
 }
 
@@ -57,19 +52,14 @@ pub struct LegacyOffsetCommitValue {
 impl Part for LegacyOffsetCommitValue {
     const SIZE_MIN: usize = 18;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.offset = reader.i64()?;
-        it.metadata = reader.string(form)?;
-        it.commit_timestamp = reader.i64()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { offset: reader.i64(), metadata: reader.string(form), commit_timestamp: reader.i64() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i64(self.offset);
-        rope.string(&self.metadata, form)?;
+        rope.string(&self.metadata, form);
         rope.i64(self.commit_timestamp);
-        Ok(())
     }
 }
 

@@ -252,7 +252,7 @@ impl GroupRecord {
     /// Reads key and value of a log record.
     pub fn decode(key: &Bytes, value: Option<&Bytes>) -> Result<Self, RecordError> {
         let mut reader = Reader::new(key.clone());
-        Ok(match reader.i16()? {
+        Ok(match framing::read_kind(&mut reader)? {
             8 => Self::ConsumerGroupCurrentMemberAssignment {
                 key: framing::read_key(&mut reader)?,
                 value: framing::read_value(value)?,

@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use dohle_base::Uuid;
 
 use crate::api::Message;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 1, in version 0.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -23,19 +23,14 @@ pub struct OffsetCommitKey {
 impl Part for OffsetCommitKey {
     const SIZE_MIN: usize = 8;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.group = reader.string(form)?;
-        it.topic = reader.string(form)?;
-        it.partition = reader.i32()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { group: reader.string(form), topic: reader.string(form), partition: reader.i32() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.group, form)?;
-        rope.string(&self.topic, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.group, form);
+        rope.string(&self.topic, form);
         rope.i32(self.partition);
-        Ok(())
     }
 }
 
@@ -81,35 +76,34 @@ impl Default for OffsetCommitValue {
 impl Part for OffsetCommitValue {
     const SIZE_MIN: usize = 18;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.offset = reader.i64()?;
-        if form.version >= 3 {
-            it.leader_epoch = reader.i32()?;
-        }
-        it.metadata = reader.string(form)?;
-        it.commit_timestamp = reader.i64()?;
-        if form.version == 1 {
-            it.expire_timestamp = reader.i64()?;
-        }
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        let mut it = Self {
+            offset: reader.i64(),
+            leader_epoch: if form.version >= 3 { reader.i32() } else { -1 },
+            metadata: reader.string(form),
+            commit_timestamp: reader.i64(),
+            expire_timestamp: if form.version == 1 { reader.i64() } else { -1 },
+            topic_id: Uuid::ZERO,
+            unknown_tags: Tags::default(),
+        };
         if form.flexible {
             it.unknown_tags = reader.tags_with(&mut |reader, tag| {
                 match tag {
-                    0 => it.topic_id = reader.uuid()?,
-                    _ => return Ok(false),
+                    0 => it.topic_id = reader.uuid(),
+                    _ => return false,
                 }
-                Ok(true)
-            })?;
+                true
+            });
         }
-        Ok(it)
+        it
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i64(self.offset);
         if form.version >= 3 {
             rope.i32(self.leader_epoch);
         }
-        rope.string(&self.metadata, form)?;
+        rope.string(&self.metadata, form);
         rope.i64(self.commit_timestamp);
         if form.version == 1 {
             rope.i64(self.expire_timestamp);
@@ -122,20 +116,13 @@ impl Part for OffsetCommitValue {
 
             let mut tags = rope.tags_with(known, &self.unknown_tags);
             if !self.topic_id.is_zero() {
-                tags.field(rope, 0, &mut |rope| {
-                    rope.uuid(self.topic_id);
-                    Ok(())
-                })?;
+                tags.field(rope, 0, &mut |rope| rope.uuid(self.topic_id));
             }
 
             tags.finish(rope);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "OffsetCommitValue.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("OffsetCommitValue.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 

@@ -5,7 +5,7 @@
 use std::ops::RangeInclusive;
 
 use crate::api::Message;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 10, in version 0.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -19,17 +19,13 @@ pub struct ShareGroupMemberMetadataKey {
 impl Part for ShareGroupMemberMetadataKey {
     const SIZE_MIN: usize = 4;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.group_id = reader.string(form)?;
-        it.member_id = reader.string(form)?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { group_id: reader.string(form), member_id: reader.string(form) }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.group_id, form)?;
-        rope.string(&self.member_id, form)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.group_id, form);
+        rope.string(&self.member_id, form);
     }
 }
 
@@ -69,23 +65,22 @@ impl Default for ShareGroupMemberMetadataValue {
 impl Part for ShareGroupMemberMetadataValue {
     const SIZE_MIN: usize = 5;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.rack_id = reader.nullable_string(form)?;
-        it.client_id = reader.string(form)?;
-        it.client_host = reader.string(form)?;
-        it.subscribed_topic_names = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            rack_id: reader.nullable_string(form),
+            client_id: reader.string(form),
+            client_host: reader.string(form),
+            subscribed_topic_names: reader.array(form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.nullable_string(&self.rack_id, form)?;
-        rope.string(&self.client_id, form)?;
-        rope.string(&self.client_host, form)?;
-        rope.array(&self.subscribed_topic_names, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.nullable_string(&self.rack_id, form);
+        rope.string(&self.client_id, form);
+        rope.string(&self.client_host, form);
+        rope.array(&self.subscribed_topic_names, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 

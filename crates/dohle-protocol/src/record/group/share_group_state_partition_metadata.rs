@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use dohle_base::Uuid;
 
 use crate::api::Message;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 15, in version 0.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -19,15 +19,12 @@ pub struct ShareGroupStatePartitionMetadataKey {
 impl Part for ShareGroupStatePartitionMetadataKey {
     const SIZE_MIN: usize = 2;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.group_id = reader.string(form)?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { group_id: reader.string(form) }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.group_id, form)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.group_id, form);
     }
 }
 
@@ -53,21 +50,20 @@ pub struct ShareGroupStatePartitionMetadataValue {
 impl Part for ShareGroupStatePartitionMetadataValue {
     const SIZE_MIN: usize = 4;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.initializing_topics = reader.array(form)?;
-        it.initialized_topics = reader.array(form)?;
-        it.deleting_topics = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            initializing_topics: reader.array(form),
+            initialized_topics: reader.array(form),
+            deleting_topics: reader.array(form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.array(&self.initializing_topics, form)?;
-        rope.array(&self.initialized_topics, form)?;
-        rope.array(&self.deleting_topics, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.array(&self.initializing_topics, form);
+        rope.array(&self.initialized_topics, form);
+        rope.array(&self.deleting_topics, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -87,21 +83,20 @@ pub struct TopicPartitionsInfo {
 impl Part for TopicPartitionsInfo {
     const SIZE_MIN: usize = 19;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic_id = reader.uuid()?;
-        it.topic_name = reader.string(form)?;
-        it.partitions = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            topic_id: reader.uuid(),
+            topic_name: reader.string(form),
+            partitions: reader.array(form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.uuid(self.topic_id);
-        rope.string(&self.topic_name, form)?;
-        rope.array(&self.partitions, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.string(&self.topic_name, form);
+        rope.array(&self.partitions, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -119,19 +114,14 @@ pub struct TopicInfo {
 impl Part for TopicInfo {
     const SIZE_MIN: usize = 18;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic_id = reader.uuid()?;
-        it.topic_name = reader.string(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { topic_id: reader.uuid(), topic_name: reader.string(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.uuid(self.topic_id);
-        rope.string(&self.topic_name, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.string(&self.topic_name, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 

@@ -5,7 +5,7 @@
 use std::ops::RangeInclusive;
 
 use crate::api::Message;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 12, in version 0.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -17,15 +17,12 @@ pub struct ShareGroupTargetAssignmentMetadataKey {
 impl Part for ShareGroupTargetAssignmentMetadataKey {
     const SIZE_MIN: usize = 2;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.group_id = reader.string(form)?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { group_id: reader.string(form) }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.group_id, form)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.group_id, form);
     }
 }
 
@@ -49,20 +46,19 @@ pub struct ShareGroupTargetAssignmentMetadataValue {
 impl Part for ShareGroupTargetAssignmentMetadataValue {
     const SIZE_MIN: usize = 5;
 
-    fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.assignment_epoch = reader.i32()?;
+    fn read(reader: &mut Reader, _: Form) -> Self {
+        let mut it = Self { assignment_epoch: reader.i32(), assignment_timestamp: 0, unknown_tags: Tags::default() };
         it.unknown_tags = reader.tags_with(&mut |reader, tag| {
             match tag {
-                0 => it.assignment_timestamp = reader.i64()?,
-                _ => return Ok(false),
+                0 => it.assignment_timestamp = reader.i64(),
+                _ => return false,
             }
-            Ok(true)
-        })?;
-        Ok(it)
+            true
+        });
+        it
     }
 
-    fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, _: Form) {
         rope.i32(self.assignment_epoch);
         let mut known = 0;
         if self.assignment_timestamp != 0 {
@@ -71,14 +67,10 @@ impl Part for ShareGroupTargetAssignmentMetadataValue {
 
         let mut tags = rope.tags_with(known, &self.unknown_tags);
         if self.assignment_timestamp != 0 {
-            tags.field(rope, 0, &mut |rope| {
-                rope.i64(self.assignment_timestamp);
-                Ok(())
-            })?;
+            tags.field(rope, 0, &mut |rope| rope.i64(self.assignment_timestamp));
         }
 
         tags.finish(rope);
-        Ok(())
     }
 }
 

@@ -5,7 +5,7 @@
 use std::ops::RangeInclusive;
 
 use crate::api::Message;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 22, in version 0.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -19,17 +19,13 @@ pub struct StreamsGroupCurrentMemberAssignmentKey {
 impl Part for StreamsGroupCurrentMemberAssignmentKey {
     const SIZE_MIN: usize = 4;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.group_id = reader.string(form)?;
-        it.member_id = reader.string(form)?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { group_id: reader.string(form), member_id: reader.string(form) }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.group_id, form)?;
-        rope.string(&self.member_id, form)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.group_id, form);
+        rope.string(&self.member_id, form);
     }
 }
 
@@ -67,33 +63,32 @@ pub struct StreamsGroupCurrentMemberAssignmentValue {
 impl Part for StreamsGroupCurrentMemberAssignmentValue {
     const SIZE_MIN: usize = 16;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.member_epoch = reader.i32()?;
-        it.previous_member_epoch = reader.i32()?;
-        it.state = reader.i8()?;
-        it.active_tasks = reader.array(form)?;
-        it.standby_tasks = reader.array(form)?;
-        it.warmup_tasks = reader.array(form)?;
-        it.active_tasks_pending_revocation = reader.array(form)?;
-        it.standby_tasks_pending_revocation = reader.array(form)?;
-        it.warmup_tasks_pending_revocation = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            member_epoch: reader.i32(),
+            previous_member_epoch: reader.i32(),
+            state: reader.i8(),
+            active_tasks: reader.array(form),
+            standby_tasks: reader.array(form),
+            warmup_tasks: reader.array(form),
+            active_tasks_pending_revocation: reader.array(form),
+            standby_tasks_pending_revocation: reader.array(form),
+            warmup_tasks_pending_revocation: reader.array(form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.member_epoch);
         rope.i32(self.previous_member_epoch);
         rope.i8(self.state);
-        rope.array(&self.active_tasks, form)?;
-        rope.array(&self.standby_tasks, form)?;
-        rope.array(&self.warmup_tasks, form)?;
-        rope.array(&self.active_tasks_pending_revocation, form)?;
-        rope.array(&self.standby_tasks_pending_revocation, form)?;
-        rope.array(&self.warmup_tasks_pending_revocation, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.array(&self.active_tasks, form);
+        rope.array(&self.standby_tasks, form);
+        rope.array(&self.warmup_tasks, form);
+        rope.array(&self.active_tasks_pending_revocation, form);
+        rope.array(&self.standby_tasks_pending_revocation, form);
+        rope.array(&self.warmup_tasks_pending_revocation, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -113,23 +108,26 @@ pub struct TaskIds {
 impl Part for TaskIds {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.subtopology_id = reader.string(form)?;
-        it.partitions = reader.array(form)?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        let mut it = Self {
+            subtopology_id: reader.string(form),
+            partitions: reader.array(form),
+            assignment_epochs: None,
+            unknown_tags: Tags::default(),
+        };
         it.unknown_tags = reader.tags_with(&mut |reader, tag| {
             match tag {
-                0 => it.assignment_epochs = reader.nullable_array(form)?,
-                _ => return Ok(false),
+                0 => it.assignment_epochs = reader.nullable_array(form),
+                _ => return false,
             }
-            Ok(true)
-        })?;
-        Ok(it)
+            true
+        });
+        it
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.subtopology_id, form)?;
-        rope.array(&self.partitions, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.subtopology_id, form);
+        rope.array(&self.partitions, form);
         let mut known = 0;
         if self.assignment_epochs.is_some() {
             known += 1;
@@ -137,11 +135,10 @@ impl Part for TaskIds {
 
         let mut tags = rope.tags_with(known, &self.unknown_tags);
         if self.assignment_epochs.is_some() {
-            tags.field(rope, 0, &mut |rope| rope.nullable_array(&self.assignment_epochs, form))?;
+            tags.field(rope, 0, &mut |rope| rope.nullable_array(&self.assignment_epochs, form));
         }
 
         tags.finish(rope);
-        Ok(())
     }
 }
 

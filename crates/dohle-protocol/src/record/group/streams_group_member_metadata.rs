@@ -5,7 +5,7 @@
 use std::ops::RangeInclusive;
 
 use crate::api::Message;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 19, in version 0.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -19,17 +19,13 @@ pub struct StreamsGroupMemberMetadataKey {
 impl Part for StreamsGroupMemberMetadataKey {
     const SIZE_MIN: usize = 4;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.group_id = reader.string(form)?;
-        it.member_id = reader.string(form)?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { group_id: reader.string(form), member_id: reader.string(form) }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.group_id, form)?;
-        rope.string(&self.member_id, form)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.group_id, form);
+        rope.string(&self.member_id, form);
     }
 }
 
@@ -84,33 +80,32 @@ impl Default for StreamsGroupMemberMetadataValue {
 impl Part for StreamsGroupMemberMetadataValue {
     const SIZE_MIN: usize = 16;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.instance_id = reader.nullable_string(form)?;
-        it.rack_id = reader.nullable_string(form)?;
-        it.client_id = reader.string(form)?;
-        it.client_host = reader.string(form)?;
-        it.rebalance_timeout_ms = reader.i32()?;
-        it.topology_epoch = reader.i32()?;
-        it.process_id = reader.string(form)?;
-        it.user_endpoint = reader.nullable(form)?;
-        it.client_tags = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            instance_id: reader.nullable_string(form),
+            rack_id: reader.nullable_string(form),
+            client_id: reader.string(form),
+            client_host: reader.string(form),
+            rebalance_timeout_ms: reader.i32(),
+            topology_epoch: reader.i32(),
+            process_id: reader.string(form),
+            user_endpoint: reader.nullable(form),
+            client_tags: reader.array(form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.nullable_string(&self.instance_id, form)?;
-        rope.nullable_string(&self.rack_id, form)?;
-        rope.string(&self.client_id, form)?;
-        rope.string(&self.client_host, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.nullable_string(&self.instance_id, form);
+        rope.nullable_string(&self.rack_id, form);
+        rope.string(&self.client_id, form);
+        rope.string(&self.client_host, form);
         rope.i32(self.rebalance_timeout_ms);
         rope.i32(self.topology_epoch);
-        rope.string(&self.process_id, form)?;
-        rope.nullable(&self.user_endpoint, form)?;
-        rope.array(&self.client_tags, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.string(&self.process_id, form);
+        rope.nullable(&self.user_endpoint, form);
+        rope.array(&self.client_tags, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -128,19 +123,14 @@ pub struct Endpoint {
 impl Part for Endpoint {
     const SIZE_MIN: usize = 4;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.host = reader.string(form)?;
-        it.port = reader.u16()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { host: reader.string(form), port: reader.u16(), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.host, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.host, form);
         rope.u16(self.port);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -158,19 +148,14 @@ pub struct KeyValue {
 impl Part for KeyValue {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.key = reader.string(form)?;
-        it.value = reader.string(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { key: reader.string(form), value: reader.string(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.key, form)?;
-        rope.string(&self.value, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.key, form);
+        rope.string(&self.value, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 

@@ -5,7 +5,7 @@
 use std::ops::RangeInclusive;
 
 use crate::api::Message;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 17, in version 0.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -17,15 +17,12 @@ pub struct StreamsGroupMetadataKey {
 impl Part for StreamsGroupMetadataKey {
     const SIZE_MIN: usize = 2;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.group_id = reader.string(form)?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { group_id: reader.string(form) }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.group_id, form)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.group_id, form);
     }
 }
 
@@ -68,23 +65,28 @@ impl Default for StreamsGroupMetadataValue {
 impl Part for StreamsGroupMetadataValue {
     const SIZE_MIN: usize = 13;
 
-    fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.epoch = reader.i32()?;
-        it.metadata_hash = reader.i64()?;
+    fn read(reader: &mut Reader, _: Form) -> Self {
+        let mut it = Self {
+            epoch: reader.i32(),
+            metadata_hash: reader.i64(),
+            validated_topology_epoch: -1,
+            stored_description_topology_epoch: -1,
+            failed_description_topology_epoch: -1,
+            unknown_tags: Tags::default(),
+        };
         it.unknown_tags = reader.tags_with(&mut |reader, tag| {
             match tag {
-                0 => it.validated_topology_epoch = reader.i32()?,
-                2 => it.stored_description_topology_epoch = reader.i32()?,
-                3 => it.failed_description_topology_epoch = reader.i32()?,
-                _ => return Ok(false),
+                0 => it.validated_topology_epoch = reader.i32(),
+                2 => it.stored_description_topology_epoch = reader.i32(),
+                3 => it.failed_description_topology_epoch = reader.i32(),
+                _ => return false,
             }
-            Ok(true)
-        })?;
-        Ok(it)
+            true
+        });
+        it
     }
 
-    fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, _: Form) {
         rope.i32(self.epoch);
         rope.i64(self.metadata_hash);
         let mut known = 0;
@@ -100,26 +102,16 @@ impl Part for StreamsGroupMetadataValue {
 
         let mut tags = rope.tags_with(known, &self.unknown_tags);
         if self.validated_topology_epoch != -1 {
-            tags.field(rope, 0, &mut |rope| {
-                rope.i32(self.validated_topology_epoch);
-                Ok(())
-            })?;
+            tags.field(rope, 0, &mut |rope| rope.i32(self.validated_topology_epoch));
         }
         if self.stored_description_topology_epoch != -1 {
-            tags.field(rope, 2, &mut |rope| {
-                rope.i32(self.stored_description_topology_epoch);
-                Ok(())
-            })?;
+            tags.field(rope, 2, &mut |rope| rope.i32(self.stored_description_topology_epoch));
         }
         if self.failed_description_topology_epoch != -1 {
-            tags.field(rope, 3, &mut |rope| {
-                rope.i32(self.failed_description_topology_epoch);
-                Ok(())
-            })?;
+            tags.field(rope, 3, &mut |rope| rope.i32(self.failed_description_topology_epoch));
         }
 
         tags.finish(rope);
-        Ok(())
     }
 }
 

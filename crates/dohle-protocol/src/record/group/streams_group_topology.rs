@@ -5,7 +5,7 @@
 use std::ops::RangeInclusive;
 
 use crate::api::Message;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 23, in version 0.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -17,15 +17,12 @@ pub struct StreamsGroupTopologyKey {
 impl Part for StreamsGroupTopologyKey {
     const SIZE_MIN: usize = 2;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.group_id = reader.string(form)?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { group_id: reader.string(form) }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.group_id, form)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.group_id, form);
     }
 }
 
@@ -49,19 +46,14 @@ pub struct StreamsGroupTopologyValue {
 impl Part for StreamsGroupTopologyValue {
     const SIZE_MIN: usize = 6;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.epoch = reader.i32()?;
-        it.subtopologies = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { epoch: reader.i32(), subtopologies: reader.array(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.epoch);
-        rope.array(&self.subtopologies, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.array(&self.subtopologies, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -89,29 +81,28 @@ pub struct Subtopology {
 impl Part for Subtopology {
     const SIZE_MIN: usize = 8;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.subtopology_id = reader.string(form)?;
-        it.source_topics = reader.array(form)?;
-        it.source_topic_regex = reader.array(form)?;
-        it.state_changelog_topics = reader.array(form)?;
-        it.repartition_sink_topics = reader.array(form)?;
-        it.repartition_source_topics = reader.array(form)?;
-        it.copartition_groups = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            subtopology_id: reader.string(form),
+            source_topics: reader.array(form),
+            source_topic_regex: reader.array(form),
+            state_changelog_topics: reader.array(form),
+            repartition_sink_topics: reader.array(form),
+            repartition_source_topics: reader.array(form),
+            copartition_groups: reader.array(form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.subtopology_id, form)?;
-        rope.array(&self.source_topics, form)?;
-        rope.array(&self.source_topic_regex, form)?;
-        rope.array(&self.state_changelog_topics, form)?;
-        rope.array(&self.repartition_sink_topics, form)?;
-        rope.array(&self.repartition_source_topics, form)?;
-        rope.array(&self.copartition_groups, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.subtopology_id, form);
+        rope.array(&self.source_topics, form);
+        rope.array(&self.source_topic_regex, form);
+        rope.array(&self.state_changelog_topics, form);
+        rope.array(&self.repartition_sink_topics, form);
+        rope.array(&self.repartition_source_topics, form);
+        rope.array(&self.copartition_groups, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -133,23 +124,22 @@ pub struct TopicInfo {
 impl Part for TopicInfo {
     const SIZE_MIN: usize = 9;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.partitions = reader.i32()?;
-        it.replication_factor = reader.i16()?;
-        it.topic_configs = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            name: reader.string(form),
+            partitions: reader.i32(),
+            replication_factor: reader.i16(),
+            topic_configs: reader.array(form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.name, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.name, form);
         rope.i32(self.partitions);
         rope.i16(self.replication_factor);
-        rope.array(&self.topic_configs, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.array(&self.topic_configs, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -167,19 +157,14 @@ pub struct TopicConfig {
 impl Part for TopicConfig {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.key = reader.string(form)?;
-        it.value = reader.string(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { key: reader.string(form), value: reader.string(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.key, form)?;
-        rope.string(&self.value, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.key, form);
+        rope.string(&self.value, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -199,21 +184,20 @@ pub struct CopartitionGroup {
 impl Part for CopartitionGroup {
     const SIZE_MIN: usize = 4;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.source_topics = reader.array(form)?;
-        it.source_topic_regex = reader.array(form)?;
-        it.repartition_source_topics = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            source_topics: reader.array(form),
+            source_topic_regex: reader.array(form),
+            repartition_source_topics: reader.array(form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.array(&self.source_topics, form)?;
-        rope.array(&self.source_topic_regex, form)?;
-        rope.array(&self.repartition_source_topics, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.array(&self.source_topics, form);
+        rope.array(&self.source_topic_regex, form);
+        rope.array(&self.repartition_source_topics, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 

@@ -5,7 +5,7 @@
 use std::ops::RangeInclusive;
 
 use crate::api::Message;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope};
+use crate::primitive::{Form, Part, Reader, Rope};
 
 /// In version 0.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -23,21 +23,20 @@ pub struct AbortedTxn {
 impl Part for AbortedTxn {
     const SIZE_MIN: usize = 32;
 
-    fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.producer_id = reader.i64()?;
-        it.first_offset = reader.i64()?;
-        it.last_offset = reader.i64()?;
-        it.last_stable_offset = reader.i64()?;
-        Ok(it)
+    fn read(reader: &mut Reader, _: Form) -> Self {
+        Self {
+            producer_id: reader.i64(),
+            first_offset: reader.i64(),
+            last_offset: reader.i64(),
+            last_stable_offset: reader.i64(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, _: Form) {
         rope.i64(self.producer_id);
         rope.i64(self.first_offset);
         rope.i64(self.last_offset);
         rope.i64(self.last_stable_offset);
-        Ok(())
     }
 }
 

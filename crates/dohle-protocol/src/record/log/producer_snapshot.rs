@@ -5,7 +5,7 @@
 use std::ops::RangeInclusive;
 
 use crate::api::Message;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope};
+use crate::primitive::{Form, Part, Reader, Rope};
 
 /// In version 1.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -19,17 +19,13 @@ pub struct ProducerSnapshot {
 impl Part for ProducerSnapshot {
     const SIZE_MIN: usize = 8;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.crc = reader.u32()?;
-        it.producer_entries = reader.array(form)?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { crc: reader.u32(), producer_entries: reader.array(form) }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.u32(self.crc);
-        rope.array(&self.producer_entries, form)?;
-        Ok(())
+        rope.array(&self.producer_entries, form);
     }
 }
 
@@ -57,20 +53,20 @@ pub struct ProducerEntry {
 impl Part for ProducerEntry {
     const SIZE_MIN: usize = 46;
 
-    fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.producer_id = reader.i64()?;
-        it.epoch = reader.i16()?;
-        it.last_sequence = reader.i32()?;
-        it.last_offset = reader.i64()?;
-        it.offset_delta = reader.i32()?;
-        it.timestamp = reader.i64()?;
-        it.coordinator_epoch = reader.i32()?;
-        it.current_txn_first_offset = reader.i64()?;
-        Ok(it)
+    fn read(reader: &mut Reader, _: Form) -> Self {
+        Self {
+            producer_id: reader.i64(),
+            epoch: reader.i16(),
+            last_sequence: reader.i32(),
+            last_offset: reader.i64(),
+            offset_delta: reader.i32(),
+            timestamp: reader.i64(),
+            coordinator_epoch: reader.i32(),
+            current_txn_first_offset: reader.i64(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, _: Form) {
         rope.i64(self.producer_id);
         rope.i16(self.epoch);
         rope.i32(self.last_sequence);
@@ -79,7 +75,6 @@ impl Part for ProducerEntry {
         rope.i64(self.timestamp);
         rope.i32(self.coordinator_epoch);
         rope.i64(self.current_txn_first_offset);
-        Ok(())
     }
 }
 

@@ -5,7 +5,7 @@
 use std::ops::RangeInclusive;
 
 use crate::api::Message;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 25, in version 0.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -19,19 +19,19 @@ pub struct AbortTransactionRecord {
 impl Part for AbortTransactionRecord {
     const SIZE_MIN: usize = 1;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        let mut it = Self { reason: None, unknown_tags: Tags::default() };
         it.unknown_tags = reader.tags_with(&mut |reader, tag| {
             match tag {
-                0 => it.reason = reader.nullable_string(form)?,
-                _ => return Ok(false),
+                0 => it.reason = reader.nullable_string(form),
+                _ => return false,
             }
-            Ok(true)
-        })?;
-        Ok(it)
+            true
+        });
+        it
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         let mut known = 0;
         if self.reason.is_some() {
             known += 1;
@@ -39,11 +39,10 @@ impl Part for AbortTransactionRecord {
 
         let mut tags = rope.tags_with(known, &self.unknown_tags);
         if self.reason.is_some() {
-            tags.field(rope, 0, &mut |rope| rope.nullable_string(&self.reason, form))?;
+            tags.field(rope, 0, &mut |rope| rope.nullable_string(&self.reason, form));
         }
 
         tags.finish(rope);
-        Ok(())
     }
 }
 

@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use dohle_base::Uuid;
 
 use crate::api::Message;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 18, in version 0.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -35,31 +35,30 @@ pub struct AccessControlEntryRecord {
 impl Part for AccessControlEntryRecord {
     const SIZE_MIN: usize = 24;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.id = reader.uuid()?;
-        it.resource_type = reader.i8()?;
-        it.resource_name = reader.string(form)?;
-        it.pattern_type = reader.i8()?;
-        it.principal = reader.string(form)?;
-        it.host = reader.string(form)?;
-        it.operation = reader.i8()?;
-        it.permission_type = reader.i8()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            id: reader.uuid(),
+            resource_type: reader.i8(),
+            resource_name: reader.string(form),
+            pattern_type: reader.i8(),
+            principal: reader.string(form),
+            host: reader.string(form),
+            operation: reader.i8(),
+            permission_type: reader.i8(),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.uuid(self.id);
         rope.i8(self.resource_type);
-        rope.string(&self.resource_name, form)?;
+        rope.string(&self.resource_name, form);
         rope.i8(self.pattern_type);
-        rope.string(&self.principal, form)?;
-        rope.string(&self.host, form)?;
+        rope.string(&self.principal, form);
+        rope.string(&self.host, form);
         rope.i8(self.operation);
         rope.i8(self.permission_type);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 

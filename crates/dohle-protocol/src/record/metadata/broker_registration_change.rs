@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use dohle_base::Uuid;
 
 use crate::api::Message;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Tags};
 
 /// Number 17, in versions 0 to 3.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -31,43 +31,40 @@ pub struct BrokerRegistrationChangeRecord {
 impl Part for BrokerRegistrationChangeRecord {
     const SIZE_MIN: usize = 13;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.broker_id = reader.i32()?;
-        it.broker_epoch = reader.i64()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        let mut it = Self {
+            broker_id: reader.i32(),
+            broker_epoch: reader.i64(),
+            fenced: 0,
+            in_controlled_shutdown: 0,
+            log_dirs: Vec::new(),
+            cordoned_log_dirs: None,
+            unknown_tags: Tags::default(),
+        };
         it.unknown_tags = reader.tags_with(&mut |reader, tag| {
             match tag {
-                0 => it.fenced = reader.i8()?,
-                1 if form.version >= 1 => it.in_controlled_shutdown = reader.i8()?,
-                2 if form.version >= 2 => it.log_dirs = reader.array(form)?,
-                3 if form.version >= 3 => it.cordoned_log_dirs = reader.nullable_array(form)?,
-                _ => return Ok(false),
+                0 => it.fenced = reader.i8(),
+                1 if form.version >= 1 => it.in_controlled_shutdown = reader.i8(),
+                2 if form.version >= 2 => it.log_dirs = reader.array(form),
+                3 if form.version >= 3 => it.cordoned_log_dirs = reader.nullable_array(form),
+                _ => return false,
             }
-            Ok(true)
-        })?;
-        Ok(it)
+            true
+        });
+        it
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.broker_id);
         rope.i64(self.broker_epoch);
         if form.version < 1 && self.in_controlled_shutdown != 0 {
-            return Err(EncodeError::Unrepresentable {
-                field: "BrokerRegistrationChangeRecord.in_controlled_shutdown",
-                version: form.version,
-            });
+            rope.refuse("BrokerRegistrationChangeRecord.in_controlled_shutdown", form.version);
         }
         if form.version < 2 && !self.log_dirs.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "BrokerRegistrationChangeRecord.log_dirs",
-                version: form.version,
-            });
+            rope.refuse("BrokerRegistrationChangeRecord.log_dirs", form.version);
         }
         if form.version < 3 && self.cordoned_log_dirs.is_some() {
-            return Err(EncodeError::Unrepresentable {
-                field: "BrokerRegistrationChangeRecord.cordoned_log_dirs",
-                version: form.version,
-            });
+            rope.refuse("BrokerRegistrationChangeRecord.cordoned_log_dirs", form.version);
         }
         let mut known = 0;
         if self.fenced != 0 {
@@ -85,26 +82,19 @@ impl Part for BrokerRegistrationChangeRecord {
 
         let mut tags = rope.tags_with(known, &self.unknown_tags);
         if self.fenced != 0 {
-            tags.field(rope, 0, &mut |rope| {
-                rope.i8(self.fenced);
-                Ok(())
-            })?;
+            tags.field(rope, 0, &mut |rope| rope.i8(self.fenced));
         }
         if form.version >= 1 && self.in_controlled_shutdown != 0 {
-            tags.field(rope, 1, &mut |rope| {
-                rope.i8(self.in_controlled_shutdown);
-                Ok(())
-            })?;
+            tags.field(rope, 1, &mut |rope| rope.i8(self.in_controlled_shutdown));
         }
         if form.version >= 2 && !self.log_dirs.is_empty() {
-            tags.field(rope, 2, &mut |rope| rope.array(&self.log_dirs, form))?;
+            tags.field(rope, 2, &mut |rope| rope.array(&self.log_dirs, form));
         }
         if form.version >= 3 && self.cordoned_log_dirs.is_some() {
-            tags.field(rope, 3, &mut |rope| rope.nullable_array(&self.cordoned_log_dirs, form))?;
+            tags.field(rope, 3, &mut |rope| rope.nullable_array(&self.cordoned_log_dirs, form));
         }
 
         tags.finish(rope);
-        Ok(())
     }
 }
 

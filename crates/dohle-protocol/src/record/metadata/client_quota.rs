@@ -5,7 +5,7 @@
 use std::ops::RangeInclusive;
 
 use crate::api::Message;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 14, in version 0.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -25,23 +25,22 @@ pub struct ClientQuotaRecord {
 impl Part for ClientQuotaRecord {
     const SIZE_MIN: usize = 12;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.entity = reader.array(form)?;
-        it.key = reader.string(form)?;
-        it.value = reader.f64()?;
-        it.remove = reader.bool()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            entity: reader.array(form),
+            key: reader.string(form),
+            value: reader.f64(),
+            remove: reader.bool(),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.array(&self.entity, form)?;
-        rope.string(&self.key, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.array(&self.entity, form);
+        rope.string(&self.key, form);
         rope.f64(self.value);
         rope.bool(self.remove);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -65,19 +64,18 @@ impl Default for EntityData {
 impl Part for EntityData {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.entity_type = reader.string(form)?;
-        it.entity_name = reader.nullable_string(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            entity_type: reader.string(form),
+            entity_name: reader.nullable_string(form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.entity_type, form)?;
-        rope.nullable_string(&self.entity_name, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.entity_type, form);
+        rope.nullable_string(&self.entity_name, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 

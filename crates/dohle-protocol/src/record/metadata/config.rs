@@ -5,7 +5,7 @@
 use std::ops::RangeInclusive;
 
 use crate::api::Message;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 4, in version 0.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,23 +37,22 @@ impl Default for ConfigRecord {
 impl Part for ConfigRecord {
     const SIZE_MIN: usize = 5;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.resource_type = reader.i8()?;
-        it.resource_name = reader.string(form)?;
-        it.name = reader.string(form)?;
-        it.value = reader.nullable_string(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            resource_type: reader.i8(),
+            resource_name: reader.string(form),
+            name: reader.string(form),
+            value: reader.nullable_string(form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i8(self.resource_type);
-        rope.string(&self.resource_name, form)?;
-        rope.string(&self.name, form)?;
-        rope.nullable_string(&self.value, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.string(&self.resource_name, form);
+        rope.string(&self.name, form);
+        rope.nullable_string(&self.value, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 

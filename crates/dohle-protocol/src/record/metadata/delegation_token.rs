@@ -5,7 +5,7 @@
 use std::ops::RangeInclusive;
 
 use crate::api::Message;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 10, in version 0.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -31,29 +31,28 @@ pub struct DelegationTokenRecord {
 impl Part for DelegationTokenRecord {
     const SIZE_MIN: usize = 29;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.owner = reader.string(form)?;
-        it.requester = reader.string(form)?;
-        it.renewers = reader.array(form)?;
-        it.issue_timestamp = reader.i64()?;
-        it.max_timestamp = reader.i64()?;
-        it.expiration_timestamp = reader.i64()?;
-        it.token_id = reader.string(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            owner: reader.string(form),
+            requester: reader.string(form),
+            renewers: reader.array(form),
+            issue_timestamp: reader.i64(),
+            max_timestamp: reader.i64(),
+            expiration_timestamp: reader.i64(),
+            token_id: reader.string(form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.owner, form)?;
-        rope.string(&self.requester, form)?;
-        rope.array(&self.renewers, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.owner, form);
+        rope.string(&self.requester, form);
+        rope.array(&self.renewers, form);
         rope.i64(self.issue_timestamp);
         rope.i64(self.max_timestamp);
         rope.i64(self.expiration_timestamp);
-        rope.string(&self.token_id, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.string(&self.token_id, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 

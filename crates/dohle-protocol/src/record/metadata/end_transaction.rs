@@ -5,7 +5,7 @@
 use std::ops::RangeInclusive;
 
 use crate::api::Message;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Tags};
 
 /// Number 24, in version 0.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -17,15 +17,12 @@ pub struct EndTransactionRecord {
 impl Part for EndTransactionRecord {
     const SIZE_MIN: usize = 1;
 
-    fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, _: Form) -> Self {
+        Self { unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, _: Form) {
+        rope.tags(&self.unknown_tags);
     }
 }
 

@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use dohle_base::Uuid;
 
 use crate::api::Message;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Tags};
 
 /// Number 3, in versions 0 to 2.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,58 +66,55 @@ impl Default for PartitionRecord {
 impl Part for PartitionRecord {
     const SIZE_MIN: usize = 37;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition_id = reader.i32()?;
-        it.topic_id = reader.uuid()?;
-        it.replicas = reader.array(form)?;
-        it.isr = reader.array(form)?;
-        it.removing_replicas = reader.array(form)?;
-        it.adding_replicas = reader.array(form)?;
-        it.leader = reader.i32()?;
-        it.leader_epoch = reader.i32()?;
-        it.partition_epoch = reader.i32()?;
-        if form.version >= 1 {
-            it.directories = reader.array(form)?;
-        }
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        let mut it = Self {
+            partition_id: reader.i32(),
+            topic_id: reader.uuid(),
+            replicas: reader.array(form),
+            isr: reader.array(form),
+            removing_replicas: reader.array(form),
+            adding_replicas: reader.array(form),
+            leader: reader.i32(),
+            leader_recovery_state: 0,
+            leader_epoch: reader.i32(),
+            partition_epoch: reader.i32(),
+            directories: if form.version >= 1 { reader.array(form) } else { Vec::new() },
+            eligible_leader_replicas: None,
+            last_known_elr: None,
+            unknown_tags: Tags::default(),
+        };
         it.unknown_tags = reader.tags_with(&mut |reader, tag| {
             match tag {
-                0 => it.leader_recovery_state = reader.i8()?,
-                1 if form.version >= 2 => it.eligible_leader_replicas = reader.nullable_array(form)?,
-                2 if form.version >= 2 => it.last_known_elr = reader.nullable_array(form)?,
-                _ => return Ok(false),
+                0 => it.leader_recovery_state = reader.i8(),
+                1 if form.version >= 2 => it.eligible_leader_replicas = reader.nullable_array(form),
+                2 if form.version >= 2 => it.last_known_elr = reader.nullable_array(form),
+                _ => return false,
             }
-            Ok(true)
-        })?;
-        Ok(it)
+            true
+        });
+        it
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.partition_id);
         rope.uuid(self.topic_id);
-        rope.array(&self.replicas, form)?;
-        rope.array(&self.isr, form)?;
-        rope.array(&self.removing_replicas, form)?;
-        rope.array(&self.adding_replicas, form)?;
+        rope.array(&self.replicas, form);
+        rope.array(&self.isr, form);
+        rope.array(&self.removing_replicas, form);
+        rope.array(&self.adding_replicas, form);
         rope.i32(self.leader);
         rope.i32(self.leader_epoch);
         rope.i32(self.partition_epoch);
         if form.version >= 1 {
-            rope.array(&self.directories, form)?;
+            rope.array(&self.directories, form);
         } else if !self.directories.is_empty() {
-            return Err(EncodeError::Unrepresentable { field: "PartitionRecord.directories", version: form.version });
+            rope.refuse("PartitionRecord.directories", form.version);
         }
         if form.version < 2 && self.eligible_leader_replicas.is_some() {
-            return Err(EncodeError::Unrepresentable {
-                field: "PartitionRecord.eligible_leader_replicas",
-                version: form.version,
-            });
+            rope.refuse("PartitionRecord.eligible_leader_replicas", form.version);
         }
         if form.version < 2 && self.last_known_elr.is_some() {
-            return Err(EncodeError::Unrepresentable {
-                field: "PartitionRecord.last_known_elr",
-                version: form.version,
-            });
+            rope.refuse("PartitionRecord.last_known_elr", form.version);
         }
         let mut known = 0;
         if self.leader_recovery_state != 0 {
@@ -132,20 +129,16 @@ impl Part for PartitionRecord {
 
         let mut tags = rope.tags_with(known, &self.unknown_tags);
         if self.leader_recovery_state != 0 {
-            tags.field(rope, 0, &mut |rope| {
-                rope.i8(self.leader_recovery_state);
-                Ok(())
-            })?;
+            tags.field(rope, 0, &mut |rope| rope.i8(self.leader_recovery_state));
         }
         if form.version >= 2 && self.eligible_leader_replicas.is_some() {
-            tags.field(rope, 1, &mut |rope| rope.nullable_array(&self.eligible_leader_replicas, form))?;
+            tags.field(rope, 1, &mut |rope| rope.nullable_array(&self.eligible_leader_replicas, form));
         }
         if form.version >= 2 && self.last_known_elr.is_some() {
-            tags.field(rope, 2, &mut |rope| rope.nullable_array(&self.last_known_elr, form))?;
+            tags.field(rope, 2, &mut |rope| rope.nullable_array(&self.last_known_elr, form));
         }
 
         tags.finish(rope);
-        Ok(())
     }
 }
 

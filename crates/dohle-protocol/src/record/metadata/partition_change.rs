@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use dohle_base::Uuid;
 
 use crate::api::Message;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Tags};
 
 /// Number 5, in versions 0 to 2.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,48 +60,50 @@ impl Default for PartitionChangeRecord {
 impl Part for PartitionChangeRecord {
     const SIZE_MIN: usize = 21;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.partition_id = reader.i32()?;
-        it.topic_id = reader.uuid()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        let mut it = Self {
+            partition_id: reader.i32(),
+            topic_id: reader.uuid(),
+            isr: None,
+            leader: -2,
+            replicas: None,
+            removing_replicas: None,
+            adding_replicas: None,
+            leader_recovery_state: -1,
+            directories: None,
+            eligible_leader_replicas: None,
+            last_known_elr: None,
+            unknown_tags: Tags::default(),
+        };
         it.unknown_tags = reader.tags_with(&mut |reader, tag| {
             match tag {
-                0 => it.isr = reader.nullable_array(form)?,
-                1 => it.leader = reader.i32()?,
-                2 => it.replicas = reader.nullable_array(form)?,
-                3 => it.removing_replicas = reader.nullable_array(form)?,
-                4 => it.adding_replicas = reader.nullable_array(form)?,
-                5 => it.leader_recovery_state = reader.i8()?,
-                6 if form.version >= 2 => it.eligible_leader_replicas = reader.nullable_array(form)?,
-                7 if form.version >= 2 => it.last_known_elr = reader.nullable_array(form)?,
-                8 if form.version >= 1 => it.directories = reader.nullable_array(form)?,
-                _ => return Ok(false),
+                0 => it.isr = reader.nullable_array(form),
+                1 => it.leader = reader.i32(),
+                2 => it.replicas = reader.nullable_array(form),
+                3 => it.removing_replicas = reader.nullable_array(form),
+                4 => it.adding_replicas = reader.nullable_array(form),
+                5 => it.leader_recovery_state = reader.i8(),
+                6 if form.version >= 2 => it.eligible_leader_replicas = reader.nullable_array(form),
+                7 if form.version >= 2 => it.last_known_elr = reader.nullable_array(form),
+                8 if form.version >= 1 => it.directories = reader.nullable_array(form),
+                _ => return false,
             }
-            Ok(true)
-        })?;
-        Ok(it)
+            true
+        });
+        it
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.partition_id);
         rope.uuid(self.topic_id);
         if form.version < 1 && self.directories.is_some() {
-            return Err(EncodeError::Unrepresentable {
-                field: "PartitionChangeRecord.directories",
-                version: form.version,
-            });
+            rope.refuse("PartitionChangeRecord.directories", form.version);
         }
         if form.version < 2 && self.eligible_leader_replicas.is_some() {
-            return Err(EncodeError::Unrepresentable {
-                field: "PartitionChangeRecord.eligible_leader_replicas",
-                version: form.version,
-            });
+            rope.refuse("PartitionChangeRecord.eligible_leader_replicas", form.version);
         }
         if form.version < 2 && self.last_known_elr.is_some() {
-            return Err(EncodeError::Unrepresentable {
-                field: "PartitionChangeRecord.last_known_elr",
-                version: form.version,
-            });
+            rope.refuse("PartitionChangeRecord.last_known_elr", form.version);
         }
         let mut known = 0;
         if self.isr.is_some() {
@@ -134,41 +136,34 @@ impl Part for PartitionChangeRecord {
 
         let mut tags = rope.tags_with(known, &self.unknown_tags);
         if self.isr.is_some() {
-            tags.field(rope, 0, &mut |rope| rope.nullable_array(&self.isr, form))?;
+            tags.field(rope, 0, &mut |rope| rope.nullable_array(&self.isr, form));
         }
         if self.leader != -2 {
-            tags.field(rope, 1, &mut |rope| {
-                rope.i32(self.leader);
-                Ok(())
-            })?;
+            tags.field(rope, 1, &mut |rope| rope.i32(self.leader));
         }
         if self.replicas.is_some() {
-            tags.field(rope, 2, &mut |rope| rope.nullable_array(&self.replicas, form))?;
+            tags.field(rope, 2, &mut |rope| rope.nullable_array(&self.replicas, form));
         }
         if self.removing_replicas.is_some() {
-            tags.field(rope, 3, &mut |rope| rope.nullable_array(&self.removing_replicas, form))?;
+            tags.field(rope, 3, &mut |rope| rope.nullable_array(&self.removing_replicas, form));
         }
         if self.adding_replicas.is_some() {
-            tags.field(rope, 4, &mut |rope| rope.nullable_array(&self.adding_replicas, form))?;
+            tags.field(rope, 4, &mut |rope| rope.nullable_array(&self.adding_replicas, form));
         }
         if self.leader_recovery_state != -1 {
-            tags.field(rope, 5, &mut |rope| {
-                rope.i8(self.leader_recovery_state);
-                Ok(())
-            })?;
+            tags.field(rope, 5, &mut |rope| rope.i8(self.leader_recovery_state));
         }
         if form.version >= 2 && self.eligible_leader_replicas.is_some() {
-            tags.field(rope, 6, &mut |rope| rope.nullable_array(&self.eligible_leader_replicas, form))?;
+            tags.field(rope, 6, &mut |rope| rope.nullable_array(&self.eligible_leader_replicas, form));
         }
         if form.version >= 2 && self.last_known_elr.is_some() {
-            tags.field(rope, 7, &mut |rope| rope.nullable_array(&self.last_known_elr, form))?;
+            tags.field(rope, 7, &mut |rope| rope.nullable_array(&self.last_known_elr, form));
         }
         if form.version >= 1 && self.directories.is_some() {
-            tags.field(rope, 8, &mut |rope| rope.nullable_array(&self.directories, form))?;
+            tags.field(rope, 8, &mut |rope| rope.nullable_array(&self.directories, form));
         }
 
         tags.finish(rope);
-        Ok(())
     }
 }
 

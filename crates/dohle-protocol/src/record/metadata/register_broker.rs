@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use dohle_base::Uuid;
 
 use crate::api::Message;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 0, in versions 0 to 4.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,64 +60,55 @@ impl Default for RegisterBrokerRecord {
 impl Part for RegisterBrokerRecord {
     const SIZE_MIN: usize = 33;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.broker_id = reader.i32()?;
-        if form.version >= 2 {
-            it.is_migrating_zk_broker = reader.bool()?;
-        }
-        it.incarnation_id = reader.uuid()?;
-        it.broker_epoch = reader.i64()?;
-        it.end_points = reader.array(form)?;
-        it.features = reader.array(form)?;
-        it.rack = reader.nullable_string(form)?;
-        it.fenced = reader.bool()?;
-        if form.version >= 1 {
-            it.in_controlled_shutdown = reader.bool()?;
-        }
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        let mut it = Self {
+            broker_id: reader.i32(),
+            is_migrating_zk_broker: if form.version >= 2 { reader.bool() } else { false },
+            incarnation_id: reader.uuid(),
+            broker_epoch: reader.i64(),
+            end_points: reader.array(form),
+            features: reader.array(form),
+            rack: reader.nullable_string(form),
+            fenced: reader.bool(),
+            in_controlled_shutdown: if form.version >= 1 { reader.bool() } else { false },
+            log_dirs: Vec::new(),
+            cordoned_log_dirs: None,
+            unknown_tags: Tags::default(),
+        };
         it.unknown_tags = reader.tags_with(&mut |reader, tag| {
             match tag {
-                0 if form.version >= 3 => it.log_dirs = reader.array(form)?,
-                1 if form.version >= 4 => it.cordoned_log_dirs = reader.nullable_array(form)?,
-                _ => return Ok(false),
+                0 if form.version >= 3 => it.log_dirs = reader.array(form),
+                1 if form.version >= 4 => it.cordoned_log_dirs = reader.nullable_array(form),
+                _ => return false,
             }
-            Ok(true)
-        })?;
-        Ok(it)
+            true
+        });
+        it
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.broker_id);
         if form.version >= 2 {
             rope.bool(self.is_migrating_zk_broker);
         } else if self.is_migrating_zk_broker {
-            return Err(EncodeError::Unrepresentable {
-                field: "RegisterBrokerRecord.is_migrating_zk_broker",
-                version: form.version,
-            });
+            rope.refuse("RegisterBrokerRecord.is_migrating_zk_broker", form.version);
         }
         rope.uuid(self.incarnation_id);
         rope.i64(self.broker_epoch);
-        rope.array(&self.end_points, form)?;
-        rope.array(&self.features, form)?;
-        rope.nullable_string(&self.rack, form)?;
+        rope.array(&self.end_points, form);
+        rope.array(&self.features, form);
+        rope.nullable_string(&self.rack, form);
         rope.bool(self.fenced);
         if form.version >= 1 {
             rope.bool(self.in_controlled_shutdown);
         } else if self.in_controlled_shutdown {
-            return Err(EncodeError::Unrepresentable {
-                field: "RegisterBrokerRecord.in_controlled_shutdown",
-                version: form.version,
-            });
+            rope.refuse("RegisterBrokerRecord.in_controlled_shutdown", form.version);
         }
         if form.version < 3 && !self.log_dirs.is_empty() {
-            return Err(EncodeError::Unrepresentable { field: "RegisterBrokerRecord.log_dirs", version: form.version });
+            rope.refuse("RegisterBrokerRecord.log_dirs", form.version);
         }
         if form.version < 4 && self.cordoned_log_dirs.is_some() {
-            return Err(EncodeError::Unrepresentable {
-                field: "RegisterBrokerRecord.cordoned_log_dirs",
-                version: form.version,
-            });
+            rope.refuse("RegisterBrokerRecord.cordoned_log_dirs", form.version);
         }
         let mut known = 0;
         if form.version >= 3 && !self.log_dirs.is_empty() {
@@ -129,14 +120,13 @@ impl Part for RegisterBrokerRecord {
 
         let mut tags = rope.tags_with(known, &self.unknown_tags);
         if form.version >= 3 && !self.log_dirs.is_empty() {
-            tags.field(rope, 0, &mut |rope| rope.array(&self.log_dirs, form))?;
+            tags.field(rope, 0, &mut |rope| rope.array(&self.log_dirs, form));
         }
         if form.version >= 4 && self.cordoned_log_dirs.is_some() {
-            tags.field(rope, 1, &mut |rope| rope.nullable_array(&self.cordoned_log_dirs, form))?;
+            tags.field(rope, 1, &mut |rope| rope.nullable_array(&self.cordoned_log_dirs, form));
         }
 
         tags.finish(rope);
-        Ok(())
     }
 }
 
@@ -158,23 +148,22 @@ pub struct BrokerEndpoint {
 impl Part for BrokerEndpoint {
     const SIZE_MIN: usize = 7;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.host = reader.string(form)?;
-        it.port = reader.u16()?;
-        it.security_protocol = reader.i16()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            name: reader.string(form),
+            host: reader.string(form),
+            port: reader.u16(),
+            security_protocol: reader.i16(),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.name, form)?;
-        rope.string(&self.host, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.name, form);
+        rope.string(&self.host, form);
         rope.u16(self.port);
         rope.i16(self.security_protocol);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -194,21 +183,20 @@ pub struct BrokerFeature {
 impl Part for BrokerFeature {
     const SIZE_MIN: usize = 6;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.min_supported_version = reader.i16()?;
-        it.max_supported_version = reader.i16()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            name: reader.string(form),
+            min_supported_version: reader.i16(),
+            max_supported_version: reader.i16(),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.name, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.name, form);
         rope.i16(self.min_supported_version);
         rope.i16(self.max_supported_version);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 

@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use dohle_base::Uuid;
 
 use crate::api::Message;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 27, in version 0.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -29,25 +29,24 @@ pub struct RegisterControllerRecord {
 impl Part for RegisterControllerRecord {
     const SIZE_MIN: usize = 24;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.controller_id = reader.i32()?;
-        it.incarnation_id = reader.uuid()?;
-        it.zk_migration_ready = reader.bool()?;
-        it.end_points = reader.array(form)?;
-        it.features = reader.array(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            controller_id: reader.i32(),
+            incarnation_id: reader.uuid(),
+            zk_migration_ready: reader.bool(),
+            end_points: reader.array(form),
+            features: reader.array(form),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.controller_id);
         rope.uuid(self.incarnation_id);
         rope.bool(self.zk_migration_ready);
-        rope.array(&self.end_points, form)?;
-        rope.array(&self.features, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.array(&self.end_points, form);
+        rope.array(&self.features, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -69,23 +68,22 @@ pub struct ControllerEndpoint {
 impl Part for ControllerEndpoint {
     const SIZE_MIN: usize = 7;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.host = reader.string(form)?;
-        it.port = reader.u16()?;
-        it.security_protocol = reader.i16()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            name: reader.string(form),
+            host: reader.string(form),
+            port: reader.u16(),
+            security_protocol: reader.i16(),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.name, form)?;
-        rope.string(&self.host, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.name, form);
+        rope.string(&self.host, form);
         rope.u16(self.port);
         rope.i16(self.security_protocol);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -105,21 +103,20 @@ pub struct ControllerFeature {
 impl Part for ControllerFeature {
     const SIZE_MIN: usize = 6;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.min_supported_version = reader.i16()?;
-        it.max_supported_version = reader.i16()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            name: reader.string(form),
+            min_supported_version: reader.i16(),
+            max_supported_version: reader.i16(),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.name, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.name, form);
         rope.i16(self.min_supported_version);
         rope.i16(self.max_supported_version);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 

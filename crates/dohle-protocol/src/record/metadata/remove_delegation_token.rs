@@ -5,7 +5,7 @@
 use std::ops::RangeInclusive;
 
 use crate::api::Message;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 26, in version 0.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -19,17 +19,13 @@ pub struct RemoveDelegationTokenRecord {
 impl Part for RemoveDelegationTokenRecord {
     const SIZE_MIN: usize = 2;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.token_id = reader.string(form)?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { token_id: reader.string(form), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.token_id, form)?;
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.token_id, form);
+        rope.tags(&self.unknown_tags);
     }
 }
 

@@ -5,7 +5,7 @@
 use std::ops::RangeInclusive;
 
 use crate::api::Message;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Tags};
 
 /// Number 1, in version 0.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -21,19 +21,14 @@ pub struct UnregisterBrokerRecord {
 impl Part for UnregisterBrokerRecord {
     const SIZE_MIN: usize = 13;
 
-    fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.broker_id = reader.i32()?;
-        it.broker_epoch = reader.i64()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, _: Form) -> Self {
+        Self { broker_id: reader.i32(), broker_epoch: reader.i64(), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, _: Form) {
         rope.i32(self.broker_id);
         rope.i64(self.broker_epoch);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 

@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use bytes::Bytes;
 
 use crate::api::Message;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 11, in version 0.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -31,27 +31,26 @@ pub struct UserScramCredentialRecord {
 impl Part for UserScramCredentialRecord {
     const SIZE_MIN: usize = 10;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.mechanism = reader.i8()?;
-        it.salt = reader.bytes(form)?;
-        it.stored_key = reader.bytes(form)?;
-        it.server_key = reader.bytes(form)?;
-        it.iterations = reader.i32()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            name: reader.string(form),
+            mechanism: reader.i8(),
+            salt: reader.bytes(form),
+            stored_key: reader.bytes(form),
+            server_key: reader.bytes(form),
+            iterations: reader.i32(),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.name, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.name, form);
         rope.i8(self.mechanism);
-        rope.bytes(&self.salt, form)?;
-        rope.bytes(&self.stored_key, form)?;
-        rope.bytes(&self.server_key, form)?;
+        rope.bytes(&self.salt, form);
+        rope.bytes(&self.stored_key, form);
+        rope.bytes(&self.server_key, form);
         rope.i32(self.iterations);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 

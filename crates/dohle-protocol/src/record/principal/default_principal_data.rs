@@ -5,7 +5,7 @@
 use std::ops::RangeInclusive;
 
 use crate::api::Message;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// In version 0.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -23,21 +23,20 @@ pub struct DefaultPrincipalData {
 impl Part for DefaultPrincipalData {
     const SIZE_MIN: usize = 4;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.type_ = reader.string(form)?;
-        it.name = reader.string(form)?;
-        it.token_authenticated = reader.bool()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            type_: reader.string(form),
+            name: reader.string(form),
+            token_authenticated: reader.bool(),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.type_, form)?;
-        rope.string(&self.name, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.type_, form);
+        rope.string(&self.name, form);
         rope.bool(self.token_authenticated);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use dohle_base::Uuid;
 
 use crate::api::Message;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 0, in version 0.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -42,38 +42,41 @@ pub struct RemoteLogSegmentMetadataRecord {
 impl Part for RemoteLogSegmentMetadataRecord {
     const SIZE_MIN: usize = 83;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.remote_log_segment_id = Part::read(reader, form)?;
-        it.start_offset = reader.i64()?;
-        it.end_offset = reader.i64()?;
-        it.broker_id = reader.i32()?;
-        it.max_timestamp_ms = reader.i64()?;
-        it.event_timestamp_ms = reader.i64()?;
-        it.segment_leader_epochs = reader.array(form)?;
-        it.segment_size_in_bytes = reader.i32()?;
-        it.custom_metadata = reader.nullable_bytes(form)?;
-        it.remote_log_segment_state = reader.i8()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        let mut it = Self {
+            remote_log_segment_id: Part::read(reader, form),
+            start_offset: reader.i64(),
+            end_offset: reader.i64(),
+            broker_id: reader.i32(),
+            max_timestamp_ms: reader.i64(),
+            event_timestamp_ms: reader.i64(),
+            segment_leader_epochs: reader.array(form),
+            segment_size_in_bytes: reader.i32(),
+            custom_metadata: reader.nullable_bytes(form),
+            remote_log_segment_state: reader.i8(),
+            txn_index_empty: false,
+            unknown_tags: Tags::default(),
+        };
         it.unknown_tags = reader.tags_with(&mut |reader, tag| {
             match tag {
-                0 => it.txn_index_empty = reader.bool()?,
-                _ => return Ok(false),
+                0 => it.txn_index_empty = reader.bool(),
+                _ => return false,
             }
-            Ok(true)
-        })?;
-        Ok(it)
+            true
+        });
+        it
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        self.remote_log_segment_id.write(rope, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        self.remote_log_segment_id.write(rope, form);
         rope.i64(self.start_offset);
         rope.i64(self.end_offset);
         rope.i32(self.broker_id);
         rope.i64(self.max_timestamp_ms);
         rope.i64(self.event_timestamp_ms);
-        rope.array(&self.segment_leader_epochs, form)?;
+        rope.array(&self.segment_leader_epochs, form);
         rope.i32(self.segment_size_in_bytes);
-        rope.nullable_bytes(&self.custom_metadata, form)?;
+        rope.nullable_bytes(&self.custom_metadata, form);
         rope.i8(self.remote_log_segment_state);
         let mut known = 0;
         if self.txn_index_empty {
@@ -82,14 +85,10 @@ impl Part for RemoteLogSegmentMetadataRecord {
 
         let mut tags = rope.tags_with(known, &self.unknown_tags);
         if self.txn_index_empty {
-            tags.field(rope, 0, &mut |rope| {
-                rope.bool(self.txn_index_empty);
-                Ok(())
-            })?;
+            tags.field(rope, 0, &mut |rope| rope.bool(self.txn_index_empty));
         }
 
         tags.finish(rope);
-        Ok(())
     }
 }
 
@@ -107,19 +106,14 @@ pub struct RemoteLogSegmentIdEntry {
 impl Part for RemoteLogSegmentIdEntry {
     const SIZE_MIN: usize = 39;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic_id_partition = Part::read(reader, form)?;
-        it.id = reader.uuid()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { topic_id_partition: Part::read(reader, form), id: reader.uuid(), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        self.topic_id_partition.write(rope, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        self.topic_id_partition.write(rope, form);
         rope.uuid(self.id);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -139,21 +133,15 @@ pub struct TopicIdPartitionEntry {
 impl Part for TopicIdPartitionEntry {
     const SIZE_MIN: usize = 22;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.id = reader.uuid()?;
-        it.partition = reader.i32()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { name: reader.string(form), id: reader.uuid(), partition: reader.i32(), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.name, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.name, form);
         rope.uuid(self.id);
         rope.i32(self.partition);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -171,19 +159,14 @@ pub struct SegmentLeaderEpochEntry {
 impl Part for SegmentLeaderEpochEntry {
     const SIZE_MIN: usize = 13;
 
-    fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.leader_epoch = reader.i32()?;
-        it.offset = reader.i64()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, _: Form) -> Self {
+        Self { leader_epoch: reader.i32(), offset: reader.i64(), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, _: Form) {
         rope.i32(self.leader_epoch);
         rope.i64(self.offset);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 

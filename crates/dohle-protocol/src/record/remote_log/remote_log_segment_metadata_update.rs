@@ -8,7 +8,7 @@ use bytes::Bytes;
 use dohle_base::Uuid;
 
 use crate::api::Message;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 1, in version 0.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -30,25 +30,24 @@ pub struct RemoteLogSegmentMetadataUpdateRecord {
 impl Part for RemoteLogSegmentMetadataUpdateRecord {
     const SIZE_MIN: usize = 54;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.remote_log_segment_id = Part::read(reader, form)?;
-        it.broker_id = reader.i32()?;
-        it.event_timestamp_ms = reader.i64()?;
-        it.custom_metadata = reader.nullable_bytes(form)?;
-        it.remote_log_segment_state = reader.i8()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            remote_log_segment_id: Part::read(reader, form),
+            broker_id: reader.i32(),
+            event_timestamp_ms: reader.i64(),
+            custom_metadata: reader.nullable_bytes(form),
+            remote_log_segment_state: reader.i8(),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        self.remote_log_segment_id.write(rope, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        self.remote_log_segment_id.write(rope, form);
         rope.i32(self.broker_id);
         rope.i64(self.event_timestamp_ms);
-        rope.nullable_bytes(&self.custom_metadata, form)?;
+        rope.nullable_bytes(&self.custom_metadata, form);
         rope.i8(self.remote_log_segment_state);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -66,19 +65,14 @@ pub struct RemoteLogSegmentIdEntry {
 impl Part for RemoteLogSegmentIdEntry {
     const SIZE_MIN: usize = 39;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic_id_partition = Part::read(reader, form)?;
-        it.id = reader.uuid()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { topic_id_partition: Part::read(reader, form), id: reader.uuid(), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        self.topic_id_partition.write(rope, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        self.topic_id_partition.write(rope, form);
         rope.uuid(self.id);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -98,21 +92,15 @@ pub struct TopicIdPartitionEntry {
 impl Part for TopicIdPartitionEntry {
     const SIZE_MIN: usize = 22;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.id = reader.uuid()?;
-        it.partition = reader.i32()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { name: reader.string(form), id: reader.uuid(), partition: reader.i32(), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.name, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.name, form);
         rope.uuid(self.id);
         rope.i32(self.partition);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 

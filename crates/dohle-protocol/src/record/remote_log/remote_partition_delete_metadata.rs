@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use dohle_base::Uuid;
 
 use crate::api::Message;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 2, in version 0.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -27,23 +27,22 @@ pub struct RemotePartitionDeleteMetadataRecord {
 impl Part for RemotePartitionDeleteMetadataRecord {
     const SIZE_MIN: usize = 36;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic_id_partition = Part::read(reader, form)?;
-        it.broker_id = reader.i32()?;
-        it.event_timestamp_ms = reader.i64()?;
-        it.remote_partition_delete_state = reader.i8()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            topic_id_partition: Part::read(reader, form),
+            broker_id: reader.i32(),
+            event_timestamp_ms: reader.i64(),
+            remote_partition_delete_state: reader.i8(),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        self.topic_id_partition.write(rope, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        self.topic_id_partition.write(rope, form);
         rope.i32(self.broker_id);
         rope.i64(self.event_timestamp_ms);
         rope.i8(self.remote_partition_delete_state);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 
@@ -63,21 +62,15 @@ pub struct TopicIdPartitionEntry {
 impl Part for TopicIdPartitionEntry {
     const SIZE_MIN: usize = 22;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.name = reader.string(form)?;
-        it.id = reader.uuid()?;
-        it.partition = reader.i32()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { name: reader.string(form), id: reader.uuid(), partition: reader.i32(), unknown_tags: reader.tags() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.name, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.name, form);
         rope.uuid(self.id);
         rope.i32(self.partition);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 

@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use dohle_base::Uuid;
 
 use crate::api::Message;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 1, in version 0.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -23,19 +23,14 @@ pub struct ShareUpdateKey {
 impl Part for ShareUpdateKey {
     const SIZE_MIN: usize = 22;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.group_id = reader.string(form)?;
-        it.topic_id = reader.uuid()?;
-        it.partition = reader.i32()?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { group_id: reader.string(form), topic_id: reader.uuid(), partition: reader.i32() }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.group_id, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.group_id, form);
         rope.uuid(self.topic_id);
         rope.i32(self.partition);
-        Ok(())
     }
 }
 
@@ -78,27 +73,30 @@ impl Default for ShareUpdateValue {
 impl Part for ShareUpdateValue {
     const SIZE_MIN: usize = 18;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.snapshot_epoch = reader.i32()?;
-        it.leader_epoch = reader.i32()?;
-        it.start_offset = reader.i64()?;
-        it.state_batches = reader.array(form)?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        let mut it = Self {
+            snapshot_epoch: reader.i32(),
+            leader_epoch: reader.i32(),
+            start_offset: reader.i64(),
+            delivery_complete_count: -1,
+            state_batches: reader.array(form),
+            unknown_tags: Tags::default(),
+        };
         it.unknown_tags = reader.tags_with(&mut |reader, tag| {
             match tag {
-                0 => it.delivery_complete_count = reader.i32()?,
-                _ => return Ok(false),
+                0 => it.delivery_complete_count = reader.i32(),
+                _ => return false,
             }
-            Ok(true)
-        })?;
-        Ok(it)
+            true
+        });
+        it
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.snapshot_epoch);
         rope.i32(self.leader_epoch);
         rope.i64(self.start_offset);
-        rope.array(&self.state_batches, form)?;
+        rope.array(&self.state_batches, form);
         let mut known = 0;
         if self.delivery_complete_count != -1 {
             known += 1;
@@ -106,14 +104,10 @@ impl Part for ShareUpdateValue {
 
         let mut tags = rope.tags_with(known, &self.unknown_tags);
         if self.delivery_complete_count != -1 {
-            tags.field(rope, 0, &mut |rope| {
-                rope.i32(self.delivery_complete_count);
-                Ok(())
-            })?;
+            tags.field(rope, 0, &mut |rope| rope.i32(self.delivery_complete_count));
         }
 
         tags.finish(rope);
-        Ok(())
     }
 }
 
@@ -135,23 +129,22 @@ pub struct StateBatch {
 impl Part for StateBatch {
     const SIZE_MIN: usize = 20;
 
-    fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.first_offset = reader.i64()?;
-        it.last_offset = reader.i64()?;
-        it.delivery_state = reader.i8()?;
-        it.delivery_count = reader.i16()?;
-        it.unknown_tags = reader.tags()?;
-        Ok(it)
+    fn read(reader: &mut Reader, _: Form) -> Self {
+        Self {
+            first_offset: reader.i64(),
+            last_offset: reader.i64(),
+            delivery_state: reader.i8(),
+            delivery_count: reader.i16(),
+            unknown_tags: reader.tags(),
+        }
     }
 
-    fn write(&self, rope: &mut Rope, _: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, _: Form) {
         rope.i64(self.first_offset);
         rope.i64(self.last_offset);
         rope.i8(self.delivery_state);
         rope.i16(self.delivery_count);
-        rope.tags(&self.unknown_tags)?;
-        Ok(())
+        rope.tags(&self.unknown_tags);
     }
 }
 

@@ -5,7 +5,7 @@
 use std::ops::RangeInclusive;
 
 use crate::api::Message;
-use crate::primitive::{DecodeError, EncodeError, Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
 
 /// Number 0, in version 0.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -17,15 +17,12 @@ pub struct TransactionLogKey {
 impl Part for TransactionLogKey {
     const SIZE_MIN: usize = 2;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.transactional_id = reader.string(form)?;
-        Ok(it)
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self { transactional_id: reader.string(form) }
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.transactional_id, form)?;
-        Ok(())
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.transactional_id, form);
     }
 }
 
@@ -74,38 +71,32 @@ impl Default for TransactionLogValue {
 impl Part for TransactionLogValue {
     const SIZE_MIN: usize = 33;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.producer_id = reader.i64()?;
-        it.producer_epoch = reader.i16()?;
-        it.transaction_timeout_ms = reader.i32()?;
-        it.transaction_status = reader.i8()?;
-        it.transaction_partitions = reader.nullable_array(form)?;
-        it.transaction_last_update_timestamp_ms = reader.i64()?;
-        it.transaction_start_timestamp_ms = reader.i64()?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            producer_id: reader.i64(),
+            producer_epoch: reader.i16(),
+            transaction_timeout_ms: reader.i32(),
+            transaction_status: reader.i8(),
+            transaction_partitions: reader.nullable_array(form),
+            transaction_last_update_timestamp_ms: reader.i64(),
+            transaction_start_timestamp_ms: reader.i64(),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, rope: &mut Rope, form: Form) {
         rope.i64(self.producer_id);
         rope.i16(self.producer_epoch);
         rope.i32(self.transaction_timeout_ms);
         rope.i8(self.transaction_status);
-        rope.nullable_array(&self.transaction_partitions, form)?;
+        rope.nullable_array(&self.transaction_partitions, form);
         rope.i64(self.transaction_last_update_timestamp_ms);
         rope.i64(self.transaction_start_timestamp_ms);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable {
-                field: "TransactionLogValue.unknown_tags",
-                version: form.version,
-            });
+            rope.refuse("TransactionLogValue.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 
@@ -123,25 +114,22 @@ pub struct PartitionsSchema {
 impl Part for PartitionsSchema {
     const SIZE_MIN: usize = 3;
 
-    fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError> {
-        let mut it = Self::default();
-        it.topic = reader.string(form)?;
-        it.partition_ids = reader.array(form)?;
-        if form.flexible {
-            it.unknown_tags = reader.tags()?;
+    fn read(reader: &mut Reader, form: Form) -> Self {
+        Self {
+            topic: reader.string(form),
+            partition_ids: reader.array(form),
+            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
-        Ok(it)
     }
 
-    fn write(&self, rope: &mut Rope, form: Form) -> Result<(), EncodeError> {
-        rope.string(&self.topic, form)?;
-        rope.array(&self.partition_ids, form)?;
+    fn write(&self, rope: &mut Rope, form: Form) {
+        rope.string(&self.topic, form);
+        rope.array(&self.partition_ids, form);
         if form.flexible {
-            rope.tags(&self.unknown_tags)?;
+            rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {
-            return Err(EncodeError::Unrepresentable { field: "PartitionsSchema.unknown_tags", version: form.version });
+            rope.refuse("PartitionsSchema.unknown_tags", form.version);
         }
-        Ok(())
     }
 }
 

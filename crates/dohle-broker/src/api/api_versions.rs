@@ -1,0 +1,63 @@
+//! ApiVersions (KIP-35, KIP-511, KIP-584, KIP-1242): what is served, and what the cluster has agreed on.
+
+use dohle_base::ErrorCode;
+use dohle_protocol::ApiKey;
+use dohle_protocol::message::api_versions::{ApiVersion, ApiVersionsRequest, ApiVersionsResponse};
+
+use super::Api;
+use crate::context::Context;
+use crate::dispatch::Client;
+use crate::net::peer::Software;
+
+pub(crate) const API: Api = Api::of(ApiKey::ApiVersions);
+
+/// Answers also a client whose names are refused: it may go on without them.
+pub(crate) async fn handle(
+    cx: &Context,
+    client: &Client,
+    version: i16,
+    request: ApiVersionsRequest,
+) -> ApiVersionsResponse {
+    if version >= 3 {
+        let software =
+            Software { name: request.client_software_name.to_string(), version: request.client_software_version.to_string() };
+        if !is_name(&software.name) || !is_name(&software.version) {
+            return ApiVersionsResponse { error_code: client.code(ErrorCode::InvalidRequest), ..Default::default() };
+        }
+        client.peer.software.replace(software);
+    }
+    ApiVersionsResponse { error_code: client.code(ErrorCode::None), ..served(cx) }
+}
+
+/// For a client that asks in a version that nobody knows yet: the answer is read in version 0.
+pub(crate) fn unsupported(cx: &Context) -> ApiVersionsResponse {
+    ApiVersionsResponse { error_code: ErrorCode::UnsupportedVersion.code(), api_keys: served(cx).api_keys, ..Default::default() }
+}
+
+fn served(cx: &Context) -> ApiVersionsResponse {
+    let api_keys = cx.apis.iter().map(|served| {
+        let versions = served.api.advertised();
+        let (min_version, max_version) = (*versions.start(), *versions.end());
+        ApiVersion { api_key: served.api.key.code(), min_version, max_version, ..Default::default() }
+    });
+    ApiVersionsResponse { api_keys: api_keys.collect(), ..Default::default() }
+}
+
+/// Letters, digits, dots and hyphens, the last two only within.
+fn is_name(text: &str) -> bool {
+    let alphabet = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'.';
+    let edge = |b: Option<&u8>| b.is_some_and(u8::is_ascii_alphanumeric);
+    let bytes = text.as_bytes();
+    edge(bytes.first()) && edge(bytes.last()) && bytes.iter().all(|b| alphabet(*b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_name;
+
+    #[test]
+    fn software_is_named_as_kip_511_allows() {
+        assert!(["a", "apache-kafka-java", "4.4.0"].into_iter().all(is_name));
+        assert!(["", "-a", "a.", "a b", "ä"].into_iter().all(|name| !is_name(name)));
+    }
+}

@@ -1,0 +1,202 @@
+//! Produce: batches in, their offsets out, once they are as safe as the client asked for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use dohle_base::{ErrorCode, Instant, Now, Partition as Index};
+use dohle_log::log::Appended;
+use dohle_protocol::message::produce::{
+    BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceData, PartitionProduceResponse,
+    ProduceRequest, ProduceResponse, TopicProduceData, TopicProduceResponse,
+};
+use dohle_protocol::{ApiKey, Str};
+
+use super::Api;
+use crate::catalog::View;
+use crate::context::Context;
+use crate::dispatch::{Client, Reply};
+use crate::partition::produce::{ProduceRefusal, Produced};
+use crate::partition::{Outcome, Partition};
+use crate::topics::is_internal;
+
+/// Old clients look for version 0 to learn which codecs there are (KAFKA-18659); it is not served.
+pub(crate) const API: Api = Api::of(ApiKey::Produce).overlapping().advertised_from(0);
+
+/// The client id under which Kafka's own tools may write to internal topics.
+const ADMIN_CLIENT: &str = "__admin_client";
+/// The version since which topics are named by their ids.
+const BY_ID_FROM: i16 = 13;
+/// The version since which zstd may be used (KIP-110).
+const ZSTD_FROM: i16 = 7;
+
+/// All batches are in their logs when this waits for the first time.
+pub(crate) async fn handle(
+    cx: &Context,
+    client: &Client,
+    version: i16,
+    request: ProduceRequest,
+) -> Reply<ProduceResponse> {
+    let view = cx.catalog.view();
+    let walk = Walk { cx, client, view: &view, version, acks: request.acks, now: cx.clock.now() };
+    let appended: Vec<_> = request.topic_data.into_iter().map(|topic| walk.append(topic)).collect();
+    if request.acks == 0 {
+        let failed = appended.iter().flat_map(|topic| &topic.partitions).any(|(_, attempt)| attempt.is_err());
+        return if failed { Reply::Close } else { Reply::Nothing };
+    }
+    let patience = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
+    let deadline = walk.now.instant + patience;
+    let mut responses = Vec::with_capacity(appended.len());
+    for topic in appended {
+        responses.push(walk.await_topic(topic, deadline).await);
+    }
+    let node_endpoints = walk.leaders(&responses);
+    Reply::Send(ProduceResponse { responses, node_endpoints, ..Default::default() })
+}
+
+struct Walk<'a> {
+    cx: &'a Context,
+    client: &'a Client,
+    view: &'a View,
+    version: i16,
+    acks: i16,
+    now: Now,
+}
+
+/// A topic whose batches are in their logs, or were refused.
+struct Attempted {
+    topic: TopicProduceResponse,
+    partitions: Vec<(i32, Result<(Arc<Partition>, Appended), Failed>)>,
+}
+
+/// A batch that was refused.
+struct Failed {
+    refusal: ProduceRefusal,
+    leader: LeaderIdAndEpoch,
+}
+
+impl From<ErrorCode> for Failed {
+    fn from(code: ErrorCode) -> Self {
+        Self { refusal: code.into(), leader: LeaderIdAndEpoch::default() }
+    }
+}
+
+impl Walk<'_> {
+    fn append(&self, topic: TopicProduceData) -> Attempted {
+        let found = self.find(&topic);
+        let attempt = |data: PartitionProduceData| (data.index, self.attempt(&found, data.index, data.records));
+        let partitions = topic.partition_data.into_iter().map(attempt).collect();
+        let answer = TopicProduceResponse { name: topic.name, topic_id: topic.topic_id, ..Default::default() };
+        Attempted { topic: answer, partitions }
+    }
+
+    fn find(&self, asked: &TopicProduceData) -> Result<Arc<dohle_metadata::image::Topic>, ErrorCode> {
+        if !matches!(self.acks, -1..=1) {
+            return Err(ErrorCode::InvalidRequiredAcks);
+        }
+        let topic = if self.version >= BY_ID_FROM {
+            self.view.image.topics.get(asked.topic_id).ok_or(ErrorCode::UnknownTopicId)?
+        } else {
+            self.view.topic(&asked.name).ok_or(ErrorCode::UnknownTopicOrPartition)?
+        };
+        if is_internal(&topic.name) && self.client.id.as_ref().map(Str::as_str) != Some(ADMIN_CLIENT) {
+            return Err(ErrorCode::InvalidTopic);
+        }
+        Ok(Arc::clone(topic))
+    }
+
+    fn attempt(
+        &self,
+        topic: &Result<Arc<dohle_metadata::image::Topic>, ErrorCode>,
+        index: i32,
+        records: Option<Bytes>,
+    ) -> Result<(Arc<Partition>, Appended), Failed> {
+        let topic = topic.as_ref().map_err(|code| *code)?;
+        let assignment = topic.partition(Index(index)).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+        let elsewhere = || Failed {
+            refusal: ErrorCode::NotLeaderOrFollower.into(),
+            leader: LeaderIdAndEpoch {
+                leader_id: assignment.leader.0,
+                leader_epoch: assignment.leader_epoch.0,
+                ..Default::default()
+            },
+        };
+        let partition = self.view.partition(topic.id, Index(index)).ok_or_else(elsewhere)?;
+        let produced = Produced {
+            records: records.unwrap_or_default(),
+            zstd: self.version >= ZSTD_FROM,
+            all_in_sync: self.acks == -1,
+            now: self.now,
+        };
+        match partition.produce(&produced) {
+            Ok(appended) => Ok((Arc::clone(partition), appended)),
+            Err(refusal) => Err(Failed { refusal, leader: LeaderIdAndEpoch::default() }),
+        }
+    }
+
+    async fn await_topic(&self, attempted: Attempted, deadline: Instant) -> TopicProduceResponse {
+        let mut partition_responses = Vec::with_capacity(attempted.partitions.len());
+        for (index, attempt) in attempted.partitions {
+            let response = match attempt {
+                Ok((partition, appended)) => self.await_partition(&partition, &appended, deadline).await,
+                Err(failed) => self.refused(failed),
+            };
+            partition_responses.push(PartitionProduceResponse { index, ..response });
+        }
+        TopicProduceResponse { partition_responses, ..attempted.topic }
+    }
+
+    async fn await_partition(
+        &self,
+        partition: &Arc<Partition>,
+        appended: &Appended,
+        deadline: Instant,
+    ) -> PartitionProduceResponse {
+        let upto = appended.last_offset.next();
+        let error = match partition.safe(&self.cx.clock, upto, deadline).await {
+            Outcome::Safe => ErrorCode::None,
+            Outcome::Expired => ErrorCode::RequestTimedOut,
+            Outcome::Refused => partition.stopped().unwrap_or(ErrorCode::NotLeaderOrFollower),
+        };
+        if !error.is_none() {
+            return self.refused(error.into());
+        }
+        PartitionProduceResponse {
+            error_code: self.client.code(ErrorCode::None),
+            base_offset: appended.base_offset.0,
+            log_append_time_ms: appended.append_time.0,
+            log_start_offset: appended.log_start.0,
+            ..Default::default()
+        }
+    }
+
+    fn refused(&self, failed: Failed) -> PartitionProduceResponse {
+        let Failed { refusal, leader: current_leader } = failed;
+        let offences = refusal.offences().map(|(index, message)| BatchIndexAndErrorMessage {
+            batch_index: index,
+            batch_index_error_message: Some(message.into()),
+            ..Default::default()
+        });
+        PartitionProduceResponse {
+            error_code: self.client.code(refusal.code()),
+            base_offset: -1,
+            log_start_offset: -1,
+            record_errors: offences.collect(),
+            error_message: refusal.message().map(Into::into),
+            // Only versions since 10 can say who leads.
+            current_leader: if self.version >= 10 { current_leader } else { LeaderIdAndEpoch::default() },
+            ..Default::default()
+        }
+    }
+
+    /// Where to find the leaders that are named in `responses` (KIP-951).
+    fn leaders(&self, responses: &[TopicProduceResponse]) -> Vec<NodeEndpoint> {
+        let named = responses.iter().flat_map(|topic| &topic.partition_responses).map(|p| p.current_leader.leader_id);
+        let mut leaders: Vec<i32> = named.filter(|leader| *leader >= 0).collect();
+        leaders.sort_unstable();
+        leaders.dedup();
+        let found = leaders.into_iter().filter_map(|leader| super::endpoint(self.view, self.client, leader));
+        let endpoint = |(node_id, host, port, rack)| NodeEndpoint { node_id, host, port, rack, ..Default::default() };
+        found.map(endpoint).collect()
+    }
+}

@@ -1,0 +1,10 @@
+//! What an operator may set: the text, the keys, and what the broker runs with.
+
+pub(crate) mod keys;
+pub(crate) mod listeners;
+pub(crate) mod properties;
+pub(crate) mod settings;
+pub(crate) mod tables;
+
+mod topic_defaults;
+mod values;

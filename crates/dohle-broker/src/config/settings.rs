@@ -1,0 +1,262 @@
+//! What the broker runs with: written values resolved once, so that nothing below reads text.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use dohle_base::config::InvalidValue;
+use dohle_base::{BrokerId, InvalidUuid, Uuid};
+
+use super::keys::BROKER_KEYS;
+use super::listeners::{self, InvalidListeners, Listener, Written};
+use super::properties::Properties;
+use super::values::Values;
+
+/// Everything that an operator decided, resolved.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// As written, for those who ask what was set where.
+    pub(crate) written: Properties,
+    pub(crate) node: Node,
+    pub(crate) storage: Storage,
+    pub(crate) net: Net,
+    pub(crate) http: Option<SocketAddr>,
+    pub(crate) topics: Topics,
+    pub(crate) fetch: Fetch,
+    pub(crate) upkeep: Upkeep,
+    /// Keys that nobody here knows, named once at the start.
+    unknown: Vec<String>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub(crate) id: BrokerId,
+    pub(crate) rack: Option<String>,
+    /// Of a cluster that is formed at the first start.
+    pub(crate) cluster_id: Option<Uuid>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Storage {
+    pub(crate) dirs: Vec<PathBuf>,
+    pub(crate) metadata_dir: PathBuf,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Net {
+    pub(crate) listeners: Vec<Listener>,
+    pub(crate) request_bytes_max: usize,
+    pub(crate) send_buffer_bytes: Option<usize>,
+    pub(crate) receive_buffer_bytes: Option<usize>,
+    pub(crate) backlog: i32,
+    pub(crate) idle_max: Duration,
+    pub(crate) connections_max: usize,
+    pub(crate) connections_per_address_max: usize,
+    /// None leaves it to the size of the machine.
+    pub(crate) requests_bytes_max: Option<u64>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Topics {
+    pub(crate) auto_create: bool,
+    pub(crate) partitions: i32,
+    pub(crate) replication_factor: i16,
+    pub(crate) delete: bool,
+    pub(crate) described_partitions_max: usize,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Fetch {
+    pub(crate) bytes_max: usize,
+    pub(crate) sessions_max: usize,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Upkeep {
+    pub(crate) retention: Duration,
+    pub(crate) recovery_points: Duration,
+    pub(crate) log_starts: Duration,
+    pub(crate) high_watermarks: Duration,
+    pub(crate) producer_expiry: Duration,
+    pub(crate) producer_check: Duration,
+}
+
+/// Settings with which no broker starts.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidSettings {
+    /// A value that its key does not accept.
+    #[error(transparent)]
+    Value(#[from] InvalidValue),
+    /// Where to listen.
+    #[error(transparent)]
+    Listeners(#[from] InvalidListeners),
+    /// The id of the cluster.
+    #[error("cluster.id: {0}")]
+    ClusterId(InvalidUuid),
+    /// Where to serve HTTP.
+    #[error("http.listener `{0}` is not an address: write 127.0.0.1:8080")]
+    Http(String),
+    /// HTTP that others could reach.
+    #[error(
+        "http.listener {0} would answer other machines without a login; listen on 127.0.0.1, or allow it with --insecure (insecure=true)"
+    )]
+    InsecureHttp(SocketAddr),
+}
+
+impl Settings {
+    /// Resolves what is written over Kafka's defaults.
+    pub fn resolve(written: Properties) -> Result<Self, InvalidSettings> {
+        let written = without_older_names(written);
+        let values = Values { written: &written, keys: &BROKER_KEYS };
+        let insecure = values.boolean("insecure")?;
+        let listeners = listeners::resolve(Written {
+            listeners: values.text("listeners"),
+            advertised: values.text("advertised.listeners"),
+            protocol_map: values.text("listener.security.protocol.map"),
+            controller_names: values.text("controller.listener.names"),
+            insecure,
+        })?;
+        let alone = listeners.iter().all(|l| l.bind.address().is_ok_and(|address| address.ip().is_loopback()));
+        let unknown = written.keys().filter(|name| BROKER_KEYS.find(name).is_err()).cloned().collect();
+        Ok(Self {
+            node: node(values)?,
+            storage: storage(values),
+            net: net(values, listeners)?,
+            http: http(values.text("http.listener"), insecure)?,
+            topics: topics(values, alone)?,
+            fetch: Fetch {
+                bytes_max: values.size("fetch.max.bytes")?,
+                sessions_max: values.size("max.incremental.fetch.session.cache.slots")?,
+            },
+            upkeep: upkeep(values)?,
+            unknown,
+            written,
+        })
+    }
+
+    /// Keys that were set and that nobody here knows.
+    pub fn unknown(&self) -> &[String] {
+        &self.unknown
+    }
+}
+
+/// Keys that Kafka has under two names are known by the newer one.
+fn without_older_names(mut written: Properties) -> Properties {
+    for (older, newer) in [("broker.id", "node.id"), ("log.dir", "log.dirs")] {
+        if let Some(value) = written.remove(older) {
+            written.entry(newer.to_owned()).or_insert(value);
+        }
+    }
+    written
+}
+
+fn node(values: Values<'_>) -> Result<Node, InvalidSettings> {
+    let cluster_id = values.written("cluster.id").map(str::parse).transpose().map_err(InvalidSettings::ClusterId)?;
+    Ok(Node {
+        id: BrokerId(values.whole("node.id")? as i32),
+        rack: values.written("broker.rack").filter(|rack| !rack.is_empty()).map(str::to_owned),
+        cluster_id,
+    })
+}
+
+fn storage(values: Values<'_>) -> Storage {
+    let written = values.written("log.dirs").unwrap_or(values.text("log.dir"));
+    let dirs: Vec<PathBuf> = written.split(',').map(|dir| PathBuf::from(dir.trim())).collect();
+    let metadata_dir = values.written("metadata.log.dir").map_or_else(|| dirs[0].clone(), PathBuf::from);
+    Storage { dirs, metadata_dir }
+}
+
+fn net(values: Values<'_>, listeners: Vec<Listener>) -> Result<Net, InvalidValue> {
+    Ok(Net {
+        listeners,
+        request_bytes_max: values.size("socket.request.max.bytes")?,
+        send_buffer_bytes: usize::try_from(values.whole("socket.send.buffer.bytes")?).ok(),
+        receive_buffer_bytes: usize::try_from(values.whole("socket.receive.buffer.bytes")?).ok(),
+        backlog: values.whole("socket.listen.backlog.size")? as i32,
+        idle_max: values.millis("connections.max.idle.ms")?,
+        connections_max: values.size("max.connections")?,
+        connections_per_address_max: values.size("max.connections.per.ip")?,
+        requests_bytes_max: u64::try_from(values.whole("queued.max.request.bytes")?).ok().filter(|bytes| *bytes > 0),
+    })
+}
+
+fn http(written: &str, insecure: bool) -> Result<Option<SocketAddr>, InvalidSettings> {
+    if written.is_empty() {
+        return Ok(None);
+    }
+    let address: SocketAddr = written.parse().map_err(|_| InvalidSettings::Http(written.to_owned()))?;
+    if !insecure && !address.ip().is_loopback() {
+        return Err(InvalidSettings::InsecureHttp(address));
+    }
+    Ok(Some(address))
+}
+
+fn topics(values: Values<'_>, alone: bool) -> Result<Topics, InvalidValue> {
+    let chosen = values.written("auto.create.topics.enable").is_some();
+    Ok(Topics {
+        auto_create: if chosen { values.boolean("auto.create.topics.enable")? } else { alone },
+        partitions: values.whole("num.partitions")? as i32,
+        replication_factor: values.whole("default.replication.factor")?.min(i64::from(i16::MAX)) as i16,
+        delete: values.boolean("delete.topic.enable")?,
+        described_partitions_max: values.size("max.request.partition.size.limit")?,
+    })
+}
+
+fn upkeep(values: Values<'_>) -> Result<Upkeep, InvalidValue> {
+    Ok(Upkeep {
+        retention: values.millis("log.retention.check.interval.ms")?,
+        recovery_points: values.millis("log.flush.offset.checkpoint.interval.ms")?,
+        log_starts: values.millis("log.flush.start.offset.checkpoint.interval.ms")?,
+        high_watermarks: values.millis("replica.high.watermark.checkpoint.interval.ms")?,
+        producer_expiry: values.millis("producer.id.expiration.ms")?,
+        producer_check: values.millis("producer.id.expiration.check.interval.ms")?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::properties;
+    use super::*;
+
+    fn resolve(text: &str) -> Result<Settings, InvalidSettings> {
+        Settings::resolve(properties::parse(text))
+    }
+
+    #[test]
+    fn a_broker_without_settings_listens_on_this_machine_and_creates_topics() {
+        let settings = resolve("").unwrap();
+        assert_eq!(settings.net.listeners[0].bind.to_string(), "PLAINTEXT://127.0.0.1:9092");
+        assert_eq!(settings.node.id, BrokerId(1));
+        assert!(settings.topics.auto_create && settings.http.is_none());
+        assert_eq!(settings.storage.dirs, [PathBuf::from("dohle-data")]);
+    }
+
+    #[test]
+    fn kafkas_own_file_is_obeyed_where_it_is_known_and_named_where_it_is_not() {
+        let settings = resolve(
+            "process.roles=broker,controller\nbroker.id=7\nlisteners=PLAINTEXT://:9092,CONTROLLER://:9093\ninsecure=true\n\
+             log.dirs=/a, /b\nnum.io.threads=8\nnum.partitions=3",
+        )
+        .unwrap();
+        assert_eq!(settings.unknown(), ["num.io.threads"]);
+        assert_eq!(settings.node.id, BrokerId(7));
+        assert_eq!(settings.storage.dirs, [PathBuf::from("/a"), PathBuf::from("/b")]);
+        assert_eq!(settings.topics.partitions, 3);
+        assert!(!settings.topics.auto_create, "other machines can call");
+        assert!(settings.written.contains_key("node.id"));
+    }
+
+    #[test]
+    fn a_value_that_its_key_does_not_accept_stops_the_start() {
+        for text in [
+            "node.id=-1",
+            "num.partitions=x",
+            "insecure=perhaps",
+            "cluster.id=short",
+            "http.listener=x",
+            "http.listener=0.0.0.0:1",
+        ] {
+            assert!(resolve(text).is_err(), "{text}");
+        }
+    }
+}

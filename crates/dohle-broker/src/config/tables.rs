@@ -1,0 +1,57 @@
+//! The keys of every kind of resource, gathered from the rooms that obey them.
+
+use std::sync::LazyLock;
+
+use dohle_base::config::{Key, Table};
+use dohle_log::options::TOPIC_KEYS;
+use dohle_metadata::effective::{ConfigTables, Order};
+
+use super::keys::BROKER_KEYS;
+use super::topic_defaults::TOPIC_DEFAULT_KEYS;
+
+/// Keys of one topic whose values belong in this order.
+const ORDERS: &[Order] =
+    &[Order { smaller: "min.compaction.lag.ms", larger: "max.compaction.lag.ms", may_be_equal: true }];
+
+static BROKER: LazyLock<Table> = LazyLock::new(|| {
+    let rooms = [BROKER_KEYS, TOPIC_DEFAULT_KEYS, dohle_coordinator::KEYS];
+    let keys: Vec<Key> = rooms.iter().flat_map(|room| room.0.iter().copied()).collect();
+    // For as long as the process lives: tables are constants everywhere else.
+    Table(keys.leak())
+});
+
+static ALL: LazyLock<ConfigTables> = LazyLock::new(|| ConfigTables {
+    topic: TOPIC_KEYS,
+    broker: *BROKER,
+    group: Table(&[]),
+    client_metrics: Table(&[]),
+    orders: ORDERS,
+});
+
+/// The keys of every kind of resource.
+pub(crate) fn all() -> &'static ConfigTables {
+    &ALL
+}
+
+/// The keys of brokers.
+pub(crate) fn broker() -> &'static Table {
+    &BROKER
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_room_declares_its_own_keys_and_accepts_its_own_defaults() {
+        broker().check().unwrap();
+        TOPIC_KEYS.check().unwrap();
+    }
+
+    #[test]
+    fn whatever_a_topic_inherits_is_declared_for_the_broker() {
+        for synonym in TOPIC_KEYS.iter().flat_map(|key| key.synonyms) {
+            assert!(broker().find(synonym).is_ok(), "{synonym}");
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! What a handler may reach: everything that the cores share.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use dohle_metadata::effective;
+use tokio::sync::watch;
+
+use crate::catalog::{Catalog, View};
+use crate::clock::Clock;
+use crate::config::settings::Settings;
+use crate::config::tables;
+use crate::cores::Cores;
+use crate::dispatch::Apis;
+use crate::fetch::session::Sessions;
+use crate::ledgers::groups::Groups;
+use crate::net::budget::Budget;
+use crate::net::listener::Crowd;
+use crate::notice::Notice;
+use crate::partition::Outcome;
+use crate::quorum::Quorum;
+use crate::storage::Storage;
+use crate::topics::Creations;
+use crate::waiters::Waiters;
+
+/// Shared by all cores.
+pub(crate) struct Context {
+    pub(crate) settings: Settings,
+    pub(crate) clock: Clock,
+    pub(crate) cores: Arc<Cores>,
+    pub(crate) apis: Apis,
+    /// What the cluster is and which partitions lead here.
+    pub(crate) catalog: Arc<Catalog>,
+    /// The way to the controller.
+    pub(crate) quorum: Arc<Quorum>,
+    /// The group coordinators.
+    pub(crate) groups: Arc<Groups>,
+    /// The log directories.
+    pub(crate) storage: Arc<Storage>,
+    /// Topics that are being created because clients asked for them.
+    pub(crate) topics: Creations,
+    /// Fetch sessions.
+    pub(crate) sessions: Sessions,
+    /// Who waits for partitions.
+    pub(crate) waiters: Arc<Waiters<Outcome>>,
+    /// Memory for what arrives.
+    pub(crate) requests_budget: Arc<Budget>,
+    /// Memory for records on their way out.
+    pub(crate) answers_budget: Arc<Budget>,
+    pub(crate) crowd: Crowd,
+    pub(crate) notices: Notices,
+    /// True when the broker stops.
+    pub(crate) stop: watch::Sender<bool>,
+}
+
+impl Context {
+    /// Effective configuration, as this broker sees it in `view`.
+    pub(crate) fn effective<'a>(&'a self, view: &'a View) -> effective::View<'a> {
+        effective::View {
+            tables: tables::all(),
+            configs: &view.image.configs,
+            broker: self.settings.node.id,
+            statics: self.statics(),
+        }
+    }
+
+    /// What this broker was started with.
+    pub(crate) fn statics(&self) -> &BTreeMap<String, String> {
+        &self.settings.written
+    }
+}
+
+/// Lines that strangers can provoke.
+#[derive(Default)]
+pub(crate) struct Notices {
+    pub(crate) connections: Notice,
+    pub(crate) malformed: Notice,
+    pub(crate) crowded: Notice,
+}

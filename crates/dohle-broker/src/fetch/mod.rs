@@ -1,0 +1,4 @@
+//! Fetch: what a consumer is told, and when.
+
+pub(crate) mod gather;
+pub(crate) mod session;

@@ -1,0 +1,299 @@
+//! Where a ledger meets its partition: records go through the same append as everybody's, and what the high watermark has passed is
+//! committed.
+//!
+//! Owns the lock around one ledger, the callers who wait for it, and its timer. Lock order: ledger, then partition; nobody holds a
+//! partition's lock who takes a ledger's.
+//! Laws: what the ledger proposed is appended before the lock is free; a refused append ends the leadership.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::{Arc, Mutex, TryLockError};
+use std::time::Duration;
+
+use dohle_base::{Instant, Offset, Timestamp, Token};
+use dohle_log::producers::Origin;
+use dohle_records::Batch;
+use dohle_replication::ledger::{Effect, Effects, Folded, Ledger, Refusal};
+use tokio::sync::Notify;
+
+use super::load::LoadError;
+use crate::clock::Clock;
+use crate::lock::hold;
+use crate::partition::{AppendRefusal, Follows, Partition};
+use crate::waiters::Waiters;
+
+/// The largest batch that a decision may make, in bytes.
+pub(crate) const BATCH_BYTES_MAX: usize = 8 << 20;
+
+/// A machine whose records are kept in a partition.
+pub(crate) trait Journal:
+    Folded<Command: Send, Record: Send, Reply: Send + 'static, Soft: Send> + Send + 'static
+{
+    /// One batch of these records, in order.
+    fn batch(records: &[Self::Record], now: Timestamp) -> Batch;
+
+    /// The records of a batch that was read back; those that are not the machine's are left out, their offsets are not.
+    fn read(batch: &Batch) -> Result<Vec<(Offset, Self::Record)>, LoadError>;
+}
+
+/// Why a caller is not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unanswered {
+    /// The state is still being read from the log.
+    Loading,
+    /// Led elsewhere, or lost while the caller waited.
+    Lost,
+    /// What was asked for does not fit into one batch.
+    TooLarge,
+    /// Not committed in time; it may still be.
+    TimedOut,
+}
+
+/// A ledger over a partition.
+pub(crate) struct Host<M: Journal> {
+    partition: Arc<Partition>,
+    clock: Clock,
+    waiters: Arc<Waiters<Result<M::Reply, Refusal>>>,
+    stage: Mutex<Stage<M>>,
+    /// The high watermark moved while somebody else held the stage.
+    moved: AtomicBool,
+    alarm: Notify,
+    /// The moment for which the timer is set, in nanoseconds of the clock.
+    armed: AtomicU64,
+    /// Is shown every state that can no longer be taken back.
+    observe: Box<dyn Fn(&M) + Send + Sync>,
+}
+
+enum Stage<M: Journal> {
+    Loading,
+    Leading(Box<Ledger<M>>),
+    Lost,
+}
+
+/// Lets a partition wake its ledger without keeping it alive.
+struct Wake<M: Journal>(std::sync::Weak<Host<M>>);
+
+impl<M: Journal> Follows for Wake<M> {
+    fn committed(&self) {
+        if let Some(host) = self.0.upgrade() {
+            host.moved.store(true, Ordering::SeqCst);
+            host.settle();
+        }
+    }
+}
+
+impl<M: Journal> Host<M> {
+    /// A ledger that is still to be loaded from `partition`.
+    pub(crate) fn new(partition: Arc<Partition>, clock: Clock, observe: Box<dyn Fn(&M) + Send + Sync>) -> Arc<Self> {
+        let host = Arc::new(Self {
+            partition,
+            clock,
+            waiters: Waiters::new(),
+            stage: Mutex::new(Stage::Loading),
+            moved: AtomicBool::new(false),
+            alarm: Notify::new(),
+            armed: AtomicU64::new(u64::MAX),
+            observe,
+        });
+        host.partition.follow(Box::new(Wake(Arc::downgrade(&host))));
+        host
+    }
+
+    /// The partition that keeps the records.
+    pub(crate) fn partition(&self) -> &Arc<Partition> {
+        &self.partition
+    }
+
+    /// Begins to answer, from the state of the whole log up to `end`. Only once, and not after the leadership was lost.
+    pub(crate) fn begin(&self, state: M, end: Offset) {
+        {
+            let mut stage = hold(&self.stage);
+            if let Stage::Loading = *stage {
+                (self.observe)(&state);
+                let ledger = Ledger::lead(state, self.clock.now(), end, BATCH_BYTES_MAX);
+                *stage = Stage::Leading(Box::new(ledger));
+                self.rearm(&stage);
+            }
+        }
+        self.settle();
+    }
+
+    /// Gives the leadership up; whoever waits is told.
+    pub(crate) fn resign(&self) {
+        let mut stage = hold(&self.stage);
+        self.lose(&mut stage);
+        self.alarm.notify_one();
+    }
+
+    /// Asks and waits until the answer is committed.
+    pub(crate) async fn ask(&self, command: M::Command) -> Result<M::Reply, Unanswered> {
+        let waiter = self.waiters.admit();
+        let (token, now) = (waiter.token(), self.clock.now());
+        self.drive(|ledger, effects| ledger.propose(now, token, command, effects))?;
+        match waiter.await {
+            Some(Ok(reply)) => Ok(reply),
+            Some(Err(Refusal::TooLarge)) => Err(Unanswered::TooLarge),
+            Some(Err(Refusal::Resigned)) | None => Err(Unanswered::Lost),
+        }
+    }
+
+    /// The same, for `patience` at most.
+    pub(crate) async fn ask_within(&self, patience: Duration, command: M::Command) -> Result<M::Reply, Unanswered> {
+        tokio::time::timeout(patience, self.ask(command)).await.unwrap_or(Err(Unanswered::TimedOut))
+    }
+
+    /// Looks at what can no longer be taken back.
+    pub(crate) fn committed<T>(&self, look: impl FnOnce(&M) -> T) -> Result<T, Unanswered> {
+        match &*hold(&self.stage) {
+            Stage::Loading => Err(Unanswered::Loading),
+            Stage::Lost => Err(Unanswered::Lost),
+            Stage::Leading(ledger) => Ok(look(ledger.committed())),
+        }
+    }
+
+    /// Where the next record goes.
+    pub(crate) fn end(&self) -> Result<Offset, Unanswered> {
+        match &*hold(&self.stage) {
+            Stage::Loading => Err(Unanswered::Loading),
+            Stage::Lost => Err(Unanswered::Lost),
+            Stage::Leading(ledger) => Ok(ledger.end()),
+        }
+    }
+
+    /// Does what time alone demands, for as long as the leadership lasts.
+    pub(crate) async fn keep_time(self: Arc<Self>) {
+        while let Some(deadline) = self.arm() {
+            tokio::select! {
+                () = tokio::time::sleep_until(self.clock.timer(deadline)) => self.tick(),
+                () = self.alarm.notified() => {}
+            }
+        }
+    }
+
+    /// Lets the machine do what is due.
+    pub(crate) fn tick(&self) {
+        let now = self.clock.now();
+        // A ledger that is not leading has nothing due.
+        let _ = self.drive(|ledger, effects| ledger.tick(now, effects));
+    }
+
+    /// Sets the timer; none when the leadership is over.
+    fn arm(&self) -> Option<Instant> {
+        let stage = hold(&self.stage);
+        let deadline = match &*stage {
+            Stage::Lost => return None,
+            Stage::Loading => Instant::NEVER,
+            Stage::Leading(ledger) => ledger.deadline().unwrap_or(Instant::NEVER),
+        };
+        self.armed.store(deadline.0, Ordering::Relaxed);
+        Some(deadline)
+    }
+
+    /// Wakes the timer if it would come too late.
+    fn rearm(&self, stage: &Stage<M>) {
+        let Stage::Leading(ledger) = stage else { return };
+        if ledger.deadline().is_some_and(|deadline| deadline.0 < self.armed.load(Ordering::Relaxed)) {
+            self.alarm.notify_one();
+        }
+    }
+
+    fn drive(&self, step: impl FnOnce(&mut Ledger<M>, &mut Effects<M>)) -> Result<(), Unanswered> {
+        {
+            let mut stage = hold(&self.stage);
+            let mut effects = vec![];
+            match &mut *stage {
+                Stage::Loading => return Err(Unanswered::Loading),
+                Stage::Lost => return Err(Unanswered::Lost),
+                Stage::Leading(ledger) => step(ledger, &mut effects),
+            }
+            self.perform(&mut stage, effects);
+            self.rearm(&stage);
+        }
+        self.settle();
+        Ok(())
+    }
+
+    /// Commits what the high watermark has passed. If somebody else holds the stage, it is done there.
+    fn settle(&self) {
+        loop {
+            // With the fence of whoever reports a move: either the lock is seen free here, or its holder sees the move.
+            fence(Ordering::SeqCst);
+            if !self.moved.load(Ordering::SeqCst) {
+                return;
+            }
+            match self.stage.try_lock() {
+                Ok(mut stage) => {
+                    self.moved.store(false, Ordering::SeqCst);
+                    self.catch_up(&mut stage);
+                    self.rearm(&stage);
+                }
+                Err(TryLockError::WouldBlock) => return,
+                Err(TryLockError::Poisoned(_)) => {
+                    return tracing::error!(partition = ?self.partition, "a ledger has died");
+                }
+            }
+        }
+    }
+
+    fn catch_up(&self, stage: &mut Stage<M>) {
+        let Stage::Leading(ledger) = stage else { return };
+        let mut effects = vec![];
+        let before = ledger.stable();
+        let high_watermark = self.partition.high_watermark();
+        if high_watermark > before {
+            ledger.commit(high_watermark, &mut effects);
+            (self.observe)(ledger.committed());
+        }
+        self.perform(stage, effects);
+    }
+
+    fn perform(&self, stage: &mut Stage<M>, effects: Effects<M>) {
+        let mut appended = false;
+        for effect in effects {
+            match effect {
+                Effect::Append { at, records } => {
+                    if let Err(error) = self.append(at, &records) {
+                        tracing::error!(partition = ?self.partition, "a ledger lost its log: {error}");
+                        return self.lose(stage);
+                    }
+                    appended = true;
+                }
+                Effect::Reply { token, reply } => self.waiters.tell(token, Ok(reply)),
+                Effect::Refuse { token, refusal } => self.waiters.tell(token, Err(refusal)),
+            }
+        }
+        if appended {
+            self.catch_up(stage);
+        }
+    }
+
+    fn append(&self, at: Offset, records: &[M::Record]) -> Result<(), Misplaced> {
+        let now = self.clock.now();
+        let batch = M::batch(records, now.wall);
+        let origin = Origin::Coordinator { transaction_version: 0 };
+        let found = self.partition.append(&batch, origin, None, now)?.base_offset;
+        if found == at { Ok(()) } else { Err(Misplaced::Elsewhere { found, at }) }
+    }
+
+    fn lose(&self, stage: &mut Stage<M>) {
+        if let Stage::Leading(ledger) = std::mem::replace(stage, Stage::Lost) {
+            let mut effects = vec![];
+            ledger.resign(&mut effects);
+            for effect in effects {
+                match effect {
+                    Effect::Reply { token, reply } => self.waiters.tell(token, Ok(reply)),
+                    Effect::Refuse { token, refusal } => self.waiters.tell(token, Err(refusal)),
+                    Effect::Append { .. } => unreachable!("a resignation writes nothing"),
+                }
+            }
+        }
+    }
+}
+
+/// A batch of a ledger that is not where it must be.
+#[derive(Debug, thiserror::Error)]
+enum Misplaced {
+    #[error(transparent)]
+    Refused(#[from] AppendRefusal),
+    #[error("the batch is at {found}, not at {at}")]
+    Elsewhere { found: Offset, at: Offset },
+}

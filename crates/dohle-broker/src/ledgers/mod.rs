@@ -1,0 +1,7 @@
+//! Machines whose state is the fold of a log that this broker leads: the controller and the coordinators.
+
+pub(crate) mod groups;
+pub(crate) mod host;
+pub(crate) mod load;
+
+mod journal;

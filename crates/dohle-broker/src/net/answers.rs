@@ -1,0 +1,178 @@
+//! Requests of one connection that are not answered yet, and the order in which they are.
+//!
+//! Laws: answers leave in the order of their requests; a request starts when everything before it is answered, or when it
+//! and everything before it may overlap.
+
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use dohle_protocol::Pieces;
+
+use super::budget::Share;
+
+/// Requests of one connection that are read but not answered. One more is not read.
+const IN_FLIGHT_MAX: usize = 32;
+
+/// An answer as it goes over the wire.
+pub(crate) struct Sealed {
+    pub(crate) pieces: Pieces,
+    /// The memory that its records are counted for, returned when they are sent.
+    pub(crate) share: Option<Share>,
+}
+
+/// What becomes of a request.
+pub(crate) enum Answer {
+    /// The client is answered.
+    Send(Sealed),
+    /// The client does not want an answer (Produce with acks=0).
+    Nothing,
+    /// The connection ends: the request cannot be answered, or its failure cannot be told otherwise.
+    Close,
+}
+
+/// A request that will be answered.
+pub(crate) type Answering = Pin<Box<dyn Future<Output = Answer>>>;
+
+/// A request that is read.
+pub(crate) struct Asked {
+    /// Becomes the answer. What a request that may overlap does to the world, it does when it is first polled.
+    pub(crate) answering: Answering,
+    /// Whether it may start while an earlier one that may overlap is not answered.
+    pub(crate) overlaps: bool,
+    /// The memory that its bytes are counted for.
+    pub(crate) share: Share,
+}
+
+/// The requests of a connection in the order of their arrival.
+#[derive(Default)]
+pub(crate) struct Answers {
+    queue: VecDeque<Slot>,
+}
+
+enum Slot {
+    Working(Asked),
+    Done(Answer),
+}
+
+impl Answers {
+    /// Puts a request behind the others.
+    pub(crate) fn push(&mut self, asked: Asked) {
+        self.queue.push_back(Slot::Working(asked));
+    }
+
+    /// Whether nobody waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Whether another request may be read.
+    pub(crate) fn has_room(&self) -> bool {
+        self.queue.len() < IN_FLIGHT_MAX
+    }
+
+    /// Waits for the answer to the oldest request and lets the others work meanwhile. With nobody waiting, it never comes.
+    pub(crate) async fn next(&mut self) -> Answer {
+        poll_fn(|context| self.poll(context)).await
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Answer> {
+        self.work(context);
+        match self.queue.pop_front() {
+            Some(Slot::Done(answer)) => Poll::Ready(answer),
+            Some(working) => {
+                self.queue.push_front(working);
+                Poll::Pending
+            }
+            None => Poll::Pending,
+        }
+    }
+
+    fn work(&mut self, context: &mut Context<'_>) {
+        let mut unanswered = false;
+        for slot in &mut self.queue {
+            let Slot::Working(asked) = slot else { continue };
+            let overlaps = asked.overlaps;
+            if unanswered && !overlaps {
+                return;
+            }
+            match asked.answering.as_mut().poll(context) {
+                // The request's bytes and its share of memory go here.
+                Poll::Ready(answer) => *slot = Slot::Done(answer),
+                Poll::Pending if overlaps => unanswered = true,
+                Poll::Pending => return,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::net::budget::Budget;
+
+    /// Requests that note when they start, and answer when they are told to.
+    struct Fixture {
+        answers: Answers,
+        started: Rc<RefCell<Vec<usize>>>,
+        finish: Vec<Option<oneshot::Sender<()>>>,
+    }
+
+    impl Fixture {
+        fn new(overlaps: &[bool]) -> Self {
+            let mut fixture = Self { answers: Answers::default(), started: Rc::default(), finish: vec![] };
+            for (name, overlaps) in overlaps.iter().enumerate() {
+                let (finish, finished) = oneshot::channel();
+                let started = Rc::clone(&fixture.started);
+                let answering: Answering = Box::pin(async move {
+                    started.borrow_mut().push(name);
+                    finished.await.unwrap();
+                    Answer::Nothing
+                });
+                let share = Budget::new(1).open();
+                fixture.answers.push(Asked { answering, overlaps: *overlaps, share });
+                fixture.finish.push(Some(finish));
+            }
+            fixture
+        }
+
+        /// How many answers leave now.
+        fn turn(&mut self) -> usize {
+            let mut context = Context::from_waker(std::task::Waker::noop());
+            (0..).take_while(|_| self.answers.poll(&mut context).is_ready()).count()
+        }
+
+        fn finish(&mut self, name: usize) -> usize {
+            self.finish[name].take().unwrap().send(()).unwrap();
+            self.turn()
+        }
+    }
+
+    #[test]
+    fn requests_that_overlap_start_together_and_leave_in_order() {
+        let mut fixture = Fixture::new(&[true, true, true]);
+        assert_eq!(fixture.turn(), 0);
+        assert_eq!(*fixture.started.borrow(), [0, 1, 2]);
+        assert_eq!(fixture.finish(2), 0);
+        assert_eq!(fixture.finish(0), 1);
+        assert_eq!(fixture.finish(1), 2);
+        assert!(fixture.answers.is_empty());
+    }
+
+    #[test]
+    fn a_request_that_must_not_overlap_waits_for_all_before_it_and_holds_up_all_behind_it() {
+        let mut fixture = Fixture::new(&[true, false, true]);
+        fixture.turn();
+        assert_eq!(*fixture.started.borrow(), [0]);
+        assert_eq!(fixture.finish(0), 1);
+        assert_eq!(*fixture.started.borrow(), [0, 1]);
+        assert_eq!(fixture.finish(1), 1);
+        assert_eq!(*fixture.started.borrow(), [0, 1, 2]);
+    }
+}

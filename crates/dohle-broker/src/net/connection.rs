@@ -1,0 +1,179 @@
+//! One connection on its one core: frames in, requests worked on, answers out in order.
+//!
+//! Owns the order of things and the patience with a client; what a request means is the dispatcher's.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::watch;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::answers::{Answer, Answers};
+use super::frame::{self, Frames};
+use super::outbox::Outbox;
+use super::peer::Peer;
+use crate::context::Context;
+use crate::dispatch;
+
+/// How often a busy connection is looked at: patience is measured in these.
+const LOOK_EVERY: Duration = Duration::from_secs(15);
+/// How long a client may leave an answer unread.
+const UNREAD_MAX: Duration = Duration::from_secs(60);
+/// How long a client may pause within a frame.
+const PAUSE_IN_FRAME_MAX: Duration = Duration::from_secs(30);
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum End {
+    #[error(transparent)]
+    Frame(#[from] frame::End),
+    #[error(transparent)]
+    Request(#[from] dispatch::Refusal),
+    #[error("{0}")]
+    Failed(#[from] std::io::Error),
+    #[error("a request that cannot be answered")]
+    Unanswerable,
+    #[error("answers left unread for {UNREAD_MAX:?}")]
+    Unread,
+    #[error("silent for {PAUSE_IN_FRAME_MAX:?} within a frame")]
+    PausedInFrame,
+    #[error("idle")]
+    Idle,
+    #[error("the broker stops")]
+    Stopped,
+}
+
+pub(crate) struct Connection {
+    context: Arc<Context>,
+    peer: Rc<Peer>,
+    frames: Frames,
+    source: OwnedReadHalf,
+    sink: OwnedWriteHalf,
+    answers: Answers,
+    outbox: Outbox,
+    stop: watch::Receiver<bool>,
+    patience: Patience,
+}
+
+/// What a connection has moved, looked at now and then instead of timing every byte.
+struct Patience {
+    alarm: Pin<Box<Sleep>>,
+    /// The alarm is set for the end of an idle connection, not for the next look.
+    resting: bool,
+    moved: (u64, u64),
+    quiet_since: Instant,
+    sent: u64,
+}
+
+impl Connection {
+    pub(crate) fn new(context: Arc<Context>, stream: TcpStream, peer: Rc<Peer>) -> Self {
+        let (source, sink) = stream.into_split();
+        let frames = Frames::new(Arc::clone(&context.requests_budget), context.settings.net.request_bytes_max);
+        let stop = context.stop.subscribe();
+        let (answers, outbox) = (Answers::default(), Outbox::default());
+        let patience = Patience::new(context.settings.net.idle_max);
+        Self { context, peer, frames, source, sink, answers, outbox, stop, patience }
+    }
+
+    /// Serves the client until one of the two has had enough.
+    pub(crate) async fn run(&mut self) -> End {
+        loop {
+            if let Err(end) = self.turn().await {
+                return end;
+            }
+        }
+    }
+
+    async fn turn(&mut self) -> Result<(), End> {
+        let stopping = *self.stop.borrow();
+        if stopping && self.answers.is_empty() && self.outbox.is_empty() {
+            return Err(End::Stopped);
+        }
+        let reading = !stopping && self.answers.has_room() && self.outbox.has_room();
+        tokio::select! {
+            biased;
+            sent = self.outbox.write(&mut self.sink), if !self.outbox.is_empty() => self.patience.sent += sent? as u64,
+            answer = self.answers.next(), if !self.answers.is_empty() => self.answer(answer)?,
+            frame = self.frames.next(&mut self.source), if reading => self.ask(frame?)?,
+            () = self.patience.alarm.as_mut() => self.look(reading)?,
+            _ = self.stop.changed(), if !stopping => {}
+        }
+        Ok(())
+    }
+
+    fn ask(&mut self, frame: frame::Frame) -> Result<(), End> {
+        self.patience.wake();
+        self.answers.push(dispatch::ask(&self.context, &self.peer, frame)?);
+        Ok(())
+    }
+
+    fn answer(&mut self, answer: Answer) -> Result<(), End> {
+        match answer {
+            Answer::Send(answer) => self.outbox.push(answer),
+            Answer::Nothing => {}
+            Answer::Close => return Err(End::Unanswerable),
+        }
+        Ok(())
+    }
+
+    /// Looks whether the client still moves.
+    fn look(&mut self, reading: bool) -> Result<(), End> {
+        let quiet = self.patience.quiet(self.frames.received());
+        if !self.outbox.is_empty() && quiet >= UNREAD_MAX {
+            return Err(End::Unread);
+        }
+        if reading && self.frames.is_owed() && quiet >= PAUSE_IN_FRAME_MAX {
+            return Err(End::PausedInFrame);
+        }
+        let idle_max = self.context.settings.net.idle_max;
+        let idle = self.outbox.is_empty() && self.answers.is_empty() && !self.frames.is_owed();
+        if idle && quiet >= idle_max {
+            return Err(End::Idle);
+        }
+        if idle && !quiet.is_zero() {
+            self.frames.rest();
+            self.patience.rest(idle_max);
+        } else {
+            self.patience.look_again(idle_max);
+        }
+        Ok(())
+    }
+}
+
+impl Patience {
+    fn new(idle_max: Duration) -> Self {
+        let now = Instant::now();
+        let alarm = Box::pin(sleep_until(now + LOOK_EVERY.min(idle_max)));
+        Self { alarm, resting: false, moved: (0, 0), quiet_since: now, sent: 0 }
+    }
+
+    /// How long nothing has moved, to the precision of one look.
+    fn quiet(&mut self, received: u64) -> Duration {
+        let moved = (received, self.sent);
+        if std::mem::replace(&mut self.moved, moved) != moved {
+            self.quiet_since = Instant::now();
+            return Duration::ZERO;
+        }
+        self.quiet_since.elapsed()
+    }
+
+    fn look_again(&mut self, idle_max: Duration) {
+        self.resting = false;
+        self.alarm.as_mut().reset(Instant::now() + LOOK_EVERY.min(idle_max));
+    }
+
+    fn rest(&mut self, idle_max: Duration) {
+        self.resting = true;
+        self.alarm.as_mut().reset(self.quiet_since + idle_max);
+    }
+
+    fn wake(&mut self) {
+        if self.resting {
+            self.look_again(LOOK_EVERY);
+        }
+    }
+}

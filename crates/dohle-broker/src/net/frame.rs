@@ -1,0 +1,220 @@
+//! Frames as they arrive: four bytes of length, then that many bytes.
+//!
+//! Laws: memory follows the bytes received, never the length claimed; whoever stops waiting for a frame loses nothing of it.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::AsyncReadExt;
+use tokio::net::tcp::OwnedReadHalf;
+
+use super::budget::{Budget, Share};
+
+/// What a connection's buffer begins with, in bytes; an idle connection has none.
+const FIRST_BYTES: usize = 16 << 10;
+/// How far a buffer grows at once while less than this was received; beyond, it doubles.
+const STEP_BYTES: usize = 64 << 10;
+const PREFIX_BYTES: usize = 4;
+
+/// A request's bytes without their length, and the memory that they are counted for.
+#[derive(Debug)]
+pub(crate) struct Frame {
+    pub(crate) bytes: Bytes,
+    pub(crate) share: Share,
+}
+
+/// What nobody who speaks the protocol would send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error("a frame of {0} bytes")]
+    Negative(i32),
+    #[error("a frame of {claimed} bytes, above socket.request.max.bytes = {limit}")]
+    TooLarge { claimed: i32, limit: usize },
+    #[error("HTTP on the port of the Kafka protocol; metrics are on the address of --http")]
+    Http,
+    #[error("TLS on a plaintext listener; set security.protocol=PLAINTEXT in the client")]
+    Tls,
+}
+
+/// Why no further frame comes.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum End {
+    #[error("closed by the client")]
+    Closed,
+    #[error("{0}")]
+    Refused(#[from] Refusal),
+    #[error("{0}")]
+    Failed(#[from] io::Error),
+}
+
+/// The reading end of a connection.
+#[derive(Debug)]
+pub(crate) struct Frames {
+    buffer: BytesMut,
+    share: Share,
+    budget: Arc<Budget>,
+    frame_bytes_max: usize,
+    received: u64,
+    starved: bool,
+}
+
+impl Frames {
+    /// A connection that has sent nothing yet.
+    pub(crate) fn new(budget: Arc<Budget>, frame_bytes_max: usize) -> Self {
+        Self { buffer: BytesMut::new(), share: budget.open(), budget, frame_bytes_max, received: 0, starved: false }
+    }
+
+    /// Waits for the next whole frame.
+    pub(crate) async fn next(&mut self, source: &mut OwnedReadHalf) -> Result<Frame, End> {
+        loop {
+            match look(&self.buffer, self.frame_bytes_max)? {
+                Look::Complete(length) => return Ok(self.complete(length).await),
+                Look::Missing(bytes) => self.receive(source, bytes).await?,
+            }
+        }
+    }
+
+    /// Whether part of a frame is here and the client owes the rest: not so while the node has no memory for it.
+    pub(crate) fn is_owed(&self) -> bool {
+        !self.buffer.is_empty() && !self.starved
+    }
+
+    /// How many bytes came since the connection began.
+    pub(crate) fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// Gives the memory of an idle connection back.
+    pub(crate) fn rest(&mut self) {
+        if self.buffer.is_empty() {
+            self.buffer = BytesMut::new();
+        }
+    }
+
+    async fn complete(&mut self, length: usize) -> Frame {
+        let uncounted = (length as u64).saturating_sub(self.share.bytes());
+        if uncounted > 0 {
+            self.grow(uncounted).await;
+        }
+        self.buffer.advance(PREFIX_BYTES);
+        let bytes = self.buffer.split_to(length).freeze();
+        let mut share = std::mem::replace(&mut self.share, self.budget.open());
+        share.close();
+        Frame { bytes, share }
+    }
+
+    async fn receive(&mut self, source: &mut OwnedReadHalf, missing: usize) -> Result<(), End> {
+        if self.buffer.is_empty() {
+            // Nothing is held for a client that is silent.
+            source.readable().await?;
+            self.buffer.reserve(FIRST_BYTES);
+        } else if self.buffer.len() == self.buffer.capacity() {
+            let step = missing.min(self.buffer.len().max(STEP_BYTES));
+            self.grow(step as u64).await;
+            self.buffer.reserve(step);
+        }
+        let received = source.read_buf(&mut self.buffer).await?;
+        self.received += received as u64;
+        if received == 0 { Err(End::Closed) } else { Ok(()) }
+    }
+
+    async fn grow(&mut self, bytes: u64) {
+        self.starved = true;
+        self.share.grow(bytes).await;
+        self.starved = false;
+    }
+}
+
+enum Look {
+    Complete(usize),
+    /// At least this many bytes must still come.
+    Missing(usize),
+}
+
+fn look(buffer: &[u8], frame_bytes_max: usize) -> Result<Look, Refusal> {
+    let Some(prefix) = buffer.first_chunk::<PREFIX_BYTES>() else {
+        return Ok(Look::Missing(PREFIX_BYTES - buffer.len()));
+    };
+    let claimed = i32::from_be_bytes(*prefix);
+    let length = usize::try_from(claimed).map_err(|_| Refusal::Negative(claimed))?;
+    if length > frame_bytes_max {
+        return Err(stranger(prefix).unwrap_or(Refusal::TooLarge { claimed, limit: frame_bytes_max }));
+    }
+    let received = buffer.len() - PREFIX_BYTES;
+    Ok(if received < length { Look::Missing(length - received) } else { Look::Complete(length) })
+}
+
+/// Another protocol, told by its first bytes.
+fn stranger(prefix: &[u8; PREFIX_BYTES]) -> Option<Refusal> {
+    match prefix {
+        b"GET " | b"HEAD" | b"POST" | b"PUT " | b"DELE" | b"OPTI" | b"PATC" | b"PRI " => Some(Refusal::Http),
+        [0x16, 0x03, ..] => Some(Refusal::Tls),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    const LIMIT: usize = 1 << 20;
+
+    #[test]
+    fn a_length_that_no_client_sends_is_refused_before_anything_is_held() {
+        let cases: &[(&[u8], Refusal)] = &[
+            (&(-1_i32).to_be_bytes(), Refusal::Negative(-1)),
+            (&i32::MAX.to_be_bytes(), Refusal::TooLarge { claimed: i32::MAX, limit: LIMIT }),
+            (b"GET / HTTP/1.1", Refusal::Http),
+            (&[0x16, 0x03, 0x01, 0x02, 0x00], Refusal::Tls),
+        ];
+        for (bytes, refusal) in cases {
+            assert_eq!(look(bytes, LIMIT).err(), Some(*refusal));
+        }
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn memory_follows_what_was_received() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut source, _sink) = listener.accept().await.unwrap().0.into_split();
+        let mut frames = Frames::new(Budget::new(LIMIT as u64), LIMIT);
+
+        client.write_all(&(LIMIT as i32).to_be_bytes()).await.unwrap();
+        let part = async {
+            client.write_all(&[7; 100_000]).await.unwrap();
+            std::future::pending::<()>().await;
+        };
+        let received = |frames: &Frames| frames.buffer.len() == 100_004;
+        let mut part = std::pin::pin!(part);
+        while !received(&frames) {
+            tokio::select! {
+                biased;
+                frame = frames.next(&mut source) => panic!("{frame:?}"),
+                () = &mut part => unreachable!(),
+                () = tokio::task::yield_now() => {}
+            }
+        }
+        assert!(frames.buffer.capacity() <= 2 * 100_000 + STEP_BYTES, "{}", frames.buffer.capacity());
+
+        drop(client);
+        assert!(matches!(frames.next(&mut source).await, Err(End::Closed)));
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn frames_that_arrive_together_leave_one_by_one() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut source, _sink) = listener.accept().await.unwrap().0.into_split();
+        let mut frames = Frames::new(Budget::new(LIMIT as u64), LIMIT);
+        client.write_all(&[0, 0, 0, 2, 1, 2, 0, 0, 0, 0, 0, 0, 0, 1, 3]).await.unwrap();
+        for expected in [&[1_u8, 2][..], &[], &[3]] {
+            assert_eq!(frames.next(&mut source).await.unwrap().bytes, expected);
+        }
+        frames.rest();
+        assert!(!frames.is_owed() && frames.buffer.capacity() == 0);
+    }
+}

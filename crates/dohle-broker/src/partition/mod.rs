@@ -1,0 +1,199 @@
+//! A partition that this broker leads: its log, the machine that says what is safe, and the lock that both are under.
+//!
+//! Owns the joint of log and leader; decides nothing. Under the lock there is one inline write at most: no sync, no creation, no
+//! deletion, no scan.
+//! Laws: the high watermark that readers see is the machine's; who waits for it is told after the lock is free.
+
+pub(crate) mod produce;
+
+mod append;
+mod config;
+mod flush;
+mod offsets;
+mod read;
+mod upkeep;
+mod wait;
+
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+
+use dohle_base::metric::Counter;
+use dohle_base::{ErrorCode, LeaderEpoch, Offset, Partition as Index, TopicId, TopicName};
+use dohle_log::disk::Files;
+use dohle_replication::partition::{Effect, Leader};
+
+use crate::lock::hold;
+use crate::volume::Volume;
+use crate::waiters::Waiters;
+
+pub(crate) use append::AppendRefusal;
+pub(crate) use offsets::Sought;
+pub(crate) use read::{Found, Isolation, Reading, Refused, Want};
+pub(crate) use wait::{Interest, Outcome};
+
+/// A log on a file system.
+pub(crate) type Log = dohle_log::log::Log<Files>;
+
+/// Whom a partition tells when its high watermark has moved.
+pub(crate) trait Follows: Send + Sync {
+    /// The high watermark moved. Called without the partition's lock; the value is to be read anew.
+    fn committed(&self);
+}
+
+/// A partition.
+pub(crate) struct Partition {
+    pub(crate) topic: TopicName,
+    pub(crate) topic_id: TopicId,
+    pub(crate) index: Index,
+    pub(crate) cells: Cells,
+    pub(crate) volume: Arc<Volume>,
+    waiters: Arc<Waiters<Outcome>>,
+    high_watermark: AtomicI64,
+    flush_asked: AtomicBool,
+    follower: OnceLock<Box<dyn Follows>>,
+    state: Mutex<State>,
+}
+
+/// What is counted of a partition.
+#[derive(Debug, Default)]
+pub(crate) struct Cells {
+    pub(crate) bytes_in: Counter,
+    pub(crate) messages_in: Counter,
+    pub(crate) bytes_out: Counter,
+    /// Members of the in-sync set.
+    pub(crate) in_sync: AtomicUsize,
+}
+
+/// Who a partition is.
+pub(crate) struct Identity {
+    pub(crate) topic: TopicName,
+    pub(crate) topic_id: TopicId,
+    pub(crate) index: Index,
+}
+
+enum State {
+    Leading(Box<Leading>),
+    /// Led no more, or never again: the topic is gone, or its disk is.
+    Stopped(ErrorCode),
+}
+
+struct Leading {
+    log: Log,
+    leader: Leader,
+}
+
+impl Leading {
+    /// The log was made durable when it was opened.
+    fn begin(mut log: Log, epoch: LeaderEpoch) -> Self {
+        assert!(log.synced() == log.end(), "a reign begins over a durable log");
+        let leader = Leader::new(epoch, config::durability(log.options()), log.end());
+        log.begin_epoch(epoch);
+        Self { log, leader }
+    }
+}
+
+/// What a step under the lock leaves to be done when the lock is free.
+#[derive(Default)]
+struct Aftermath {
+    effects: Vec<Effect>,
+    moved: bool,
+}
+
+impl Partition {
+    /// Begins to lead over an opened log, whose every record was confirmed by the disk.
+    pub(crate) fn lead(
+        identity: Identity,
+        log: Log,
+        epoch: LeaderEpoch,
+        volume: Arc<Volume>,
+        waiters: Arc<Waiters<Outcome>>,
+    ) -> Arc<Self> {
+        let Identity { topic, topic_id, index } = identity;
+        let leading = Leading::begin(log, epoch);
+        let high_watermark = AtomicI64::new(leading.leader.high_watermark().0);
+        Arc::new(Self {
+            topic,
+            topic_id,
+            index,
+            cells: Cells::default(),
+            volume,
+            waiters,
+            high_watermark,
+            flush_asked: AtomicBool::new(false),
+            follower: OnceLock::new(),
+            state: Mutex::new(State::Leading(Box::new(leading))),
+        })
+    }
+
+    /// Offsets below this are safe and may be seen.
+    pub(crate) fn high_watermark(&self) -> Offset {
+        Offset(self.high_watermark.load(Ordering::Acquire))
+    }
+
+    /// Tells `follower` from now on when the high watermark moves. There is one at most, for as long as the partition is led.
+    pub(crate) fn follow(&self, follower: Box<dyn Follows>) {
+        assert!(self.follower.set(follower).is_ok(), "{}-{} is followed already", self.topic, self.index);
+    }
+
+    /// Runs `step` on the leader under the lock, and does what it left to be done when the lock is free.
+    fn step<T>(self: &Arc<Self>, step: impl FnOnce(&mut Leading, &mut Vec<Effect>) -> T) -> Result<T, ErrorCode> {
+        let mut aftermath = Aftermath::default();
+        let stepped = {
+            let mut state = hold(&self.state);
+            match &mut *state {
+                State::Stopped(why) => return Err(*why),
+                State::Leading(leading) => {
+                    let stepped = step(leading, &mut aftermath.effects);
+                    let high_watermark = leading.leader.high_watermark().0;
+                    aftermath.moved = self.high_watermark.swap(high_watermark, Ordering::AcqRel) != high_watermark;
+                    stepped
+                }
+            }
+        };
+        self.settle(aftermath);
+        Ok(stepped)
+    }
+
+    /// Looks at the log under the lock.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&Log, &Leader) -> T) -> Result<T, ErrorCode> {
+        match &*hold(&self.state) {
+            State::Stopped(why) => Err(*why),
+            State::Leading(leading) => Ok(look(&leading.log, &leading.leader)),
+        }
+    }
+
+    /// The same, for what the log keeps in order as it is asked.
+    fn look_mut<T>(&self, look: impl FnOnce(&mut Log, &Leader) -> T) -> Result<T, ErrorCode> {
+        match &mut *hold(&self.state) {
+            State::Stopped(why) => Err(*why),
+            State::Leading(leading) => Ok(look(&mut leading.log, &leading.leader)),
+        }
+    }
+
+    /// Why the partition is not served here any more; none while it is.
+    pub(crate) fn stopped(&self) -> Option<ErrorCode> {
+        self.look(|_, _| ()).err()
+    }
+
+    fn settle(self: &Arc<Self>, aftermath: Aftermath) {
+        for effect in aftermath.effects {
+            match effect {
+                Effect::Sync => self.ask_flush(),
+                Effect::Release { token } => self.waiters.tell(token, Outcome::Safe),
+                Effect::Expire { token } => self.waiters.tell(token, Outcome::Expired),
+                Effect::Refuse { token } => self.waiters.tell(token, Outcome::Refused),
+            }
+        }
+        if aftermath.moved
+            && let Some(follower) = self.follower.get()
+        {
+            follower.committed();
+        }
+    }
+}
+
+impl std::fmt::Debug for Partition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}", self.topic, self.index)
+    }
+}

@@ -1,0 +1,193 @@
+//! From a committed image to what this broker does about it, in a fixed order: partitions are told first, ledgers follow, and the catalog
+//! shows the image last. So nothing is advertised that does not lead yet.
+//!
+//! Owns the thread on which that happens: opening, creating and deleting logs may take its time there.
+//! Law: images are published in the order in which they were committed; one that was overtaken may be left out.
+
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use dohle_base::config::InvalidValue;
+use dohle_base::{BrokerId, ErrorCode, Partition as Index};
+use dohle_coordinator::DeletedTopic;
+use dohle_log::options::Options;
+use dohle_metadata::Image;
+use dohle_metadata::delta::{Delta, PartitionDelta};
+use dohle_metadata::image::{Resource, ResourceKind, Topic};
+
+use crate::catalog::{Catalog, Led, View};
+use crate::clock::Clock;
+use crate::ledgers::groups::{Groups, OFFSETS_TOPIC};
+use crate::lock::hold;
+use crate::partition::{Identity, Outcome, Partition};
+use crate::storage::Storage;
+use crate::upkeep::{Chores, Doomed};
+use crate::waiters::Waiters;
+
+/// The newest committed image, waiting to be published.
+#[derive(Default)]
+pub(crate) struct Mailbox {
+    mail: Mutex<Mail>,
+    filled: Condvar,
+}
+
+#[derive(Default)]
+struct Mail {
+    image: Option<Image>,
+    closed: bool,
+}
+
+impl Mailbox {
+    /// Leaves an image to be published; one that still lies here was overtaken.
+    pub(crate) fn post(&self, image: &Image) {
+        if image.in_transaction() {
+            return;
+        }
+        hold(&self.mail).image = Some(image.clone());
+        self.filled.notify_one();
+    }
+
+    /// Lets the publisher end.
+    pub(crate) fn close(&self) {
+        hold(&self.mail).closed = true;
+        self.filled.notify_one();
+    }
+
+    fn next(&self) -> Option<Image> {
+        let waiting = |mail: &mut Mail| mail.image.is_none() && !mail.closed;
+        let woken = self.filled.wait_while(hold(&self.mail), waiting);
+        woken.unwrap_or_else(PoisonError::into_inner).image.take()
+    }
+}
+
+/// Everybody who is told of a new image.
+pub(crate) struct Publisher {
+    pub(crate) node: BrokerId,
+    pub(crate) clock: Clock,
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) storage: Arc<Storage>,
+    pub(crate) groups: Arc<Groups>,
+    pub(crate) chores: Arc<Chores>,
+    pub(crate) waiters: Arc<Waiters<Outcome>>,
+}
+
+impl Publisher {
+    /// Publishes on a thread of its own until the mailbox is closed.
+    pub(crate) fn start(self, mailbox: Arc<Mailbox>) -> std::io::Result<JoinHandle<()>> {
+        std::thread::Builder::new().name("publisher".to_owned()).spawn(move || {
+            while let Some(image) = mailbox.next() {
+                self.publish(image);
+            }
+        })
+    }
+
+    fn publish(&self, image: Image) {
+        let shown = self.catalog.view();
+        let delta = Delta::between(&shown.image, &image);
+        let local = delta.local(self.node);
+        let mut led = shown.led.clone();
+        for (topic, index) in &local.stop {
+            self.stop(&mut led, topic, *index);
+        }
+        // What has no leader any more, or another one, is not served here. Its log stays.
+        for change in &local.follow {
+            self.close(&mut led, change);
+        }
+        self.lead(&mut led, &image, &local.lead);
+        self.reconfigure(&led, &image, &delta);
+        let gone = |topic: &Arc<Topic>| DeletedTopic { name: topic.name.clone(), id: topic.id };
+        self.groups.forget(&delta.topics_deleted.iter().map(gone).collect::<Vec<_>>());
+        self.catalog.publish(View { image, led });
+    }
+
+    /// Serves a partition no more and deletes its log.
+    fn stop(&self, led: &mut Led, topic: &Topic, index: Index) {
+        if topic.name.as_str() == OFFSETS_TOPIC {
+            self.groups.resign(index.0);
+        }
+        let partition = led.remove(&(topic.id, index));
+        let log = partition.and_then(|partition| partition.stop(ErrorCode::UnknownTopicOrPartition));
+        // Whoever still reads it may go on for as long as after any deletion.
+        let delay = log.map(|log| log.options().file_delete_delay).unwrap_or_default();
+        let at = self.clock.instant() + delay;
+        for (volume, path) in self.storage.delete(topic, index) {
+            self.chores.remove(at, Doomed::Partition(volume, path));
+        }
+    }
+
+    fn close(&self, led: &mut Led, change: &PartitionDelta) {
+        if change.topic.name.as_str() == OFFSETS_TOPIC {
+            self.groups.resign(change.index.0);
+        }
+        if let Some(partition) = led.remove(&(change.topic.id, change.index)) {
+            self.storage.close(&partition, self.clock.wall());
+        }
+    }
+
+    fn lead(&self, led: &mut Led, image: &Image, changes: &[PartitionDelta]) {
+        let mut new = vec![];
+        for change in changes {
+            let place = (change.topic.id, change.index);
+            match led.get(&place) {
+                Some(partition) if partition.epoch() == Ok(change.after.leader_epoch) => {
+                    partition.set_in_sync(change.after.in_sync.len());
+                }
+                Some(_) => {
+                    self.close(led, change);
+                    new.push(change);
+                }
+                None => new.push(change),
+            }
+        }
+        for partition in self.storage.open_all(&new, |change| self.open(image, change)) {
+            led.insert((partition.topic_id, partition.index), Arc::clone(&partition));
+            if partition.topic.as_str() == OFFSETS_TOPIC {
+                self.groups.lead(&partition);
+            }
+        }
+    }
+
+    /// Opens the log of a partition and leads it; a log that cannot be opened is told of, and not served.
+    fn open(&self, image: &Image, change: &PartitionDelta) -> Option<Arc<Partition>> {
+        let PartitionDelta { topic, index, after, .. } = change;
+        let options = self.options(image, &topic.name);
+        let directory = after.directory(self.node)?;
+        match self.storage.open_log(topic, *index, directory, options, self.clock.wall()) {
+            Ok((log, volume)) => {
+                let identity = Identity { topic: topic.name.clone(), topic_id: topic.id, index: *index };
+                let waiters = Arc::clone(&self.waiters);
+                let partition = Partition::lead(identity, log, after.leader_epoch, volume, waiters);
+                partition.set_in_sync(after.in_sync.len());
+                Some(partition)
+            }
+            Err(error) => {
+                tracing::error!(topic = %topic.name, partition = %index, "partition is not served: {error}");
+                None
+            }
+        }
+    }
+
+    /// Tells partitions of altered configurations: those of a topic its own, those of brokers all.
+    fn reconfigure(&self, led: &Led, image: &Image, delta: &Delta) {
+        let of_broker = |resource: &Resource| resource.kind == ResourceKind::Broker;
+        let all = delta.configs.iter().any(of_broker);
+        let touched = |name: &str| {
+            let own = |resource: &Resource| resource.kind == ResourceKind::Topic && &*resource.name == name;
+            all || delta.configs.iter().any(own)
+        };
+        if delta.configs.is_empty() {
+            return;
+        }
+        for partition in led.values().filter(|partition| touched(&partition.topic)) {
+            partition.alter(self.options(image, &partition.topic));
+        }
+    }
+
+    fn options(&self, image: &Image, topic: &str) -> Options {
+        self.storage.options(image, topic).unwrap_or_else(|error: InvalidValue| {
+            // The controller accepts no such value; an older release may have.
+            tracing::error!(topic, "configured values are not obeyed: {error}");
+            Options::default()
+        })
+    }
+}

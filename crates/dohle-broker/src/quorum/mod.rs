@@ -1,0 +1,160 @@
+//! The metadata quorum, as a quorum of one: its log, its epoch, and the controller that leads it.
+//!
+//! Owns the way to the controller and this broker's own life in the cluster. What the controller allows is its own affair.
+//! Laws: a new epoch is durable before its first record; whoever changed the metadata is answered when the catalog shows it.
+
+mod control;
+mod producer_ids;
+pub(crate) mod state;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use dohle_base::{BrokerId, ErrorCode, LeaderEpoch, Offset};
+use dohle_log::producers::Origin;
+use dohle_metadata::Refusal;
+use dohle_metadata::controller::brokers::{Heartbeat, RegisterBroker};
+use dohle_metadata::controller::{Command, Controller, Reply};
+use dohle_metadata::image::BrokerEpoch;
+
+use crate::catalog::Catalog;
+use crate::clock::Clock;
+use crate::ledgers::host::{Host, Unanswered};
+use crate::ledgers::load::{LoadError, load};
+use crate::partition::{AppendRefusal, Partition};
+
+pub(crate) use control::Voter;
+pub(crate) use producer_ids::ProducerIdBlock;
+
+/// The topic of the metadata log, which is in no image.
+pub(crate) const METADATA_TOPIC: &str = "__cluster_metadata";
+/// How often a broker tells the controller that it lives (`broker.heartbeat.interval.ms`).
+const HEARTBEAT_EVERY: Duration = Duration::from_secs(2);
+
+/// The way to the controller.
+pub(crate) struct Quorum {
+    host: Arc<Host<Controller>>,
+    catalog: Arc<Catalog>,
+    node: BrokerId,
+    epoch: LeaderEpoch,
+    /// This broker's life, -1 before it is registered.
+    broker_epoch: AtomicI64,
+    producer_ids: ProducerIdBlock,
+}
+
+/// Why the controller cannot lead its log.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LeadError {
+    #[error("metadata log: {0}")]
+    Load(#[from] LoadError),
+    #[error("metadata log: {0}")]
+    Append(#[from] AppendRefusal),
+}
+
+impl Quorum {
+    /// Reads the metadata log, whose partition leads in the new epoch already, and begins to decide. `observe` is shown every state
+    /// that is committed.
+    pub(crate) fn lead(
+        partition: Arc<Partition>,
+        controller: Controller,
+        voter: &Voter,
+        catalog: Arc<Catalog>,
+        clock: Clock,
+        observe: Box<dyn Fn(&Controller) + Send + Sync>,
+    ) -> Result<Arc<Self>, LeadError> {
+        let epoch = partition.look(|_, leader| leader.epoch()).map_err(LoadError::Stopped)?;
+        let (state, end) = load(&partition, controller)?;
+        let began = control::begin_epoch(voter, end == Offset::ZERO, clock.wall());
+        let origin = Origin::Coordinator { transaction_version: 0 };
+        let appended = partition.append(&began, origin, None, clock.now())?;
+        let host = Host::new(partition, clock, observe);
+        host.begin(state, appended.last_offset.next());
+        let producer_ids = ProducerIdBlock::default();
+        let broker_epoch = AtomicI64::new(-1);
+        Ok(Arc::new(Self { host, catalog, node: voter.id, epoch, broker_epoch, producer_ids }))
+    }
+
+    /// The reign.
+    pub(crate) fn epoch(&self) -> LeaderEpoch {
+        self.epoch
+    }
+
+    /// The metadata log.
+    pub(crate) fn partition(&self) -> &Arc<Partition> {
+        self.host.partition()
+    }
+
+    /// This broker's life.
+    pub(crate) fn broker_epoch(&self) -> BrokerEpoch {
+        BrokerEpoch(self.broker_epoch.load(Ordering::Acquire))
+    }
+
+    /// Asks the controller and waits until the catalog shows what it decided.
+    pub(crate) async fn ask(&self, command: Command) -> Result<Reply, Unanswered> {
+        let reply = self.host.ask(command).await?;
+        let offset = self.host.committed(|controller| controller.image().offset)?;
+        self.catalog.shows(offset).await;
+        Ok(reply)
+    }
+
+    /// The same, for `patience` at most.
+    pub(crate) async fn ask_within(&self, patience: Duration, command: Command) -> Result<Reply, Unanswered> {
+        tokio::time::timeout(patience, self.ask(command)).await.unwrap_or(Err(Unanswered::TimedOut))
+    }
+
+    /// Makes sure that the cluster exists and that this broker belongs to it and serves.
+    pub(crate) async fn join(&self, broker: RegisterBroker) -> Result<(), Refusal> {
+        self.ask(Command::Bootstrap).await.map_err(unled)?;
+        let log_end = self.host.end().map_err(unled)?;
+        match self.ask(Command::RegisterBroker(RegisterBroker { log_end, ..broker })).await.map_err(unled)? {
+            Reply::Registered(registered) => self.broker_epoch.store(registered?.0, Ordering::Release),
+            _ => unreachable!("a registration is answered as one"),
+        }
+        self.heartbeat().await
+    }
+
+    /// Keeps the sessions of brokers, this one's among them, for as long as the leadership lasts.
+    pub(crate) async fn keep_time(self: Arc<Self>) {
+        let beats = async {
+            loop {
+                tokio::time::sleep(HEARTBEAT_EVERY).await;
+                if let Err(refusal) = self.heartbeat().await {
+                    tracing::warn!("heartbeat refused: {refusal}");
+                }
+            }
+        };
+        // The heartbeat first: a process that was suspended must not fence itself before it could say that it lives.
+        tokio::select! {
+            biased;
+            () = beats => {}
+            () = Arc::clone(&self.host).keep_time() => {}
+        }
+    }
+
+    async fn heartbeat(&self) -> Result<(), Refusal> {
+        let beat = Heartbeat {
+            id: self.node,
+            epoch: self.broker_epoch(),
+            metadata_offset: self.catalog.view().image.offset,
+            ..Heartbeat::default()
+        };
+        match self.ask(Command::Heartbeat(beat)).await.map_err(unled)? {
+            Reply::Heartbeat(standing) => standing.map(drop),
+            _ => unreachable!("a heartbeat is answered as one"),
+        }
+    }
+}
+
+fn unled(unanswered: Unanswered) -> Refusal {
+    Refusal::new(unanswered_code(unanswered), "the controller has lost its log")
+}
+
+/// The code for a caller whom the controller did not answer.
+pub(crate) fn unanswered_code(unanswered: Unanswered) -> ErrorCode {
+    match unanswered {
+        Unanswered::Loading | Unanswered::Lost => ErrorCode::NotController,
+        Unanswered::TooLarge => ErrorCode::PolicyViolation,
+        Unanswered::TimedOut => ErrorCode::RequestTimedOut,
+    }
+}

@@ -1,0 +1,148 @@
+//! A disk of the broker: a directory of logs, and the one thread that makes them durable.
+//!
+//! Owns the group commit: all partitions that were written to while the disk was busy are confirmed in its next round. A disk that
+//! failed once is not relied on again.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use dohle_base::{Offset, TopicId, Uuid};
+use dohle_log::Failure;
+use dohle_log::directory::{Checkpoint, CleanStop, Directory, DirectoryError, Found, Identity, Offsets, PartitionName};
+use dohle_log::disk::Files;
+use dohle_log::log::Opening;
+
+use crate::clock::Clock;
+use crate::lock::hold;
+use crate::partition::Partition;
+
+/// A directory of logs.
+pub(crate) struct Volume {
+    pub(crate) directory: Directory<Files>,
+    /// What the cluster knows it by.
+    pub(crate) id: Uuid,
+    pub(crate) flusher: Flusher,
+    /// How the broker before has left it.
+    left: Left,
+    offline: AtomicBool,
+}
+
+/// What a broker leaves behind when it ends.
+struct Left {
+    clean: Option<CleanStop>,
+    recovery_points: Offsets,
+    log_starts: Offsets,
+}
+
+/// Partitions that wait for their disk.
+#[derive(Default)]
+pub(crate) struct Flusher {
+    queue: Mutex<Queue>,
+    filled: Condvar,
+}
+
+#[derive(Default)]
+struct Queue {
+    dirty: Vec<Arc<Partition>>,
+    closed: bool,
+}
+
+impl Volume {
+    /// Takes a claimed directory into service. From now on only a clean stop counts as one.
+    pub(crate) fn open(directory: Directory<Files>, identity: &Identity) -> Result<Arc<Self>, DirectoryError> {
+        let left = Left {
+            clean: directory.take_clean_stop()?,
+            recovery_points: directory.read_offsets(Checkpoint::RecoveryPoint)?,
+            log_starts: directory.read_offsets(Checkpoint::LogStart)?,
+        };
+        let (id, offline) = (identity.directory_id, AtomicBool::new(false));
+        Ok(Arc::new(Self { directory, id, flusher: Flusher::default(), left, offline }))
+    }
+
+    /// Where it is.
+    pub(crate) fn root(&self) -> &Path {
+        self.directory.root()
+    }
+
+    /// How the broker before has stopped; none when it did not stop in order.
+    pub(crate) fn clean_stop(&self) -> Option<CleanStop> {
+        self.left.clean
+    }
+
+    /// How a log was left.
+    pub(crate) fn opening(&self, name: &PartitionName) -> Opening {
+        let offset = |offsets: &Offsets| offsets.get(name).copied().unwrap_or(Offset::ZERO);
+        Opening {
+            clean: self.left.clean.is_some(),
+            recovery_point: offset(&self.left.recovery_points),
+            start: offset(&self.left.log_starts),
+        }
+    }
+
+    /// The partitions that have a directory here.
+    pub(crate) fn partitions(&self) -> Result<Vec<PartitionName>, Failure> {
+        let found = self.directory.partitions()?.into_iter();
+        Ok(found.filter_map(|found| if let Found::Partition(name) = found { Some(name) } else { None }).collect())
+    }
+
+    /// Directories of partitions that were deleted and whose files are still there.
+    pub(crate) fn deleted(&self) -> Result<Vec<PathBuf>, Failure> {
+        let found = self.directory.partitions()?.into_iter();
+        Ok(found.filter_map(|found| if let Found::Deleted(path) = found { Some(path) } else { None }).collect())
+    }
+
+    /// Whether the partition of this topic lies here: another of the same name does not count.
+    pub(crate) fn has(&self, name: &PartitionName, topic: TopicId) -> Result<bool, Failure> {
+        let is_there = self.directory.path_of(name).is_dir();
+        Ok(is_there && self.directory.topic_id_of(name)?.is_none_or(|id| id == topic))
+    }
+
+    /// Whether the disk has failed.
+    pub(crate) fn is_offline(&self) -> bool {
+        self.offline.load(Ordering::Acquire)
+    }
+
+    /// Takes the whole disk out of service: what it has of the last writes, nobody knows.
+    pub(crate) fn fail(&self, error: &dyn std::error::Error) {
+        if !self.offline.swap(true, Ordering::AcqRel) {
+            let cause = error.source().map(ToString::to_string).unwrap_or_default();
+            tracing::error!(dir = %self.root().display(), cause, "disk failed, nothing more is written to it: {error}");
+        }
+    }
+
+    /// Starts the thread that makes partitions durable; it ends after [`Flusher::close`].
+    pub(crate) fn start_flusher(self: &Arc<Self>, clock: Clock) -> std::io::Result<JoinHandle<()>> {
+        let volume = Arc::clone(self);
+        std::thread::Builder::new().name("flusher".to_owned()).spawn(move || {
+            while let Some(dirty) = volume.flusher.next() {
+                for partition in dirty {
+                    partition.flush(|| clock.now());
+                }
+            }
+        })
+    }
+}
+
+impl Flusher {
+    /// Puts a partition into the next round.
+    pub(crate) fn ask(&self, partition: Arc<Partition>) {
+        hold(&self.queue).dirty.push(partition);
+        self.filled.notify_one();
+    }
+
+    /// Lets the thread end when all that asked so far is durable.
+    pub(crate) fn close(&self) {
+        hold(&self.queue).closed = true;
+        self.filled.notify_one();
+    }
+
+    /// Waits until somebody asks; none when the broker stops.
+    fn next(&self) -> Option<Vec<Arc<Partition>>> {
+        let waiting = |queue: &mut Queue| queue.dirty.is_empty() && !queue.closed;
+        let woken = self.filled.wait_while(hold(&self.queue), waiting);
+        let dirty = std::mem::take(&mut woken.unwrap_or_else(PoisonError::into_inner).dirty);
+        if dirty.is_empty() { None } else { Some(dirty) }
+    }
+}

@@ -1,0 +1,57 @@
+//! A small load that makes every kind of file that a broker has: rolled segments, indexes with entries, offsets of a group.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::super::{clients, packages};
+use crate::process;
+
+const LIMIT: Duration = Duration::from_secs(60);
+const WORDS: usize = 8;
+const ROWS: usize = 40_000;
+
+/// Small segments and dense indexes, so that a small load fills several of them; nothing expires.
+pub(super) const SETTINGS: &[(&str, &str)] =
+    &[("log.segment.bytes", "1048576"), ("log.index.interval.bytes", "1024"), ("log.retention.ms", "-1")];
+
+/// Writes each codec through librdkafka with an idempotent producer, and commits the offsets of a group through kcat.
+pub(super) fn write(bootstrap: &str, folder: &Path) -> Result<()> {
+    let rows = folder.join("load.rows");
+    fs::write(&rows, made_up())?;
+    let program = clients::Client::install("confluent-kafka", "made-up")?;
+    for codec in clients::CODECS {
+        let topic = format!("load-{codec}");
+        let mut write = program.program("write", bootstrap, &topic).expect("a program has commands");
+        process::run_into(write.args(["--codec", codec, "--rows"]).arg(&rows), &folder.join(&topic), LIMIT)?;
+    }
+    packages::debian(&["kcat"])?;
+    let mut group = Command::new("kcat");
+    group.args(["-G", "load", "-b", bootstrap, "-e", "-q", "-X", "auto.offset.reset=earliest", "load-zstd"]);
+    process::run_into(process::without_input(&mut group), &folder.join("load.group"), LIMIT)
+}
+
+/// Lines of numbers that do not compress to nothing, some out of time order.
+fn made_up() -> String {
+    let mut text = String::new();
+    let mut state = 1u64;
+    for number in 0..ROWS {
+        let mut value = String::new();
+        for _ in 0..WORDS {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let _ = write!(value, "{state:016x}");
+        }
+        let timestamp = 1_700_000_000_000 + (number as u64) * 1000 - (state >> 50);
+        let _ = writeln!(
+            text,
+            r#"{{"partition": {}, "timestamp": {timestamp}, "key": "{}", "value": "{value}", "headers": [["row", "{number}"]]}}"#,
+            number % 2,
+            number % 97
+        );
+    }
+    text
+}

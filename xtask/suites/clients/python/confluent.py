@@ -1,0 +1,108 @@
+"""The program of confluent-kafka (librdkafka)."""
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+import program
+
+
+def create(arguments):
+    admin = AdminClient({"bootstrap.servers": arguments.bootstrap})
+    topic = NewTopic(arguments.topic, num_partitions=arguments.partitions, replication_factor=1)
+    for future in admin.create_topics([topic]).values():
+        future.result(timeout=30)
+
+
+def write(arguments):
+    producer = Producer({
+        "bootstrap.servers": arguments.bootstrap,
+        "compression.type": arguments.codec,
+        "enable.idempotence": True,
+        "linger.ms": 20,
+        # Much less than the default: so that a topic has many batches, as it would in use.
+        "batch.size": 65536,
+    })
+    failures = []
+
+    def delivered(error, _):
+        if error:
+            failures.append(error)
+
+    for row in program.rows(arguments.rows):
+        message = {
+            "key": row["key"],
+            "value": row["value"],
+            "partition": row["partition"],
+            "timestamp": row["timestamp"],
+            "headers": program.headers_of(row),
+            "on_delivery": delivered,
+        }
+        while True:
+            try:
+                producer.produce(arguments.topic, **message)
+                break
+            except BufferError:
+                producer.poll(0.1)
+        producer.poll(0)
+    left = producer.flush(60)
+    if failures or left:
+        raise SystemExit(f"{len(failures)} failed ({failures[:1]}), {left} without an answer")
+
+
+def read(arguments):
+    consumer = Consumer({
+        "bootstrap.servers": arguments.bootstrap,
+        "group.id": "reads-without-a-group",
+        "enable.auto.commit": False,
+        "auto.offset.reset": "earliest",
+        "enable.partition.eof": True,
+        "check.crcs": True,
+    })
+    partitions = consumer.list_topics(arguments.topic, timeout=30).topics[arguments.topic].partitions
+    consumer.assign([TopicPartition(arguments.topic, p, 0) for p in partitions])
+    at_end = set()
+    while len(at_end) < len(partitions):
+        for message in consumer.consume(1000, timeout=1.0):
+            error = message.error()
+            if error is None:
+                _, timestamp = message.timestamp()
+                program.print_record(message.partition(), message.offset(), timestamp, message.key(), message.value(),
+                                     message.headers())
+            elif error.code() == KafkaError._PARTITION_EOF:
+                at_end.add(message.partition())
+            else:
+                raise KafkaException(error)
+    consumer.close()
+
+
+def member(arguments):
+    consumer = Consumer({
+        "bootstrap.servers": arguments.bootstrap,
+        "group.id": arguments.group,
+        "enable.auto.commit": False,
+        "auto.offset.reset": "earliest",
+        "session.timeout.ms": 6000,
+        "heartbeat.interval.ms": 500,
+        "partition.assignment.strategy": "cooperative-sticky",
+    })
+
+    def commit(offsets):
+        consumer.commit(offsets=[TopicPartition(arguments.topic, p, o) for p, o in offsets.items()], asynchronous=False)
+
+    work = program.Member(commit)
+    consumer.subscribe(
+        [arguments.topic],
+        on_assign=lambda _, added: work.assigned(p.partition for p in consumer.assignment() + added),
+        on_revoke=lambda _, removed: work.revoked({p.partition for p in removed}),
+    )
+    while work.running:
+        messages = consumer.consume(program.CHUNK_RECORDS, timeout=0.2)
+        for message in messages:
+            if message.error():
+                raise KafkaException(message.error())
+        work.processed([(m.partition(), m.offset()) for m in messages])
+    work.processed([])
+    consumer.close()
+
+
+program.run(create, write, read, member)

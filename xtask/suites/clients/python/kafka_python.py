@@ -1,0 +1,76 @@
+"""The program of kafka-python, a client in Python alone."""
+
+from kafka import ConsumerRebalanceListener, KafkaAdminClient, KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
+
+import program
+
+
+def create(arguments):
+    admin = KafkaAdminClient(bootstrap_servers=arguments.bootstrap)
+    admin.create_topics({arguments.topic: {"num_partitions": arguments.partitions, "replication_factor": 1}})
+    admin.close()
+
+
+def write(arguments):
+    codec = None if arguments.codec == "none" else arguments.codec
+    producer = KafkaProducer(bootstrap_servers=arguments.bootstrap, compression_type=codec, linger_ms=20)
+    answers = [
+        producer.send(
+            arguments.topic,
+            key=None if row["key"] is None else row["key"].encode(),
+            value=row["value"].encode(),
+            partition=row["partition"],
+            timestamp_ms=row["timestamp"],
+            headers=program.headers_of(row),
+        )
+        for row in program.rows(arguments.rows)
+    ]
+    producer.flush(60)
+    for answer in answers:
+        answer.get(timeout=1)
+    producer.close()
+
+
+def read(arguments):
+    consumer = KafkaConsumer(bootstrap_servers=arguments.bootstrap, auto_offset_reset="earliest")
+    partitions = [TopicPartition(arguments.topic, p) for p in consumer.partitions_for_topic(arguments.topic)]
+    consumer.assign(partitions)
+    ends = consumer.end_offsets(partitions)
+    while any(consumer.position(p) < ends[p] for p in partitions):
+        for records in consumer.poll(timeout_ms=1000).values():
+            for r in records:
+                program.print_record(r.partition, r.offset, r.timestamp, r.key, r.value, r.headers)
+    consumer.close()
+
+
+def member(arguments):
+    consumer = KafkaConsumer(
+        bootstrap_servers=arguments.bootstrap,
+        group_id=arguments.group,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        session_timeout_ms=6000,
+        heartbeat_interval_ms=500,
+    )
+
+    def commit(offsets):
+        consumer.commit({TopicPartition(arguments.topic, p): OffsetAndMetadata(o, "", -1) for p, o in offsets.items()})
+
+    work = program.Member(commit)
+
+    class Rebalance(ConsumerRebalanceListener):
+        def on_partitions_revoked(self, revoked):
+            work.revoked({p.partition for p in revoked})
+
+        def on_partitions_assigned(self, assigned):
+            work.assigned(p.partition for p in assigned)
+
+    consumer.subscribe([arguments.topic], listener=Rebalance())
+    while work.running:
+        polled = consumer.poll(timeout_ms=200, max_records=program.CHUNK_RECORDS)
+        work.processed([(r.partition, r.offset) for records in polled.values() for r in records])
+    work.processed([])
+    consumer.close()
+
+
+program.run(create, write, read, member)
