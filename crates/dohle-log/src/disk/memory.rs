@@ -124,8 +124,14 @@ impl Memory {
 
     /// The disk after the process was killed: all that was written is there. Handles of the old disk are dead.
     pub fn kill(&self) -> Self {
-        let mut state = self.state();
-        state.dead = true;
+        let copy = self.copy();
+        self.state().dead = true;
+        copy
+    }
+
+    /// Another disk that holds the same, with the same still to be made durable.
+    pub fn copy(&self) -> Self {
+        let state = self.state();
         let inodes = state.inodes.iter().map(|(id, inode)| (*id, inode.copied())).collect();
         let after = State { inodes, inode_next: state.inode_next, now: state.now, ..State::default() };
         Self(Arc::new(Mutex::new(after)))

@@ -92,7 +92,8 @@ impl<D: Disk> Log<D> {
     /// way, and when one has failed.
     pub fn begin_flush(&mut self) -> Option<Flush<D>> {
         let epochs_changed = self.durable.epochs != self.epochs.version();
-        let anything = self.durable.synced < self.end() || self.durable.names || epochs_changed;
+        let held = self.sealed.iter().any(|segment| segment.is_held());
+        let anything = self.durable.synced < self.end() || self.durable.names || epochs_changed || held;
         if !anything || self.durable.flushing || self.durable.failed {
             return None;
         }

@@ -146,6 +146,6 @@ impl<D: Disk> Log<D> {
         assert!(self.sealed.back().is_none_or(|last| last.end == self.active.base));
         assert!(self.active.base <= self.active.next);
         assert!(self.epochs.starts().last().is_none_or(|last| last.start <= self.end()));
-        assert!(self.producers.end() <= self.end());
+        assert!(self.producers.end() <= self.end(), "{} {}", self.producers.end(), self.end());
     }
 }

@@ -123,6 +123,9 @@ impl<D: Disk> Log<D> {
         log.take_sealed(&found.segments, &mut recovered)?;
         log.read_epochs(&mut recovered)?;
         let read_from = log.read_unsure(&unsure, opening, &mut recovered, now)?;
+        if recovered.epochs {
+            log.gather_epochs()?;
+        }
         log.settle_ends(opening, &mut recovered, now)?;
         log.read_producers(read_from, &mut recovered, now)?;
         Ok((log, recovered))
@@ -242,9 +245,6 @@ impl<D: Disk> Log<D> {
         match self.active.resume(file.size, indexes.unwrap_or_default()) {
             Ok(()) => {
                 self.active.aborted = recover::read_aborted(&self.disk, &self.dir, file.base)?;
-                if recovered.epochs {
-                    self.read_active_epochs()?;
-                }
                 Ok(true)
             }
             Err(Stopped::Io(error)) => Err(Failure::of("read", &self.active_path())(error).into()),
@@ -283,22 +283,40 @@ impl<D: Disk> Log<D> {
         recovered.segments += 1;
         recovered.bytes += file.size;
         let path = self.active_path();
-        let mut scan = Scan::new(self.active.file.clone(), 0, file.size, CHUNK_LARGE);
-        let damage = loop {
-            let judged = match scan.next() {
-                Ok(None) => return Ok(None),
-                Ok(Some(found)) => self.judge_found(&mut scan, &found).map_err(Failure::of("read", &path))?,
-                Err(Stopped::Damaged { damage, .. }) => Err(damage),
-                Err(Stopped::Io(error)) => return Err(Failure::of("read", &path)(error).into()),
-            };
-            if let Err(damage) = judged {
-                break damage;
-            }
-        };
+        let Some((damage, suspect)) = self.read_upto(file.size)? else { return Ok(None) };
+        if let Some(suspect) = suspect {
+            // Offset and epoch are not under the checksum. Where the batch before is what the damaged one contradicts, it goes too.
+            self.active = self.fresh(self.durable.synced_at);
+            self.epochs.truncate_from_end(file.base);
+            self.read_upto(suspect)?;
+        }
         let (segment, position) = (file.base, self.active.size);
         let cut = self.active.file.truncate(position).and_then(|()| self.active.file.sync());
         cut.map_err(Failure::of("truncate", &path))?;
         Ok(Some(Torn { segment, position, bytes: file.size - position, damage }))
+    }
+
+    /// Reads and notes the batches of the segment that is written to, of which nothing is known yet, up to `size` or the first that is
+    /// damaged: says what is wrong with it, and where the batch before it begins if that is as likely the wrong one.
+    fn read_upto(&mut self, size: u64) -> Result<Option<(Damage, Option<u64>)>, LoadError> {
+        let path = self.active_path();
+        let mut scan = Scan::new(self.active.file.clone(), 0, size, CHUNK_LARGE);
+        let mut before: Option<Before> = None;
+        loop {
+            let found = match scan.next() {
+                Ok(None) => return Ok(None),
+                Ok(Some(found)) => found,
+                Err(Stopped::Damaged { damage, .. }) => return Ok(Some((damage, None))),
+                Err(Stopped::Io(error)) => return Err(Failure::of("read", &path)(error).into()),
+            };
+            let (next, epoch) = (self.active.next, self.epochs.latest());
+            let judged = self.judge_found(&mut scan, &found).map_err(Failure::of("read", &path))?;
+            if let Err(damage) = judged {
+                let suspect = before.filter(|before| before.explains(&found.header, damage, self.active.next));
+                return Ok(Some((damage, suspect.map(|before| before.position))));
+            }
+            before = Some(Before { position: found.position, base: found.header.base_offset, next, epoch });
+        }
     }
 
     /// Notes a batch that is sound and in order; says what is wrong with any other.
@@ -353,6 +371,29 @@ impl<D: Disk> Log<D> {
         self.epochs.truncate_from_end(end);
         self.epochs.truncate_from_start(start);
         Ok(())
+    }
+}
+
+/// A batch that was noted, and what was known before it.
+#[derive(Clone, Copy)]
+struct Before {
+    position: u64,
+    base: Offset,
+    next: Offset,
+    epoch: Option<LeaderEpoch>,
+}
+
+impl Before {
+    /// Whether this batch is the one that is wrong, when `header` behind it does not fit: it has left a gap or begun an epoch, and
+    /// `header` goes on from before it.
+    fn explains(&self, header: &Header, damage: Damage, end: Offset) -> bool {
+        match damage {
+            Damage::Order(found) => self.base > self.next && found >= self.next && found < end,
+            Damage::Epoch(epoch) => {
+                self.epoch.is_none_or(|known| LeaderEpoch(epoch) >= known) && header.base_offset >= end
+            }
+            Damage::Unreadable(_) | Damage::CutOff(_) | Damage::Checksum => false,
+        }
     }
 }
 

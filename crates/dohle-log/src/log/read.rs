@@ -17,7 +17,7 @@ use super::Log;
 use crate::disk::{Disk, File};
 use crate::failure::Failure;
 use crate::segment::scan::{CHUNK_SMALL, Damage, Found, Scan, Stopped};
-use crate::segment::{self, Sealed, name::Content};
+use crate::segment::{self, InRange, Sealed, name::Content};
 
 /// What a reader wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -218,6 +218,10 @@ fn find_in_sealed<D: Disk>(
     let hint = segment.hint(disk, &file, wanted.from).map_err(io)?;
     let mut scan = Scan::new(file.clone(), hint, segment.size, CHUNK_SMALL);
     let Some(first) = reach(&mut scan, wanted.from, at)? else { return Ok(Search::Beyond) };
+    if !first.header.lies_in(&(segment.base..segment.end)) {
+        let damage = Damage::Order(first.header.base_offset);
+        return Err(ReadError::Damaged { segment: segment.base, position: first.position, damage });
+    }
     let limit = if wanted.upto >= segment.end {
         segment.size
     } else {

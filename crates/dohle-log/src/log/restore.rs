@@ -2,26 +2,28 @@
 //! producers, the aborted transactions.
 
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 use dohle_base::{LeaderEpoch, Offset, Timestamp};
 use dohle_records::Header;
+use dohle_records::control::EndTransaction;
 
 use super::Log;
 use super::append::marker_of;
-use super::open::{LoadError, Recovered};
+use super::open::Recovered;
 use crate::disk::{Disk, File, read_whole};
 use crate::epochs::{Epochs, FILE_NAME as EPOCHS_FILE_NAME};
 use crate::failure::Failure;
 use crate::producers::{Producers, snapshot};
 use crate::segment::name::Content;
-use crate::segment::scan::{CHUNK_LARGE, Found, Scan, Stopped};
-use crate::segment::{self, Aborted, Sealed};
+use crate::segment::scan::{CHUNK_LARGE, Damage, Found, Scan, Stopped};
+use crate::segment::{self, Aborted, InRange, abort_index};
 
 impl<D: Disk> Log<D> {
-    /// The epochs as the file has them; without a sound file those of all closed segments are read from their batches.
-    pub(super) fn read_epochs(&mut self, recovered: &mut Recovered) -> Result<(), LoadError> {
+    /// The epochs as the file has them; without a sound file they have to be gathered from the batches.
+    pub(super) fn read_epochs(&mut self, recovered: &mut Recovered) -> Result<(), Failure> {
         let path = self.dir.join(EPOCHS_FILE_NAME);
         let read = read_small(&self.disk, &path)?;
         match read.as_deref().map(Epochs::parse) {
@@ -35,23 +37,17 @@ impl<D: Disk> Log<D> {
             None => {}
         }
         recovered.epochs = true;
-        let mut epochs = Epochs::default();
-        for segment in &self.sealed {
-            walk_sealed(&self.disk, &self.dir, segment, segment.base, &mut |_, found| {
-                assign(&mut epochs, &found.header);
-                Ok(())
-            })?;
-        }
-        self.epochs = epochs;
         Ok(())
     }
 
-    /// Adds the epochs of the segment that is written to, where the file did not have them.
-    pub(super) fn read_active_epochs(&mut self) -> Result<(), LoadError> {
-        let mut scan = Scan::new(self.active.file.clone(), 0, self.active.size, CHUNK_LARGE);
-        while let Some(found) = scan.next().map_err(|stopped| LoadError::of(&self.active_path(), stopped))? {
-            assign(&mut self.epochs, &found.header);
-        }
+    /// The epochs as the batches have them.
+    pub(super) fn gather_epochs(&mut self) -> Result<(), Failure> {
+        let mut epochs = Epochs::default();
+        self.walk_from(self.first_base(), &mut |_, found| {
+            assign(&mut epochs, &found.header);
+            Ok(())
+        })?;
+        self.epochs = epochs;
         Ok(())
     }
 
@@ -61,7 +57,7 @@ impl<D: Disk> Log<D> {
         upto: Offset,
         recovered: &mut Recovered,
         now: Timestamp,
-    ) -> Result<(), LoadError> {
+    ) -> Result<(), Failure> {
         let end = self.end();
         self.remove_snapshots(|at| at > end)?;
         recovered.snapshots = self.restore_producers(upto, now)?;
@@ -71,7 +67,7 @@ impl<D: Disk> Log<D> {
     }
 
     /// Takes the producers of the newest sound snapshot at or below `upto`, or none; damaged ones are removed and counted.
-    pub(super) fn restore_producers(&mut self, upto: Offset, now: Timestamp) -> Result<usize, LoadError> {
+    pub(super) fn restore_producers(&mut self, upto: Offset, now: Timestamp) -> Result<usize, Failure> {
         let mut damaged = 0;
         while let Some(at) = self.snapshots.range(..=upto).next_back().copied() {
             let path = segment::path(&self.dir, at, Content::Producers);
@@ -94,7 +90,7 @@ impl<D: Disk> Log<D> {
     }
 
     /// Tells the producers all batches from where they are to the end, and notes the transactions that were aborted there.
-    pub(super) fn replay(&mut self, now: Timestamp) -> Result<(), LoadError> {
+    pub(super) fn replay(&mut self, now: Timestamp) -> Result<(), Failure> {
         let mut producers = std::mem::take(&mut self.producers);
         let mut aborted: Vec<Aborted> = Vec::new();
         let told = producers.end();
@@ -107,12 +103,7 @@ impl<D: Disk> Log<D> {
             aborted.extend(ended.map(Aborted::from));
             Ok(())
         };
-        for segment in self.sealed.iter().filter(|segment| segment.end > told) {
-            walk_sealed(&self.disk, &self.dir, segment, told, &mut tell)?;
-        }
-        let hint = self.active.hint(told);
-        let scan = Scan::new(self.active.file.clone(), hint, self.active.size, CHUNK_LARGE);
-        walk(scan, &mut tell).map_err(|stopped| LoadError::of(&self.active_path(), stopped))?;
+        self.walk_from(told, &mut tell)?;
         producers.forget_below(self.start);
         producers.advance_end(self.end());
         self.producers = producers;
@@ -126,12 +117,11 @@ impl<D: Disk> Log<D> {
             let own: Vec<Aborted> =
                 aborted.iter().filter(|entry| (segment.base..segment.end).contains(&entry.last)).copied().collect();
             if segment.is_held() && !own.is_empty() {
-                *segment = Arc::new(segment.with_aborted(own));
+                *segment = Arc::new(segment.with_aborted(&own));
             }
         }
-        let active = &mut self.active;
-        let known = active.aborted.last().map_or(Offset::NONE, |entry| entry.last);
-        active.aborted.extend(aborted.iter().filter(|entry| entry.last >= active.base && entry.last > known));
+        let own: Vec<Aborted> = aborted.iter().filter(|entry| entry.last >= self.active.base).copied().collect();
+        abort_index::extend(&mut self.active.aborted, &own);
     }
 
     /// Removes the snapshots that belong to no segment, but for the newest: a clean stop leaves it at the end.
@@ -157,42 +147,52 @@ fn read_small<D: Disk>(disk: &D, path: &Path) -> Result<Option<Vec<u8>>, Failure
     }
 }
 
-type Visit<'a, F> = dyn FnMut(&mut Scan<F>, &Found) -> Result<(), Stopped> + 'a;
+type Visit<'a, F> = dyn FnMut(&mut Scan<F>, &Found) -> io::Result<()> + 'a;
 
-/// Visits the batches of a closed segment from the one that holds `from` on. Damage is logged and ends the visit: it is the
-/// reader's to refuse, not a reason not to open.
-fn walk_sealed<D: Disk>(
-    disk: &D,
-    dir: &Path,
-    segment: &Sealed,
-    from: Offset,
-    visit: &mut Visit<'_, D::File>,
-) -> Result<(), LoadError> {
-    let path = segment::path(dir, segment.base, Content::Log);
-    let file = segment.open(disk).map_err(Failure::of("open", &path))?;
-    let hint = segment.hint(disk, &file, from).map_err(Failure::of("read the index of", &path))?;
-    match walk(Scan::new(file, hint, segment.size, CHUNK_LARGE), visit) {
-        Ok(()) => Ok(()),
-        Err(Stopped::Io(error)) => Err(Failure::of("read", &path)(error).into()),
-        Err(Stopped::Damaged { position, damage }) => {
-            tracing::error!(path = %path.display(), position, %damage, "a closed segment is damaged");
-            Ok(())
+impl<D: Disk> Log<D> {
+    /// Visits the batches of the log from the one that holds `from` on.
+    fn walk_from(&self, from: Offset, visit: &mut Visit<'_, D::File>) -> Result<(), Failure> {
+        for segment in self.sealed.iter().filter(|segment| segment.end > from) {
+            let path = segment::path(&self.dir, segment.base, Content::Log);
+            let file = segment.open(&self.disk).map_err(Failure::of("open", &path))?;
+            let hint = segment.hint(&self.disk, &file, from).map_err(Failure::of("read the index of", &path))?;
+            let scan = Scan::new(file, hint, segment.size, CHUNK_LARGE);
+            walk(scan, segment.base..segment.end, &path, visit)?;
         }
+        let active = &self.active;
+        let scan = Scan::new(active.file.clone(), active.hint(from), active.size, CHUNK_LARGE);
+        walk(scan, active.base..active.next, &self.active_path(), visit)
     }
 }
 
-fn walk<F: File>(mut scan: Scan<F>, visit: &mut Visit<'_, F>) -> Result<(), Stopped> {
-    while let Some(found) = scan.next()? {
-        visit(&mut scan, &found)?;
-    }
+/// Visits the batches of one segment, which has the offsets of `range`. Damage is logged and ends the visit: it is the reader's to refuse, not
+/// a reason not to open.
+fn walk<F: File>(
+    mut scan: Scan<F>,
+    range: Range<Offset>,
+    path: &Path,
+    visit: &mut Visit<'_, F>,
+) -> Result<(), Failure> {
+    let mut least = range.start;
+    let stopped = loop {
+        match scan.next() {
+            Ok(None) => return Ok(()),
+            Ok(Some(found)) if found.header.lies_in(&(least..range.end)) => {
+                visit(&mut scan, &found).map_err(Failure::of("read", path))?;
+                least = found.header.next_offset();
+            }
+            Ok(Some(found)) => break (found.position, Damage::Order(found.header.base_offset)),
+            Err(Stopped::Io(error)) => return Err(Failure::of("read", path)(error)),
+            Err(Stopped::Damaged { position, damage }) => break (position, damage),
+        }
+    };
+    let (position, damage) = stopped;
+    tracing::error!(path = %path.display(), position, %damage, "a segment is damaged");
     Ok(())
 }
 
 /// The marker of a control batch. One that cannot be read ends nothing, and is logged.
-fn read_marker<F: File>(
-    scan: &mut Scan<F>,
-    found: &Found,
-) -> Result<Option<dohle_records::control::EndTransaction>, Stopped> {
+fn read_marker<F: File>(scan: &mut Scan<F>, found: &Found) -> io::Result<Option<EndTransaction>> {
     let batch = scan.batch(found)?;
     Ok(marker_of(&batch).unwrap_or_else(|error| {
         tracing::error!(offset = found.header.base_offset.0, %error, "a control batch without its record");

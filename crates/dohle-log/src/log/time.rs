@@ -151,7 +151,7 @@ impl<D: Disk> ByTime<D> {
             if found.header.max_timestamp < time || found.header.last_offset() < self.start {
                 continue;
             }
-            let batch = scan.batch(&found).map_err(stopped)?;
+            let batch = scan.batch(&found).map_err(|error| ReadError::io(&self.at(base), error))?;
             if let Some(moment) = self.look_into(&batch, &found, time, base)? {
                 return Ok(Some(moment));
             }

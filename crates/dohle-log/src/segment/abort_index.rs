@@ -46,6 +46,12 @@ impl Aborted {
     }
 }
 
+/// Adds what is behind the last of `entries`.
+pub(crate) fn extend(entries: &mut Vec<Aborted>, more: &[Aborted]) {
+    let known = entries.last().map_or(Offset::NONE, |entry| entry.last);
+    entries.extend(more.iter().filter(|entry| entry.last > known));
+}
+
 /// The file with these entries.
 pub(crate) fn to_bytes(entries: &[Aborted]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(entries.len() * ENTRY_BYTES);

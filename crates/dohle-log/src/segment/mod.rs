@@ -11,9 +11,11 @@ pub(crate) mod abort_index;
 mod active;
 mod sealed;
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use dohle_base::{Offset, Timestamp};
+use dohle_records::Header;
 
 pub use abort_index::Aborted;
 pub(crate) use active::{Active, Room};
@@ -27,6 +29,19 @@ use name::{Content, Name};
 pub(crate) struct Largest {
     pub(crate) time: Timestamp,
     pub(crate) offset: Offset,
+}
+
+/// Whether a batch is where it can be: what a header says of offsets is under no checksum.
+pub(crate) trait InRange {
+    /// Whether all its offsets are of `range`.
+    fn lies_in(&self, range: &Range<Offset>) -> bool;
+}
+
+impl InRange for Header {
+    fn lies_in(&self, range: &Range<Offset>) -> bool {
+        let (base, last) = (self.base_offset, self.last_offset());
+        range.start <= base && base <= last && last < range.end
+    }
 }
 
 /// The path of a file of a segment in use.

@@ -119,14 +119,14 @@ impl<F: File> Scan<F> {
     }
 
     /// All of a batch.
-    pub(crate) fn batch(&mut self, found: &Found) -> Result<Batch, Stopped> {
+    pub(crate) fn batch(&mut self, found: &Found) -> io::Result<Batch> {
         let mut bytes = vec![0; found.header.size_in_bytes()];
         let read = self.file.read_at(found.position, &mut bytes)?;
         let batch = (read == bytes.len()).then(|| Batch::first(&Bytes::from(bytes)));
         match batch {
             Some(Ok(Some(batch))) => Ok(batch),
             // It was there a moment ago.
-            Some(Ok(None) | Err(_)) | None => Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+            Some(Ok(None) | Err(_)) | None => Err(io::ErrorKind::UnexpectedEof.into()),
         }
     }
 

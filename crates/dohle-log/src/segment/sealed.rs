@@ -122,10 +122,14 @@ impl Sealed {
         }
     }
 
-    /// The same segment with these aborted transactions, while its indexes are in memory.
-    pub(crate) fn with_aborted(&self, aborted: Vec<Aborted>) -> Self {
-        let indexes = Indexes { aborted: Aborts::Held(aborted.into()), ..self.indexes.clone() };
-        self.with_indexes(indexes)
+    /// The same segment with these aborted transactions behind those that it has, while its indexes are in memory.
+    pub(crate) fn with_aborted(&self, more: &[Aborted]) -> Self {
+        let mut aborted = match &self.indexes.aborted {
+            Aborts::Held(entries) => entries.to_vec(),
+            Aborts::None | Aborts::Stored => Vec::new(),
+        };
+        abort_index::extend(&mut aborted, more);
+        self.with_indexes(Indexes { aborted: Aborts::Held(aborted.into()), ..self.indexes.clone() })
     }
 
     fn with_indexes(&self, indexes: Indexes) -> Self {

@@ -1,6 +1,9 @@
 //! The log as a whole, on the memory disk.
 
+mod appending;
 mod crash;
+mod damage;
+mod reading;
 
 use std::path::Path;
 
@@ -102,7 +105,7 @@ fn what_is_appended_is_read_across_segments_and_after_a_clean_stop() {
     assert_eq!(read(&log, 31), all[15..], "from the middle of a batch the whole batch");
     log.close(NOW).unwrap();
     assert_eq!(log.synced(), log.end());
-    let (log, recovered) = open(&disk.kill(), &CLEAN);
+    let (log, recovered) = open(&disk.copy(), &CLEAN);
     assert_eq!(recovered, Recovered::default());
     assert_eq!(read(&log, 0), all);
     assert_eq!(log.epochs().latest(), Some(LeaderEpoch(3)));
@@ -116,7 +119,7 @@ fn a_kill_loses_nothing_that_was_written() {
         lead(&mut log, 0, &idempotent(7, n * 2, 2)).unwrap();
     }
     let producers = log.producers().clone();
-    let (log, recovered) = open(&disk.kill(), &UNCLEAN);
+    let (log, recovered) = open(&disk.copy(), &UNCLEAN);
     assert_eq!(read(&log, 0).len(), 40);
     assert_eq!(recovered.torn, None);
     assert_eq!(recovered.segments, log.segments().count());
