@@ -19,6 +19,15 @@ use crate::lock::{hold, read, write};
 /// Makes a task on the core that it was dealt to.
 pub(crate) type Task = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()>>> + Send>;
 
+/// For how long a task lives.
+#[derive(Clone, Copy)]
+enum Term {
+    /// Until it ends by itself.
+    Own,
+    /// As long as the broker runs.
+    Broker,
+}
+
 /// How long tasks may take to end when the broker stops.
 const GRACE: Duration = Duration::from_secs(3);
 
@@ -30,7 +39,7 @@ pub(crate) struct Cores {
 }
 
 struct Inbox {
-    tasks: mpsc::UnboundedSender<Task>,
+    tasks: mpsc::UnboundedSender<(Term, Task)>,
     load: Arc<AtomicUsize>,
 }
 
@@ -52,11 +61,20 @@ impl Cores {
         Ok(Arc::new(Self { inboxes: RwLock::new(inboxes), threads: Mutex::new(threads) }))
     }
 
-    /// Gives a task to the core with the fewest.
+    /// Gives a task to the core with the fewest. When the broker stops, it is waited for.
     pub(crate) fn deal(&self, task: Task) {
+        self.give(Term::Own, task);
+    }
+
+    /// The same, for a task that would never end: when the broker stops, it is dropped.
+    pub(crate) fn keep(&self, task: Task) {
+        self.give(Term::Broker, task);
+    }
+
+    fn give(&self, term: Term, task: Task) {
         let inboxes = read(&self.inboxes);
         if let Some(idlest) = inboxes.iter().min_by_key(|inbox| inbox.load.load(Ordering::Relaxed)) {
-            idlest.give(task);
+            idlest.give(term, task);
         }
     }
 
@@ -72,23 +90,25 @@ impl Cores {
 }
 
 impl Inbox {
-    fn give(&self, task: Task) {
+    fn give(&self, term: Term, task: Task) {
         self.load.fetch_add(1, Ordering::Relaxed);
         // A core that has ended takes nothing any more: the broker has stopped.
-        let _ = self.tasks.send(task);
+        let _ = self.tasks.send((term, task));
     }
 }
 
 /// The life of a core.
-async fn run(mut tasks: mpsc::UnboundedReceiver<Task>, load: Arc<AtomicUsize>) {
-    let mut running = JoinSet::new();
+async fn run(mut tasks: mpsc::UnboundedReceiver<(Term, Task)>, load: Arc<AtomicUsize>) {
+    let (mut running, mut kept) = (JoinSet::new(), JoinSet::new());
     loop {
         tokio::select! {
             task = tasks.recv() => match task {
-                Some(task) => drop(running.spawn_local(task())),
+                Some((Term::Own, task)) => drop(running.spawn_local(task())),
+                Some((Term::Broker, task)) => drop(kept.spawn_local(task())),
                 None => break,
             },
             Some(ended) = running.join_next(), if !running.is_empty() => note(&load, ended),
+            Some(ended) = kept.join_next(), if !kept.is_empty() => note(&load, ended),
         }
     }
     let all = async {

@@ -96,7 +96,12 @@ pub(crate) fn ask(context: &Arc<Context>, peer: &Rc<Peer>, frame: Frame) -> Resu
     if !served.api.versions().contains(&head.version) {
         return Err(Refusal::VersionNotServed { api: head.api, version: head.version });
     }
-    let client = Client { id: head.client_id.clone(), peer: Rc::clone(peer), cells: Arc::clone(&served.cells), kept: Cell::default() };
+    let client = Client {
+        id: head.client_id.clone(),
+        peer: Rc::clone(peer),
+        cells: Arc::clone(&served.cells),
+        kept: Cell::default(),
+    };
     let call = Call { context: Arc::clone(context), client, head, body };
     Ok(Asked { answering: (served.start)(call), overlaps: served.api.overlaps, share: frame.share })
 }

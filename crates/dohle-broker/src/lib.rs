@@ -4,12 +4,14 @@
 
 mod api;
 mod catalog;
+mod chance;
 mod clock;
 mod config;
 mod context;
 mod cores;
 mod dispatch;
 mod fetch;
+mod http;
 mod ledgers;
 mod lock;
 mod metrics;
@@ -18,13 +20,17 @@ mod notice;
 mod partition;
 mod publish;
 mod quorum;
+mod running;
+mod space;
 mod start;
 mod storage;
 mod topics;
+mod upkeep;
 mod volume;
 mod waiters;
 
 pub use config::listeners::{Endpoint, InvalidListeners, Listener};
 pub use config::properties::{Properties, parse as parse_properties};
 pub use config::settings::{InvalidSettings, Settings};
-pub use start::{Running, StartError, start};
+pub use running::Running;
+pub use start::{StartError, start};

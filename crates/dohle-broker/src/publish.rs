@@ -17,11 +17,11 @@ use dohle_metadata::image::{Resource, ResourceKind, Topic};
 
 use crate::catalog::{Catalog, Led, View};
 use crate::clock::Clock;
-use crate::config::tables;
 use crate::ledgers::groups::{Groups, OFFSETS_TOPIC};
 use crate::lock::hold;
 use crate::partition::{Identity, Outcome, Partition};
 use crate::storage::Storage;
+use crate::upkeep::{Chores, Doomed};
 use crate::waiters::Waiters;
 
 /// The newest committed image, waiting to be published.
@@ -67,6 +67,7 @@ pub(crate) struct Publisher {
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) storage: Arc<Storage>,
     pub(crate) groups: Arc<Groups>,
+    pub(crate) chores: Arc<Chores>,
     pub(crate) waiters: Arc<Waiters<Outcome>>,
 }
 
@@ -104,10 +105,14 @@ impl Publisher {
         if topic.name.as_str() == OFFSETS_TOPIC {
             self.groups.resign(index.0);
         }
-        if let Some(partition) = led.remove(&(topic.id, index)) {
-            drop(partition.stop(ErrorCode::UnknownTopicOrPartition));
+        let partition = led.remove(&(topic.id, index));
+        let log = partition.and_then(|partition| partition.stop(ErrorCode::UnknownTopicOrPartition));
+        // Whoever still reads it may go on for as long as after any deletion.
+        let delay = log.map(|log| log.options().file_delete_delay).unwrap_or_default();
+        let at = self.clock.instant() + delay;
+        for (volume, path) in self.storage.delete(topic, index) {
+            self.chores.remove(at, Doomed::Partition(volume, path));
         }
-        self.storage.delete(topic, index, self.clock.wall());
     }
 
     fn close(&self, led: &mut Led, change: &PartitionDelta) {
@@ -147,7 +152,7 @@ impl Publisher {
         let PartitionDelta { topic, index, after, .. } = change;
         let options = self.options(image, &topic.name);
         let directory = after.directory(self.node)?;
-        match self.storage.open(topic, *index, directory, options, self.clock.wall()) {
+        match self.storage.open_log(topic, *index, directory, options, self.clock.wall()) {
             Ok((log, volume)) => {
                 let identity = Identity { topic: topic.name.clone(), topic_id: topic.id, index: *index };
                 let waiters = Arc::clone(&self.waiters);

@@ -1,8 +1,7 @@
 //! Starting and stopping: the order in which the rooms of the broker come to life, and in which they rest.
 
-use std::net::SocketAddr;
+use std::io;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use dohle_base::{LeaderEpoch, Partition as Index, Rng, TopicName, Uuid};
@@ -17,6 +16,7 @@ use dohle_metadata::image::{BrokerEpoch, Listener as Reachable, Supported};
 use tokio::sync::watch;
 
 use crate::catalog::{Catalog, View};
+use crate::chance;
 use crate::clock::Clock;
 use crate::config::listeners::{InvalidListeners, Listener};
 use crate::config::settings::Settings;
@@ -25,6 +25,7 @@ use crate::context::{Context, Notices};
 use crate::cores::Cores;
 use crate::dispatch::Apis;
 use crate::fetch::session::Sessions;
+use crate::http;
 use crate::ledgers::groups::Groups;
 use crate::ledgers::host::BATCH_BYTES_MAX;
 use crate::net::budget::Budget;
@@ -33,9 +34,10 @@ use crate::partition::{Identity, Partition};
 use crate::publish::{Mailbox, Publisher};
 use crate::quorum::state::{self, QuorumState, QuorumStateError};
 use crate::quorum::{LeadError, METADATA_TOPIC, Quorum, Voter};
-use crate::storage::{Storage, StorageError, open_log};
+use crate::running::Running;
+use crate::storage::{Storage, StorageError};
 use crate::topics::Creations;
-use crate::volume::Volume;
+use crate::upkeep::{Chores, Upkeep, Written};
 use crate::waiters::Waiters;
 
 /// The part of the machine's memory that requests may take, and answers again, where nobody sets it: a quarter.
@@ -66,85 +68,47 @@ pub enum StartError {
     Data(String),
 }
 
-/// A broker that serves.
-pub struct Running {
-    context: Arc<Context>,
-    cores: Arc<Cores>,
-    mailbox: Arc<Mailbox>,
-    threads: Vec<JoinHandle<()>>,
-    flushers: Vec<JoinHandle<()>>,
-    listeners: Vec<Listener>,
-}
-
-impl Running {
-    /// Where clients may call, with the ports that were really opened.
-    pub fn listeners(&self) -> &[Listener] {
-        &self.listeners
-    }
-
-    /// The id of the cluster.
-    pub fn cluster_id(&self) -> String {
-        self.context.catalog.view().image.cluster_id.to_string()
-    }
-
-    /// Stops in order: no new request, no answer lost, everything durable. Waits until that is done.
-    pub fn stop(self) {
-        self.context.stop.send_replace(true);
-        self.cores.join();
-        self.mailbox.close();
-        for thread in self.threads {
-            // A thread that died has told so itself.
-            let _ = thread.join();
-        }
-        let now = self.context.clock.wall();
-        for partition in self.context.catalog.view().led.values() {
-            self.context.storage.close(partition, now);
-        }
-        self.context.storage.close(self.context.quorum.partition(), now);
-        self.context.storage.volumes().iter().for_each(|volume| volume.flusher.close());
-        for flusher in self.flushers {
-            let _ = flusher.join();
-        }
-    }
-}
-
 /// Starts a broker. When this returns, clients can call.
 pub fn start(settings: Settings) -> Result<Running, StartError> {
     let clock = Clock::start();
-    let mut rng = Rng::new(entropy());
-    let (sockets, listeners) = open_sockets(&settings)?;
-    let cluster_id = settings.node.cluster_id.unwrap_or_else(|| Uuid::random(&mut rng));
-    let voter = voter(&settings, &listeners, Uuid::random(&mut rng));
-    let volumes: Vec<Arc<Volume>> =
-        settings.storage.dirs.iter().map(|dir| Volume::new(dir.clone(), voter.directory)).collect();
-    let mut flushers = vec![];
-    for volume in &volumes {
-        flushers.push(volume.start_flusher(clock).map_err(StartError::Thread)?);
-    }
+    let mut rng = Rng::new(chance::number());
     let count = std::thread::available_parallelism().map_or(1, usize::from);
+    let (sockets, listeners) = open_sockets(&settings)?;
+    let storage = Arc::new(Storage::open(&settings, Rng::new(rng.next_u64()), count)?);
+    let flushers = storage.all().map(|volume| volume.start_flusher(clock)).collect::<io::Result<Vec<_>>>();
+    let flushers = flushers.map_err(StartError::Thread)?;
     let cores = Cores::start(count).map_err(StartError::Thread)?;
-    let waiters = Waiters::new();
-    let catalog = Arc::new(Catalog::new(View { image: Image::new(&cluster_id.to_string()), led: imbl::OrdMap::new() }));
-    let storage = Arc::new(Storage::new(settings.node.id, settings.written.clone(), volumes, count));
+
+    let image = Image::new(storage.cluster_id());
+    let catalog = Arc::new(Catalog::new(View { image, led: imbl::OrdMap::new() }));
     let group_settings = GroupSettings::resolve(BATCH_BYTES_MAX, |key| settings.written.get(key).map(String::as_str))?;
     let groups = Arc::new(Groups::new(group_settings, clock, Arc::clone(&cores)));
-
-    let metadata = lead_metadata(&settings, &storage, clock, &waiters)?;
-    let mailbox = Arc::new(Mailbox::default());
+    let (waiters, mailbox, chores) = (Waiters::new(), Arc::new(Mailbox::default()), Arc::new(Chores::default()));
     let publisher = Publisher {
         node: settings.node.id,
         clock,
         catalog: Arc::clone(&catalog),
         storage: Arc::clone(&storage),
         groups: Arc::clone(&groups),
+        chores: Arc::clone(&chores),
         waiters: Arc::clone(&waiters),
     };
-    let threads = vec![publisher.start(Arc::clone(&mailbox)).map_err(StartError::Thread)?];
-    let controller = Controller::new(&cluster_id.to_string(), policy(&settings, rng.next_u64()));
-    let posted = Arc::clone(&mailbox);
-    let observe = move |controller: &Controller| posted.post(controller.image());
-    let quorum = Quorum::lead(metadata, controller, &voter, Arc::clone(&catalog), clock, Box::new(observe))?;
-    let registration = registration(&settings, &listeners, &cluster_id, voter.directory, &mut rng);
+    let mut threads = vec![publisher.start(Arc::clone(&mailbox)).map_err(StartError::Thread)?];
+
+    let metadata = lead_metadata(&settings, &storage, clock, &waiters)?;
+    let quorum = lead_quorum(metadata, &settings, &storage, &listeners, &catalog, clock, &mailbox, rng.next_u64())?;
+    join(&cores, &quorum, registration(&settings, &listeners, &storage, &mut rng))?;
+
+    let upkeep = Upkeep {
+        clock,
+        settings: settings.upkeep.clone(),
+        catalog: Arc::clone(&catalog),
+        storage: Arc::clone(&storage),
+        quorum: Arc::clone(&quorum),
+        chores: Arc::clone(&chores),
+        written: Written::default(),
+    };
+    threads.push(upkeep.start().map_err(StartError::Thread)?);
     let memory = settings.net.requests_bytes_max.unwrap_or_else(|| memory_bytes() / MEMORY_PART);
     let context = Arc::new(Context {
         sessions: Sessions::new(settings.fetch.sessions_max, Rng::new(rng.next_u64())),
@@ -153,7 +117,7 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
         cores: Arc::clone(&cores),
         apis: Apis::new(),
         catalog,
-        quorum: Arc::clone(&quorum),
+        quorum,
         groups,
         storage,
         topics: Creations::default(),
@@ -164,13 +128,12 @@ pub fn start(settings: Settings) -> Result<Running, StartError> {
         notices: Notices::default(),
         stop: watch::Sender::new(false),
     });
-    join(&cores, &quorum, registration)?;
+    let http = http::serve(&context).map_err(|source| StartError::Listen { address: "HTTP".to_owned(), source })?;
     for (socket, listener) in sockets.into_iter().zip(&listeners) {
-        let (context, cores, listener) = (Arc::clone(&context), Arc::clone(&cores), Arc::new(listener.clone()));
-        let dealer = Arc::clone(&cores);
-        dealer.deal(Box::new(move || Box::pin(listener::accept(context, cores, socket, listener))));
+        let (context, listener) = (Arc::clone(&context), Arc::new(listener.clone()));
+        cores.deal(Box::new(move || Box::pin(listener::accept(context, socket, listener))));
     }
-    Ok(Running { context, cores, mailbox, threads, flushers, listeners })
+    Ok(Running { context, mailbox, chores, threads, flushers, listeners, http })
 }
 
 /// Opens the sockets, so that a port that the system chose is known before anybody is told of it.
@@ -199,18 +162,34 @@ fn lead_metadata(
     clock: Clock,
     waiters: &Arc<Waiters<crate::partition::Outcome>>,
 ) -> Result<Arc<Partition>, StartError> {
-    let dir = settings.storage.metadata_dir.join(format!("{METADATA_TOPIC}-0"));
-    let log = open_log(&dir, Uuid::METADATA_TOPIC, Options::default(), clock.wall())?;
-    let before = state::read(&Files, &dir)?;
+    let topic = TopicName::parse(METADATA_TOPIC).expect("a name that Kafka gave");
+    let log = storage.open_metadata(topic.clone(), Options::default(), clock.wall())?;
+    let before = state::read(&Files, log.dir())?;
     let epoch = before.map_or(LeaderEpoch(0), |state| state.epoch);
     let epoch = log.epochs().latest().map_or(epoch, |latest| latest.max(epoch)).next();
-    state::write(&Files, &dir, QuorumState { leader: settings.node.id, epoch })?;
-    let topic = TopicName::parse(METADATA_TOPIC).expect("a name that Kafka gave");
+    state::write(&Files, log.dir(), QuorumState { leader: settings.node.id, epoch })?;
     let identity = Identity { topic, topic_id: Uuid::METADATA_TOPIC, index: Index(0) };
-    let volume = Arc::clone(&storage.volumes()[0]);
-    let partition = Partition::lead(identity, log, epoch, volume, Arc::clone(waiters));
+    let partition = Partition::lead(identity, log, epoch, Arc::clone(storage.metadata()), Arc::clone(waiters));
     partition.set_in_sync(1);
     Ok(partition)
+}
+
+/// Reads the metadata log back and lets the controller decide from there.
+fn lead_quorum(
+    metadata: Arc<Partition>,
+    settings: &Settings,
+    storage: &Storage,
+    listeners: &[Listener],
+    catalog: &Arc<Catalog>,
+    clock: Clock,
+    mailbox: &Arc<Mailbox>,
+    seed: u64,
+) -> Result<Arc<Quorum>, StartError> {
+    let controller = Controller::new(storage.cluster_id(), policy(settings, seed));
+    let voter = voter(settings, listeners, storage.metadata().id);
+    let mailbox = Arc::clone(mailbox);
+    let observe = move |controller: &Controller| mailbox.post(controller.image());
+    Ok(Quorum::lead(metadata, controller, &voter, Arc::clone(catalog), clock, Box::new(observe))?)
 }
 
 fn policy(settings: &Settings, seed: u64) -> Policy {
@@ -235,13 +214,7 @@ fn voter(settings: &Settings, listeners: &[Listener], directory: Uuid) -> Voter 
     Voter { id: settings.node.id, directory, endpoints: endpoints.into_iter().collect() }
 }
 
-fn registration(
-    settings: &Settings,
-    listeners: &[Listener],
-    cluster_id: &Uuid,
-    directory: Uuid,
-    rng: &mut Rng,
-) -> RegisterBroker {
+fn registration(settings: &Settings, listeners: &[Listener], storage: &Storage, rng: &mut Rng) -> RegisterBroker {
     let reachable = |listener: &Listener| Reachable {
         name: listener.advertised.name.clone(),
         host: listener.advertised.host.clone(),
@@ -256,13 +229,13 @@ fn registration(
     let quorum = Supported { name: KRAFT_VERSION.to_owned(), least: 0, most: 1 };
     RegisterBroker {
         id: settings.node.id,
-        cluster_id: cluster_id.to_string(),
+        cluster_id: storage.cluster_id().to_owned(),
         incarnation: Uuid::random(rng),
         listeners: listeners.iter().map(reachable).collect(),
         features: FEATURES.iter().map(supported).chain([quorum]).collect(),
         rack: settings.node.rack.clone(),
-        directories: vec![directory],
-        previous_epoch: None::<BrokerEpoch>,
+        directories: storage.volumes().iter().map(|volume| volume.id).collect(),
+        previous_epoch: storage.clean_epoch().map(BrokerEpoch),
         log_end: dohle_base::Offset::ZERO,
     }
 }
@@ -279,14 +252,8 @@ fn join(cores: &Cores, quorum: &Arc<Quorum>, broker: RegisterBroker) -> Result<(
     }));
     joined.recv().map_err(|_| StartError::Data("the controller died".to_owned()))??;
     let keeper = Arc::clone(quorum);
-    cores.deal(Box::new(move || Box::pin(keeper.keep_time())));
+    cores.keep(Box::new(move || Box::pin(keeper.keep_time())));
     Ok(())
-}
-
-/// A number that nobody can foresee: where chance begins.
-fn entropy() -> u64 {
-    use std::hash::{BuildHasher, Hasher};
-    std::hash::RandomState::new().build_hasher().finish()
 }
 
 fn memory_bytes() -> u64 {

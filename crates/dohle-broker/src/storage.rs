@@ -1,20 +1,25 @@
 //! The log directories of this broker, and which partition's log lies where.
 //!
-//! Owns the volumes; what lies in a partition's directory is the log's.
+//! Owns the volumes and the choice among them; what lies in a partition's directory is the log's.
+//! Laws: a directory belongs to one broker of one cluster; a topic made anew under an old name never meets the old one's log.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 
 use dohle_base::config::InvalidValue;
-use dohle_base::{BrokerId, ErrorCode, Offset, Partition as Index, Timestamp, TopicName, Uuid};
+use dohle_base::{BrokerId, ErrorCode, Partition as Index, Rng, Timestamp, TopicId, TopicName, Uuid};
+use dohle_log::Failure;
+use dohle_log::directory::{Directory, DirectoryError, Identity, PartitionName};
 use dohle_log::disk::Files;
-use dohle_log::log::{LoadError, Opening};
+use dohle_log::log::LoadError;
 use dohle_log::options::Options;
 use dohle_metadata::Image;
 use dohle_metadata::delta::PartitionDelta;
 use dohle_metadata::image::{Resource, ResourceKind, Topic};
 
 use crate::config::properties::Properties;
+use crate::config::settings::Settings;
+use crate::lock::hold;
 use crate::partition::{Log, Partition};
 use crate::volume::Volume;
 
@@ -22,31 +27,76 @@ use crate::volume::Volume;
 pub(crate) struct Storage {
     node: BrokerId,
     statics: Properties,
+    cluster_id: String,
+    /// Of partitions.
     volumes: Vec<Arc<Volume>>,
+    /// Of the metadata log; may be one of the others.
+    metadata: Arc<Volume>,
+    rng: Mutex<Rng>,
     openers: usize,
 }
 
-/// Why a log cannot be opened.
+/// Why the data cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StorageError {
-    #[error("no log directory is in service")]
-    Offline,
-    #[error("cannot create {}: {source}", path.display())]
-    Create { path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    #[error("{} belongs to {found}, and this is {wanted}: give this broker a directory of its own", dir.display())]
+    Foreign { dir: PathBuf, found: String, wanted: String },
     #[error(transparent)]
     Open(#[from] LoadError),
     #[error(transparent)]
-    Flush(#[from] dohle_log::Failure),
+    Disk(#[from] Failure),
 }
 
 impl Storage {
-    pub(crate) fn new(node: BrokerId, statics: Properties, volumes: Vec<Arc<Volume>>, openers: usize) -> Self {
-        Self { node, statics, volumes, openers }
+    /// Takes the directories that are configured; new ones are made and claimed.
+    pub(crate) fn open(settings: &Settings, mut rng: Rng, openers: usize) -> Result<Self, StorageError> {
+        let mut roots = settings.storage.dirs.clone();
+        if !roots.contains(&settings.storage.metadata_dir) {
+            roots.push(settings.storage.metadata_dir.clone());
+        }
+        let directories = roots.iter().map(|root| Directory::open(Files, root));
+        let directories = directories.collect::<Result<Vec<_>, _>>()?;
+        let known = directories.iter().find_map(|directory| Some(directory.identity()?.cluster_id.clone()));
+        let wanted = settings.node.cluster_id.map(|id| id.to_string());
+        let cluster_id = wanted.or(known).unwrap_or_else(|| Uuid::random(&mut rng).to_string());
+        let mut volumes = vec![];
+        for directory in directories {
+            volumes.push(claim(directory, &cluster_id, settings.node.id, &mut rng)?);
+        }
+        let metadata = volumes.iter().find(|volume| volume.root() == settings.storage.metadata_dir);
+        let metadata = Arc::clone(metadata.unwrap_or(&volumes[0]));
+        volumes.truncate(settings.storage.dirs.len());
+        let (node, statics, rng) = (settings.node.id, settings.written.clone(), Mutex::new(rng));
+        Ok(Self { node, statics, cluster_id, volumes, metadata, rng, openers })
     }
 
-    /// All directories.
+    /// The cluster to which the directories belong.
+    pub(crate) fn cluster_id(&self) -> &str {
+        &self.cluster_id
+    }
+
+    /// The directories of partitions.
     pub(crate) fn volumes(&self) -> &[Arc<Volume>] {
         &self.volumes
+    }
+
+    /// The directory of the metadata log.
+    pub(crate) fn metadata(&self) -> &Arc<Volume> {
+        &self.metadata
+    }
+
+    /// Every directory once.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Volume>> {
+        let apart = self.volumes.iter().all(|volume| !Arc::ptr_eq(volume, &self.metadata));
+        self.volumes.iter().chain(apart.then_some(&self.metadata))
+    }
+
+    /// The epoch that the broker had which stopped here, if it stopped in order and every directory says so.
+    pub(crate) fn clean_epoch(&self) -> Option<i64> {
+        let epochs: Option<Vec<i64>> = self.all().map(|volume| volume.clean_stop()?.broker_epoch).collect();
+        epochs?.into_iter().min()
     }
 
     /// What a topic asks of its logs.
@@ -68,16 +118,20 @@ impl Storage {
         open: impl Fn(&PartitionDelta) -> Option<Arc<Partition>> + Sync,
     ) -> Vec<Arc<Partition>> {
         let share = changes.len().div_ceil(self.openers).max(1);
+        let open = &open;
+        let some = |changes: &[&PartitionDelta]| changes.iter().filter_map(|change| open(change)).collect::<Vec<_>>();
+        if changes.len() <= share {
+            return some(changes);
+        }
         std::thread::scope(|scope| {
-            let open = &open;
-            let some = |changes: &'_ [&PartitionDelta]| changes.iter().filter_map(|change| open(change)).collect::<Vec<_>>();
             let threads: Vec<_> = changes.chunks(share).map(|changes| scope.spawn(move || some(changes))).collect();
-            threads.into_iter().flat_map(|thread| thread.join().expect("a log that cannot be opened is told of")).collect()
+            let opened = threads.into_iter().map(|thread| thread.join().expect("what cannot be opened is told of"));
+            opened.flatten().collect()
         })
     }
 
     /// Opens the log of a partition, or begins one; all that is in it is durable then.
-    pub(crate) fn open(
+    pub(crate) fn open_log(
         &self,
         topic: &Topic,
         index: Index,
@@ -85,34 +139,106 @@ impl Storage {
         options: Options,
         now: Timestamp,
     ) -> Result<(Log, Arc<Volume>), StorageError> {
-        let chosen = self.volumes.iter().find(|volume| volume.id == directory);
-        let volume = chosen.or_else(|| self.volumes.first()).ok_or(StorageError::Offline)?;
-        let path = volume.dir.join(format!("{}-{index}", topic.name));
-        let log = open_log(&path, topic.id, options, now)?;
+        let name = PartitionName { topic: topic.name.clone(), partition: index };
+        let volume = self.place(&name, topic.id, directory)?;
+        let log = open_in(volume, &name, topic.id, options, now)?;
         Ok((log, Arc::clone(volume)))
     }
 
-    pub(crate) fn delete(&self, topic: &Topic, index: Index, now: Timestamp) {
-        for volume in &self.volumes {
-            let _ = std::fs::remove_dir_all(volume.dir.join(format!("{}-{index}", topic.name)));
-        }
+    /// Opens the metadata log.
+    pub(crate) fn open_metadata(
+        &self,
+        topic: TopicName,
+        options: Options,
+        now: Timestamp,
+    ) -> Result<Log, StorageError> {
+        let name = PartitionName { topic, partition: Index(0) };
+        open_in(&self.metadata, &name, Uuid::METADATA_TOPIC, options, now)
     }
 
+    /// Gives the directory of a deleted partition a name under which nobody looks for it; says where it is, to be removed later.
+    pub(crate) fn delete(&self, topic: &Topic, index: Index) -> Vec<(Arc<Volume>, PathBuf)> {
+        let name = PartitionName { topic: topic.name.clone(), partition: index };
+        let mut deleted = vec![];
+        for volume in &self.volumes {
+            match volume.has(&name, topic.id).and_then(|there| there.then(|| self.doom(volume, &name)).transpose()) {
+                Ok(path) => deleted.extend(path.map(|path| (Arc::clone(volume), path))),
+                Err(failure) => volume.fail(&failure),
+            }
+        }
+        deleted
+    }
+
+    /// Makes a partition durable and serves it no more. A disk that fails meanwhile is out of service.
     pub(crate) fn close(&self, partition: &Arc<Partition>, now: Timestamp) {
-        if let Some(mut log) = partition.stop(ErrorCode::NotLeaderOrFollower)
-            && let Err(failure) = log.close(now)
-        {
+        let Some(mut log) = partition.stop(ErrorCode::NotLeaderOrFollower) else { return };
+        if let Err(failure) = log.close(now) {
             partition.volume.fail(&failure);
         }
     }
+
+    /// Where the partition lies, or is to lie: where it is already, else where the controller wants it, else where there are fewest.
+    fn place(&self, name: &PartitionName, topic: TopicId, directory: Uuid) -> Result<&Arc<Volume>, StorageError> {
+        let mut home = None;
+        for volume in &self.volumes {
+            if volume.has(name, topic)? {
+                home = Some(volume);
+            } else if volume.directory.path_of(name).is_dir() {
+                tracing::warn!(partition = %name, "the log of a topic that is gone gives way to one of the same name");
+                self.doom(volume, name)?;
+            }
+        }
+        let wanted = || self.volumes.iter().find(|volume| volume.id == directory);
+        let emptiest = || {
+            let online = self.volumes.iter().filter(|volume| !volume.is_offline());
+            online.min_by_key(|volume| volume.partitions().map_or(usize::MAX, |partitions| partitions.len()))
+        };
+        Ok(home.or_else(wanted).or_else(emptiest).unwrap_or(&self.volumes[0]))
+    }
+
+    fn doom(&self, volume: &Volume, name: &PartitionName) -> Result<PathBuf, Failure> {
+        volume.directory.delete_partition(name, &mut hold(&self.rng))
+    }
 }
 
-pub(crate) fn open_log(path: &Path, id: Uuid, options: Options, now: Timestamp) -> Result<Log, StorageError> {
-    std::fs::create_dir_all(path).map_err(|source| StorageError::Create { path: path.to_owned(), source })?;
-    std::fs::write(path.join("partition.metadata"), format!("version: 0\ntopic_id: {id}\n"))
-        .map_err(|source| StorageError::Create { path: path.to_owned(), source })?;
-    let opening = Opening { clean: false, recovery_point: Offset::ZERO, start: Offset::ZERO };
-    let (mut log, _recovered) = Log::open(Files, path, options, &opening, now)?;
+fn claim(
+    mut directory: Directory<Files>,
+    cluster_id: &str,
+    node_id: BrokerId,
+    rng: &mut Rng,
+) -> Result<Arc<Volume>, StorageError> {
+    let identity = match directory.identity() {
+        Some(identity) => identity.clone(),
+        None => {
+            let directory_id = Uuid::random(rng);
+            let identity = Identity { cluster_id: cluster_id.to_owned(), node_id, directory_id };
+            directory.claim(identity.clone())?;
+            identity
+        }
+    };
+    if identity.cluster_id != cluster_id || identity.node_id != node_id {
+        let describe = |cluster: &str, node: BrokerId| format!("node {node} of cluster {cluster}");
+        let found = describe(&identity.cluster_id, identity.node_id);
+        let dir = directory.root().to_owned();
+        return Err(StorageError::Foreign { dir, found, wanted: describe(cluster_id, node_id) });
+    }
+    Ok(Volume::open(directory, &identity)?)
+}
+
+fn open_in(
+    volume: &Volume,
+    name: &PartitionName,
+    topic: TopicId,
+    options: Options,
+    now: Timestamp,
+) -> Result<Log, StorageError> {
+    let noted = volume.directory.path_of(name).is_dir() && volume.directory.topic_id_of(name)? == Some(topic);
+    let path = if noted { volume.directory.path_of(name) } else { volume.directory.create_partition(name, topic)? };
+    let opening = volume.opening(name);
+    let (mut log, recovered) = Log::open(Files, &path, options, &opening, now)?;
+    if !opening.clean && recovered.torn.is_some() {
+        tracing::info!(partition = %name, ?recovered, "log recovered");
+    }
     if let Some(flush) = log.begin_flush() {
         log.flushed(flush.run(), now)?;
     }

@@ -90,7 +90,9 @@ fn offsets_topic(cx: &Context) -> NewTopic {
 
 fn tell(result: &TopicResult) {
     match &result.outcome {
-        Ok(created) => tracing::info!(topic = result.name, partitions = created.partitions, "topic created for a client"),
+        Ok(created) => {
+            tracing::info!(topic = result.name, partitions = created.partitions, "topic created for a client")
+        }
         Err(refusal) => tracing::warn!(topic = result.name, "topic not created for a client: {refusal}"),
     }
 }

@@ -3,12 +3,16 @@
 //! Owns the group commit: all partitions that were written to while the disk was busy are confirmed in its next round. A disk that
 //! failed once is not relied on again.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use dohle_base::Uuid;
+use dohle_base::{Offset, TopicId, Uuid};
+use dohle_log::Failure;
+use dohle_log::directory::{Checkpoint, CleanStop, Directory, DirectoryError, Found, Identity, Offsets, PartitionName};
+use dohle_log::disk::Files;
+use dohle_log::log::Opening;
 
 use crate::clock::Clock;
 use crate::lock::hold;
@@ -16,11 +20,20 @@ use crate::partition::Partition;
 
 /// A directory of logs.
 pub(crate) struct Volume {
-    pub(crate) dir: PathBuf,
+    pub(crate) directory: Directory<Files>,
     /// What the cluster knows it by.
     pub(crate) id: Uuid,
     pub(crate) flusher: Flusher,
+    /// How the broker before has left it.
+    left: Left,
     offline: AtomicBool,
+}
+
+/// What a broker leaves behind when it ends.
+struct Left {
+    clean: Option<CleanStop>,
+    recovery_points: Offsets,
+    log_starts: Offsets,
 }
 
 /// Partitions that wait for their disk.
@@ -37,9 +50,53 @@ struct Queue {
 }
 
 impl Volume {
-    /// A directory whose logs are about to be opened.
-    pub(crate) fn new(dir: PathBuf, id: Uuid) -> Arc<Self> {
-        Arc::new(Self { dir, id, flusher: Flusher::default(), offline: AtomicBool::new(false) })
+    /// Takes a claimed directory into service. From now on only a clean stop counts as one.
+    pub(crate) fn open(directory: Directory<Files>, identity: &Identity) -> Result<Arc<Self>, DirectoryError> {
+        let left = Left {
+            clean: directory.take_clean_stop()?,
+            recovery_points: directory.read_offsets(Checkpoint::RecoveryPoint)?,
+            log_starts: directory.read_offsets(Checkpoint::LogStart)?,
+        };
+        let (id, offline) = (identity.directory_id, AtomicBool::new(false));
+        Ok(Arc::new(Self { directory, id, flusher: Flusher::default(), left, offline }))
+    }
+
+    /// Where it is.
+    pub(crate) fn root(&self) -> &Path {
+        self.directory.root()
+    }
+
+    /// How the broker before has stopped; none when it did not stop in order.
+    pub(crate) fn clean_stop(&self) -> Option<CleanStop> {
+        self.left.clean
+    }
+
+    /// How a log was left.
+    pub(crate) fn opening(&self, name: &PartitionName) -> Opening {
+        let offset = |offsets: &Offsets| offsets.get(name).copied().unwrap_or(Offset::ZERO);
+        Opening {
+            clean: self.left.clean.is_some(),
+            recovery_point: offset(&self.left.recovery_points),
+            start: offset(&self.left.log_starts),
+        }
+    }
+
+    /// The partitions that have a directory here.
+    pub(crate) fn partitions(&self) -> Result<Vec<PartitionName>, Failure> {
+        let found = self.directory.partitions()?.into_iter();
+        Ok(found.filter_map(|found| if let Found::Partition(name) = found { Some(name) } else { None }).collect())
+    }
+
+    /// Directories of partitions that were deleted and whose files are still there.
+    pub(crate) fn deleted(&self) -> Result<Vec<PathBuf>, Failure> {
+        let found = self.directory.partitions()?.into_iter();
+        Ok(found.filter_map(|found| if let Found::Deleted(path) = found { Some(path) } else { None }).collect())
+    }
+
+    /// Whether the partition of this topic lies here: another of the same name does not count.
+    pub(crate) fn has(&self, name: &PartitionName, topic: TopicId) -> Result<bool, Failure> {
+        let is_there = self.directory.path_of(name).is_dir();
+        Ok(is_there && self.directory.topic_id_of(name)?.is_none_or(|id| id == topic))
     }
 
     /// Whether the disk has failed.
@@ -51,7 +108,7 @@ impl Volume {
     pub(crate) fn fail(&self, error: &dyn std::error::Error) {
         if !self.offline.swap(true, Ordering::AcqRel) {
             let cause = error.source().map(ToString::to_string).unwrap_or_default();
-            tracing::error!(dir = %self.dir.display(), cause, "disk failed, nothing more is written to it: {error}");
+            tracing::error!(dir = %self.root().display(), cause, "disk failed, nothing more is written to it: {error}");
         }
     }
 

@@ -164,7 +164,8 @@ mod tests {
 
     #[test]
     fn an_assigned_epoch_replaces_what_it_contradicts() {
-        let cases: &[(&[(i32, i64)], &[(i32, i64)])] = &[
+        type Starts = &'static [(i32, i64)];
+        let cases: &[(Starts, Starts)] = &[
             (&[(1, 0), (2, 5)], &[(1, 0), (2, 5)]),
             (&[(1, 0), (1, 5)], &[(1, 0)]),
             (&[(1, 4), (1, 2)], &[(1, 2)]),

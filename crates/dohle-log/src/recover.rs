@@ -14,7 +14,7 @@ use dohle_base::{Offset, Timestamp};
 
 use crate::disk::{Disk, Kind, beside, read_whole};
 use crate::failure::Failure;
-use crate::segment::index::{self, OffsetEntry, TimeEntry};
+use crate::segment::index::{self, Entries, OffsetEntry, TimeEntry};
 use crate::segment::name::{Content, Name, Stage};
 use crate::segment::scan::{CHUNK_LARGE, Scan};
 use crate::segment::{self, Aborted, Aborts, Indexes, abort_index};
@@ -156,16 +156,11 @@ fn remove<D: Disk>(disk: &D, dir: &Path, name: Name) -> Result<(), Failure> {
 }
 
 /// Both indexes of a segment; none when one is missing or damaged.
-pub(crate) fn read_indexes<D: Disk>(
-    disk: &D,
-    dir: &Path,
-    base: Offset,
-) -> Result<Option<(Vec<OffsetEntry>, Vec<TimeEntry>)>, Failure> {
-    let (offsets_path, times_path) =
-        (segment::path(dir, base, Content::Offsets), segment::path(dir, base, Content::Times));
-    let offsets = read_sound(disk, &offsets_path)?.and_then(|bytes| index::parse(&bytes));
-    let times = read_sound(disk, &times_path)?.and_then(|bytes| index::parse(&bytes));
-    Ok(offsets.zip(times))
+pub(crate) fn read_indexes<D: Disk>(disk: &D, dir: &Path, base: Offset) -> Result<Option<Entries>, Failure> {
+    let read = |content| read_sound(disk, &segment::path(dir, base, content));
+    let offsets = read(Content::Offsets)?.and_then(|bytes| index::parse(&bytes));
+    let times = read(Content::Times)?.and_then(|bytes| index::parse(&bytes));
+    Ok(offsets.zip(times).map(|(offsets, times)| Entries { offsets, times }))
 }
 
 /// The aborted transactions of a segment; none when there is no file, or a damaged one.

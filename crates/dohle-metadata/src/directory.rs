@@ -19,8 +19,8 @@ pub fn is_reserved(id: Uuid) -> bool {
     u128::from_be_bytes(id.0) < RESERVED_END
 }
 
-/// Whether a replica in `directory` is served by a broker whose working directories are `online`. A broker that tells of
-/// no directory at all is believed.
+/// Whether a replica in `directory` is served by a broker whose working directories are `online`. A broker that tells
+/// of no directory at all is believed.
 pub fn is_online(directory: Uuid, online: &[Uuid]) -> bool {
     match directory {
         LOST => false,

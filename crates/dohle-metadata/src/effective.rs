@@ -1,7 +1,8 @@
-//! Which value a key has, and why: what was set on the resource itself, else on its broker, else on all brokers, else what
-//! the broker was started with, else the key's default.
+//! Which value a key has, and why: what was set on the resource itself, else on its broker, else on all brokers, else
+//! what the broker was started with, else the key's default.
 //!
-//! Owns the order of the sources (Kafka's `ConfigHelper` and `KafkaConfigSchema`); knows nothing of what a value does.
+//! Owns the order of the sources (Kafka's `ConfigHelper` and `KafkaConfigSchema`); knows nothing of what a value
+//! does.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -224,7 +225,8 @@ fn own_source(kind: ResourceKind) -> Option<Source> {
     }
 }
 
-/// The value in the unit of the key: `log.retention.hours=1` is `retention.ms=3600000`. Less than nothing is for ever.
+/// The value in the unit of the key: `log.retention.hours=1` is `retention.ms=3600000`. Less than nothing is for
+/// ever.
 fn converted(key: &Key, synonym: &Synonym) -> String {
     let (Some(into), Some(from)) = (unit_ms(key.name), unit_ms(synonym.name)) else { return synonym.value.clone() };
     if from == into {

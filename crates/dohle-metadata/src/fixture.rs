@@ -43,7 +43,7 @@ static TOPIC: [Key; 6] = [
 
 static BROKER: [Key; 7] = [
     key("log.cleanup.policy", Kind::List, "delete", POLICIES),
-    Key { takes: Takes::OnRestart, ..key("log.dirs", Kind::Text, "/tmp", Accepts::Any) },
+    Key { takes: Takes::OnRestart, ..key("log.dirs", Kind::Text, "data", Accepts::Any) },
     key("log.retention.hours", Kind::Int, "168", Accepts::Any),
     Key { default: None, ..key("log.retention.minutes", Kind::Int, "", Accepts::Any) },
     Key { default: None, ..key("log.retention.ms", Kind::Long, "", Accepts::Any) },

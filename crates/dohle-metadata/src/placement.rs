@@ -1,10 +1,11 @@
-//! Which brokers hold the partitions of a new topic: in stripes over racks and brokers, so that leaders and replicas are
-//! spread evenly and the replicas of one partition stand in as many racks as there are.
+//! Which brokers hold the partitions of a new topic: in stripes over racks and brokers, so that leaders and replicas
+//! are spread evenly and the replicas of one partition stand in as many racks as there are.
 //!
-//! Owns the choice, repeatable by its seed; knows nothing of topics. Follows Kafka's `StripedReplicaPlacer` (KIP-631), but that
-//! a rack goes on to its next broker when it has led and not with every partition: there, with as many racks as brokers in
-//! each, one broker of a rack leads for all.
-//! Laws: a partition's replicas are distinct; its first is not fenced; while any rack is unused, no rack is used twice.
+//! Owns the choice, repeatable by its seed; knows nothing of topics. Follows Kafka's `StripedReplicaPlacer`
+//! (KIP-631), but that a rack goes on to its next broker when it has led and not with every partition: there, with as
+//! many racks as brokers in each, one broker of a rack leads for all.
+//! Laws: a partition's replicas are distinct; its first is not fenced; while any rack is unused, no rack is used
+//! twice.
 
 use std::collections::BTreeMap;
 

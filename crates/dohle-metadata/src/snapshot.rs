@@ -1,7 +1,7 @@
 //! An image as the shortest list of records that folds into it again.
 //!
-//! Owns the order, which is that of Kafka's `MetadataImage.write`: a reader that stops at any record has seen nothing that
-//! refers to a later one.
+//! Owns the order, which is that of Kafka's `MetadataImage.write`: a reader that stops at any record has seen nothing
+//! that refers to a later one.
 
 use dohle_protocol::record::MetadataRecord;
 use dohle_protocol::record::metadata::{

@@ -4,6 +4,7 @@
 //! `schema/` by `cargo xtask codegen`.
 
 pub mod frame;
+pub mod fuzzing;
 pub mod header;
 pub mod message;
 pub mod record;
@@ -15,5 +16,5 @@ pub use api::{Message, Request, Response};
 pub use message::ApiKey;
 pub use primitive::{
     ARRAY_LENGTH_MAX, ARRAY_RESERVED_MAX, COPIED_BYTES_MAX, DecodeError, EncodeError, Form, Part, Pieces, Reader, Rope,
-    Str, TAGS_MAX, TagWriter, Tags,
+    Str, TAGS_MAX, TagWriter, Tags, memory_max,
 };

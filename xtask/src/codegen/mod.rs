@@ -4,7 +4,9 @@
 //! removes. The text that it makes is formatted by rustfmt and is committed.
 
 mod apis;
+mod guard;
 mod names;
+mod number;
 mod records;
 mod shape;
 mod structs;

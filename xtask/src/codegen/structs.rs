@@ -4,7 +4,9 @@ use std::fmt::Write;
 
 use anyhow::{bail, ensure};
 
+use super::guard::{Blocks, condition, negated};
 use super::names::snake;
+use super::number::{integer, is_integer, method};
 use super::shape::{Shape, Unit};
 use crate::schema::{Field, Primitive, Type, Versions};
 
@@ -83,7 +85,7 @@ impl Writer<'_> {
         let unstable = if message.unstable { "; the last may still change" } else { "" };
         match message.key {
             Some(key) => format!("Number {key}, {versions}{unstable}."),
-            None => format!("{}{versions}{unstable}.", "", versions = capitalized(&versions)),
+            None => format!("{}{unstable}.", capitalized(&versions)),
         }
     }
 
@@ -447,103 +449,6 @@ impl Writer<'_> {
         let condition = condition(versions, self.unit.versions)?;
         Some(if is_flexible { "form.flexible".to_owned() } else { condition })
     }
-}
-
-/// Statements; neighbours under the same test share one block.
-#[derive(Default)]
-struct Blocks {
-    text: String,
-    open: Option<String>,
-}
-
-impl Blocks {
-    fn push(&mut self, guard: Option<String>, lines: &str) {
-        if self.open != guard {
-            self.close();
-            if let Some(test) = &guard {
-                let _ = writeln!(self.text, "if {test} {{");
-            }
-            self.open = guard;
-        }
-        self.text += lines;
-    }
-
-    /// Ends the block that is open with a branch for all other versions.
-    fn push_else(&mut self, branch: &str) {
-        assert!(self.open.take().is_some(), "a branch of no block");
-        self.text += "}";
-        self.text += branch;
-    }
-
-    fn close(&mut self) {
-        if self.open.take().is_some() {
-            self.text += "}\n";
-        }
-    }
-
-    fn text(mut self) -> String {
-        self.close();
-        self.text
-    }
-}
-
-/// The test for the versions `within` that are not in `versions`.
-fn negated(versions: Versions, within: Versions) -> String {
-    let versions = versions.intersect(within);
-    match (versions.low > within.low, versions.high < within.high) {
-        (true, true) => format!("!({}..={}).contains(&form.version)", versions.low, versions.high),
-        (true, false) => format!("form.version < {}", versions.low),
-        (false, _) => format!("form.version > {}", versions.high),
-    }
-}
-
-/// The test for `versions` among the versions `within`; none when all of them pass.
-fn condition(versions: Versions, within: Versions) -> Option<String> {
-    let versions = versions.intersect(within);
-    if versions.covers(within) {
-        return None;
-    }
-    Some(match (versions.low > within.low, versions.high < within.high) {
-        (true, true) if versions.low == versions.high => format!("form.version == {}", versions.low),
-        (true, true) => format!("({}..={}).contains(&form.version)", versions.low, versions.high),
-        (true, false) => format!("form.version >= {}", versions.low),
-        (false, _) => format!("form.version <= {}", versions.high),
-    })
-}
-
-/// The name of the type in Rust, which is also the name of the method that reads or writes it.
-fn method(number: &Primitive) -> &'static str {
-    match number {
-        Primitive::Bool => "bool",
-        Primitive::Int8 => "i8",
-        Primitive::Int16 => "i16",
-        Primitive::Uint16 => "u16",
-        Primitive::Int32 => "i32",
-        Primitive::Uint32 => "u32",
-        Primitive::Int64 => "i64",
-        Primitive::Float64 => "f64",
-        Primitive::Uuid => "uuid",
-        Primitive::String | Primitive::Bytes | Primitive::Records | Primitive::Struct(_) => {
-            unreachable!("not of a fixed size")
-        }
-    }
-}
-
-fn is_integer(kind: &Primitive) -> bool {
-    use Primitive::{Int8, Int16, Int32, Int64, Uint16, Uint32};
-    matches!(kind, Int8 | Int16 | Int32 | Int64 | Uint16 | Uint32)
-}
-
-/// A number as Rust writes it.
-fn integer(kind: &Primitive, number: &str) -> anyhow::Result<String> {
-    let value: i64 = number.parse()?;
-    Ok(match (kind, value) {
-        (Primitive::Int32, 0x7fff_ffff) => "i32::MAX".to_owned(),
-        (Primitive::Int32, -0x8000_0000) => "i32::MIN".to_owned(),
-        (Primitive::Int64, i64::MAX) => "i64::MAX".to_owned(),
-        _ if value.abs() >= 10_000 => format!("{}_{:03}", value / 1_000, value.abs() % 1_000),
-        _ => value.to_string(),
-    })
 }
 
 fn words(versions: Versions) -> String {

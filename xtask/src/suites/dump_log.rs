@@ -4,6 +4,7 @@
 //! valid, bytes after the last batch, a record that its decoder does not know, a file that it did not come to.
 
 mod complaint;
+mod damage;
 mod load;
 
 use std::fs::{self, File};
@@ -47,6 +48,7 @@ pub(super) fn main(arguments: Arguments) -> Result<()> {
         }
     };
     check(arguments.against, &data, &folder, &mut tally)?;
+    damage::check(&Tree::install()?, &data, &partition_files(&data)?, &folder, &mut tally);
     tally.close()
 }
 

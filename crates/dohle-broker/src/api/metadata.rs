@@ -8,6 +8,7 @@ use dohle_protocol::message::metadata::{
 };
 use dohle_protocol::{ApiKey, Str};
 
+use super::replicas::Replicas;
 use super::{Api, operations};
 use crate::catalog::View;
 use crate::context::Context;
@@ -125,18 +126,16 @@ impl Answer<'_> {
     }
 
     fn partition(&self, partition_index: i32, assignment: &Assignment) -> MetadataResponsePartition {
-        let numbers = |brokers: &[BrokerId]| brokers.iter().map(|broker| broker.0).collect();
-        let dead = |broker: &&BrokerId| self.view.image.brokers.get(**broker).is_none_or(|broker| broker.fenced);
-        let leads = assignment.has_leader() && !dead(&&assignment.leader);
-        let error = if leads { ErrorCode::None } else { ErrorCode::LeaderNotAvailable };
+        let Replicas { leader, all, in_sync, offline } = Replicas::of(self.view, assignment);
+        let error = if leader.is_some() { ErrorCode::None } else { ErrorCode::LeaderNotAvailable };
         MetadataResponsePartition {
             error_code: error.code(),
             partition_index,
-            leader_id: if leads { assignment.leader.0 } else { BrokerId::NONE.0 },
+            leader_id: leader.unwrap_or(BrokerId::NONE.0),
             leader_epoch: assignment.leader_epoch.0,
-            replica_nodes: numbers(&assignment.replicas),
-            isr_nodes: numbers(&assignment.in_sync),
-            offline_replicas: assignment.replicas.iter().filter(dead).map(|broker| broker.0).collect(),
+            replica_nodes: all,
+            isr_nodes: in_sync,
+            offline_replicas: offline,
             ..Default::default()
         }
     }

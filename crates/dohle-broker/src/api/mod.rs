@@ -69,13 +69,44 @@ macro_rules! serve {
 }
 
 serve! {
+    alter_configs
     api_versions
+    create_partitions
+    create_topics
+    delete_groups
+    delete_records
+    delete_topics
+    describe_cluster
+    describe_configs
+    describe_groups
+    describe_log_dirs
+    describe_producers
+    describe_topic_partitions
     fetch
+    find_coordinator
+    heartbeat
+    incremental_alter_configs
+    init_producer_id
+    join_group
+    leave_group
+    list_config_resources
+    list_groups
+    list_offsets
     metadata
+    offset_commit
+    offset_delete
+    offset_fetch
+    offset_for_leader_epoch
     produce
+    sync_group
 }
 
+mod controlling;
+mod coordination;
+mod lookup;
 mod operations;
+mod replicas;
+mod resource;
 
 /// Where a broker can be called on the listener that the client called: its number, host, port and rack.
 fn endpoint(view: &View, client: &Client, broker: i32) -> Option<(i32, Str, i32, Option<Str>)> {

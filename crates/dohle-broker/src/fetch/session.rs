@@ -176,7 +176,11 @@ impl Slots {
         let stale = |slot: &Slot| now - slot.used > EVICTABLE_AFTER;
         let weaker = |slot: &Slot| {
             let settled = now - slot.created > EVICTABLE_AFTER;
-            if is_replica && !slot.is_replica { true } else { settled && slot.is_replica == is_replica && slot.size < size }
+            if is_replica && !slot.is_replica {
+                true
+            } else {
+                settled && slot.is_replica == is_replica && slot.size < size
+            }
         };
         let oldest = self.by_id.iter().filter(|(_, slot)| stale(slot)).min_by_key(|(_, slot)| slot.used);
         let smallest = || self.by_id.iter().filter(|(_, slot)| weaker(slot)).min_by_key(|(_, slot)| slot.size);

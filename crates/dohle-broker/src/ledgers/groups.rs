@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 
 use dohle_base::ErrorCode;
-use dohle_coordinator::{Command, DeletedTopic, GroupCoordinator, GroupId, Reply, Settings, partition_of};
+use dohle_coordinator::{Command, DeletedTopic, GroupCoordinator, Settings, partition_of};
 
 use super::host::{Host, Unanswered};
 use super::load::load;
@@ -56,7 +56,7 @@ impl Groups {
             tracing::error!(?partition, "groups are not served, there is no thread to load them: {error}");
             return host.resign();
         }
-        self.cores.deal(Box::new(move || Box::pin(host.keep_time())));
+        self.cores.keep(Box::new(move || Box::pin(host.keep_time())));
     }
 
     /// Stops coordinating the groups of a partition.
@@ -95,6 +95,7 @@ pub(crate) fn unanswered_code(unanswered: Unanswered) -> ErrorCode {
         Unanswered::Loading => ErrorCode::CoordinatorLoadInProgress,
         Unanswered::Lost => ErrorCode::NotCoordinator,
         Unanswered::TooLarge => ErrorCode::UnknownServerError,
-        Unanswered::TimedOut => ErrorCode::RequestTimedOut,
+        // Clients of groups know no other code that tells them to come again.
+        Unanswered::TimedOut => ErrorCode::CoordinatorNotAvailable,
     }
 }

@@ -25,7 +25,9 @@ use crate::waiters::Waiters;
 pub(crate) const BATCH_BYTES_MAX: usize = 8 << 20;
 
 /// A machine whose records are kept in a partition.
-pub(crate) trait Journal: Folded<Command: Send, Record: Send, Reply: Send + 'static, Soft: Send> + Send + 'static {
+pub(crate) trait Journal:
+    Folded<Command: Send, Record: Send, Reply: Send + 'static, Soft: Send> + Send + 'static
+{
     /// One batch of these records, in order.
     fn batch(records: &[Self::Record], now: Timestamp) -> Batch;
 
@@ -225,7 +227,9 @@ impl<M: Journal> Host<M> {
                     self.rearm(&stage);
                 }
                 Err(TryLockError::WouldBlock) => return,
-                Err(TryLockError::Poisoned(_)) => return tracing::error!(partition = ?self.partition, "a ledger has died"),
+                Err(TryLockError::Poisoned(_)) => {
+                    return tracing::error!(partition = ?self.partition, "a ledger has died");
+                }
             }
         }
     }

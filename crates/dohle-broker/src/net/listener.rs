@@ -20,7 +20,6 @@ use super::peer::{Peer, Software};
 use crate::config::listeners::Listener;
 use crate::config::settings::Net;
 use crate::context::Context;
-use crate::cores::Cores;
 use crate::lock::hold;
 
 /// How long a listener rests when the system has no descriptor left for another connection.
@@ -99,12 +98,7 @@ pub(crate) fn open(address: SocketAddr, net: &Net) -> io::Result<std::net::TcpLi
 }
 
 /// Accepts until the broker stops.
-pub(crate) async fn accept(
-    context: Arc<Context>,
-    cores: Arc<Cores>,
-    socket: std::net::TcpListener,
-    listener: Arc<Listener>,
-) {
+pub(crate) async fn accept(context: Arc<Context>, socket: std::net::TcpListener, listener: Arc<Listener>) {
     let socket = match TcpListener::from_std(socket) {
         Ok(socket) => socket,
         Err(error) => return tracing::error!(listener = %listener.bind, "cannot be watched: {error}"),
@@ -116,7 +110,7 @@ pub(crate) async fn accept(
             _ = stop.wait_for(|stopping| *stopping) => return,
         };
         match accepted {
-            Ok((stream, address)) => admit(&context, &cores, stream, address, &listener),
+            Ok((stream, address)) => admit(&context, stream, address, &listener),
             // The client may have left already; only a lack of descriptors stays.
             Err(error) if is_passing(&error) => {}
             Err(error) => {
@@ -132,7 +126,7 @@ fn is_passing(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
-fn admit(context: &Arc<Context>, cores: &Cores, stream: TcpStream, address: SocketAddr, listener: &Arc<Listener>) {
+fn admit(context: &Arc<Context>, stream: TcpStream, address: SocketAddr, listener: &Arc<Listener>) {
     let place = match Place::take(context, address.ip()) {
         Ok(place) => place,
         Err(limit) => {
@@ -146,7 +140,8 @@ fn admit(context: &Arc<Context>, cores: &Cores, stream: TcpStream, address: Sock
     let prepared = prepare(&stream, &context.settings.net).and_then(|()| stream.into_std());
     let Ok(stream) = prepared else { return };
     let (context, listener) = (Arc::clone(context), Arc::clone(listener));
-    cores.deal(Box::new(move || {
+    let dealer = Arc::clone(&context);
+    dealer.cores.deal(Box::new(move || {
         Box::pin(async move {
             let peer = Rc::new(Peer { address, listener, software: Software::default().into() });
             if let Ok(stream) = TcpStream::from_std(stream) {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use dohle_base::{ErrorCode, Now, Timestamp};
-use dohle_log::producers::Origin;
 use dohle_log::log::{Append, AppendError, Appended};
+use dohle_log::producers::Origin;
 use dohle_records::Batch;
 use dohle_replication::partition::Event;
 

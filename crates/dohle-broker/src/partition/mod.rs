@@ -9,6 +9,7 @@ pub(crate) mod produce;
 mod append;
 mod config;
 mod flush;
+mod offsets;
 mod read;
 mod upkeep;
 mod wait;
@@ -26,6 +27,7 @@ use crate::volume::Volume;
 use crate::waiters::Waiters;
 
 pub(crate) use append::AppendRefusal;
+pub(crate) use offsets::Sought;
 pub(crate) use read::{Found, Isolation, Reading, Refused, Want};
 pub(crate) use wait::{Interest, Outcome};
 
@@ -134,10 +136,7 @@ impl Partition {
     }
 
     /// Runs `step` on the leader under the lock, and does what it left to be done when the lock is free.
-    fn step<T>(
-        self: &Arc<Self>,
-        step: impl FnOnce(&mut Leading, &mut Vec<Effect>) -> T,
-    ) -> Result<T, ErrorCode> {
+    fn step<T>(self: &Arc<Self>, step: impl FnOnce(&mut Leading, &mut Vec<Effect>) -> T) -> Result<T, ErrorCode> {
         let mut aftermath = Aftermath::default();
         let stepped = {
             let mut state = hold(&self.state);
@@ -185,7 +184,9 @@ impl Partition {
                 Effect::Refuse { token } => self.waiters.tell(token, Outcome::Refused),
             }
         }
-        if aftermath.moved && let Some(follower) = self.follower.get() {
+        if aftermath.moved
+            && let Some(follower) = self.follower.get()
+        {
             follower.committed();
         }
     }

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dohle_base::{ErrorCode, Now, Timestamp};
-use dohle_log::producers::Origin;
 use dohle_log::log::{AppendError, Appended};
 use dohle_log::options::Options;
+use dohle_log::producers::Origin;
 use dohle_records::batch::decode::Malformed;
 use dohle_records::batch::{check, validate};
 use dohle_records::{Batch, TimestampType};

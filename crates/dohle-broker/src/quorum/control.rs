@@ -54,7 +54,11 @@ fn voters(voter: &Voter) -> VotersRecord {
         voter_id: voter.id.0,
         voter_directory_id: voter.directory,
         endpoints: voter.endpoints.clone(),
-        kraft_version_feature: KRaftVersionFeature { min_supported_version: 0, max_supported_version: KRAFT_VERSION, ..Default::default() },
+        kraft_version_feature: KRaftVersionFeature {
+            min_supported_version: 0,
+            max_supported_version: KRAFT_VERSION,
+            ..Default::default()
+        },
         ..Default::default()
     };
     VotersRecord { voters: vec![itself], ..Default::default() }

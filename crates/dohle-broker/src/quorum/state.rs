@@ -32,7 +32,8 @@ pub(crate) enum QuorumStateError {
 /// Reads the file in `dir`; none before the first election.
 pub(crate) fn read(files: &Files, dir: &Path) -> Result<Option<QuorumState>, QuorumStateError> {
     let path = dir.join(FILE_NAME);
-    let bytes = disk::read_whole(files, &path).map_err(|source| Failure { action: "read", path: path.clone(), source })?;
+    let bytes =
+        disk::read_whole(files, &path).map_err(|source| Failure { action: "read", path: path.clone(), source })?;
     bytes.map(|bytes| parse(&bytes).ok_or(QuorumStateError::Corrupt(path))).transpose()
 }
 

@@ -76,7 +76,8 @@ impl<F> Durable<F> {
 }
 
 impl<D: Disk> Log<D> {
-    /// Whether the topic wants a flush now: always when an acknowledgement waits for it, else by `flush.messages` and `flush.ms`.
+    /// Whether the topic wants a flush now: always when an acknowledgement waits for it, else by `flush.messages` and `flush.ms`, and
+    /// when a segment was closed: until then it costs memory and an open file.
     pub fn wants_flush(&self, now: Timestamp) -> bool {
         let waiting = self.end().since(self.durable.synced);
         let aged = now.0.saturating_sub(self.durable.synced_at.0) >= self.options.flush_ms;
@@ -84,7 +85,7 @@ impl<D: Disk> Log<D> {
             Durability::Synced => true,
             Durability::Relaxed => waiting >= self.options.flush_messages || aged,
         };
-        waiting > 0 && asked
+        (waiting > 0 && asked) || !self.durable.unsynced.is_empty()
     }
 
     /// What has to be done so that all is durable that is in the log now; none when nothing is to be done, when a flush is under

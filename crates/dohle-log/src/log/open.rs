@@ -21,6 +21,7 @@ use crate::failure::Failure;
 use crate::options::Options;
 use crate::producers::Producers;
 use crate::recover::{self, SegmentFiles};
+use crate::segment::index::Entries;
 use crate::segment::name::Content;
 use crate::segment::scan::{CHUNK_LARGE, Damage, Found, Scan, Stopped};
 use crate::segment::{self, Active, Sealed};
@@ -111,7 +112,10 @@ impl<D: Disk> Log<D> {
         let mut found = recover::settle(&disk, dir)?;
         recovered.leftovers = found.leftovers;
         if found.segments.is_empty() {
-            return Ok((Self::begin(disk, dir, options, opening.start, now)?, recovered));
+            let mut log = Self::begin(disk, dir, options, opening.start, now)?;
+            log.snapshots = found.snapshots;
+            log.forget_past()?;
+            return Ok((log, recovered));
         }
         let unsure = found.segments.split_off(first_unsure(&found.segments, opening));
         let mut log = Self::empty(disk, dir, options, unsure[0].base, now)?;
@@ -132,6 +136,12 @@ impl<D: Disk> Log<D> {
         let mut log = Self::around(disk, dir, options, active, now);
         log.durable.names = true;
         Ok(log)
+    }
+
+    /// What an interrupted truncation may have left of producers and epochs is not this log's.
+    fn forget_past(&mut self) -> Result<(), Failure> {
+        self.epochs.clear();
+        self.remove_snapshots(|_| true)
     }
 
     fn empty(disk: D, dir: &Path, options: Options, base: Offset, now: Timestamp) -> Result<Self, Failure> {
@@ -179,15 +189,14 @@ impl<D: Disk> Log<D> {
     fn reindex(&self, file: &SegmentFiles, end: Offset) -> Result<Sealed, LoadError> {
         let path = segment::path(&self.dir, file.base, Content::Log);
         let open = self.disk.open(&path).map_err(Failure::of("open", &path))?;
-        let empty = Active::empty(open, file.base, self.options.index_interval_bytes, file.modified);
-        let mut active = match empty.resume(file.size, Vec::new(), Vec::new()) {
-            Ok(active) => active,
-            Err((_, Stopped::Io(error))) => return Err(Failure::of("read", &path)(error).into()),
-            Err((active, Stopped::Damaged { position, damage })) => {
+        let mut active = Active::empty(open, file.base, self.options.index_interval_bytes, file.modified);
+        match active.resume(file.size, Entries::default()) {
+            Ok(()) => {}
+            Err(Stopped::Io(error)) => return Err(Failure::of("read", &path)(error).into()),
+            Err(Stopped::Damaged { position, damage }) => {
                 tracing::error!(path = %path.display(), position, %damage, "a closed segment is damaged");
-                active
             }
-        };
+        }
         active.size = file.size;
         active.next = active.next.min(end);
         active.aborted = recover::read_aborted(&self.disk, &self.dir, file.base)?;
@@ -230,20 +239,19 @@ impl<D: Disk> Log<D> {
     fn resume(&mut self, file: &SegmentFiles, recovered: &mut Recovered, now: Timestamp) -> Result<bool, LoadError> {
         let indexes = recover::read_indexes(&self.disk, &self.dir, file.base)?;
         recovered.indexes += usize::from(indexes.is_none());
-        let (offsets, times) = indexes.unwrap_or_default();
-        match self.fresh(now).resume(file.size, offsets, times) {
-            Ok(active) => {
-                self.active = active;
+        match self.active.resume(file.size, indexes.unwrap_or_default()) {
+            Ok(()) => {
                 self.active.aborted = recover::read_aborted(&self.disk, &self.dir, file.base)?;
                 if recovered.epochs {
                     self.read_active_epochs()?;
                 }
                 Ok(true)
             }
-            Err((_, Stopped::Io(error))) => Err(Failure::of("read", &self.active_path())(error).into()),
-            Err((_, Stopped::Damaged { position, damage })) => {
+            Err(Stopped::Io(error)) => Err(Failure::of("read", &self.active_path())(error).into()),
+            Err(Stopped::Damaged { position, damage }) => {
                 let path = self.active_path();
                 tracing::error!(path = %path.display(), position, %damage, "damaged although the stop was clean");
+                self.active = self.fresh(now);
                 Ok(false)
             }
         }

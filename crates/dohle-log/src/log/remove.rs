@@ -38,6 +38,10 @@ impl<D: Disk> Log<D> {
     /// Drops the segments that the topic's limits do not keep, and moves the start behind them; none when all are kept. Only what
     /// lies below the high watermark goes.
     pub fn retain(&mut self, now: Timestamp, high_watermark: Offset) -> Result<Option<Removal<D>>, Failure> {
+        // The producers are rebuilt from the snapshot behind what goes: it has to be durable first.
+        if !self.durable.snapshots.is_empty() || self.durable.names || self.durable.flushing {
+            return Ok(None);
+        }
         let views = self.views(now)?;
         let limits = Limits {
             bytes: self.options.retention_bytes,

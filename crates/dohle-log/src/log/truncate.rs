@@ -14,6 +14,7 @@ use super::{Log, Removal};
 use crate::disk::{Disk, File};
 use crate::failure::Failure;
 use crate::producers::Producers;
+use crate::segment::index::Entries;
 use crate::segment::name::{Content, Name, Stage};
 use crate::segment::scan::{CHUNK_LARGE, Scan, Stopped};
 use crate::segment::{self, Active};
@@ -166,19 +167,17 @@ impl<D: Disk> Log<D> {
 
     /// Takes up the segment that is written to again, as it is now on the disk.
     fn reload_active(&mut self, size: u64, now: Timestamp) -> Result<(), TruncateError> {
-        let old = &mut self.active;
-        let mut offsets = std::mem::take(&mut old.offsets);
-        offsets.retain(|entry| u64::from(entry.position) < size);
-        // Entries of a time that came later than the last indexed batch are found again behind it.
-        let reached = offsets.last().map(|entry| entry.offset);
-        let mut times = std::mem::take(&mut old.times);
-        times.retain(|entry| reached.is_some_and(|reached| entry.offset <= reached));
-        let mut aborted = std::mem::take(&mut old.aborted);
-        let fresh = Active::empty(old.file.clone(), old.base, self.options.index_interval_bytes, now);
-        let path = self.active_path();
-        self.active = fresh.resume(size, offsets, times).map_err(|(_, stopped)| LoadError::of(&path, stopped))?;
-        aborted.retain(|entry| entry.last < self.active.next);
-        self.active.aborted = aborted;
+        let fresh = Active::empty(self.active.file.clone(), self.active.base, self.options.index_interval_bytes, now);
+        let old = std::mem::replace(&mut self.active, fresh);
+        let mut entries = Entries { offsets: old.offsets, times: old.times };
+        entries.offsets.retain(|entry| u64::from(entry.position) < size);
+        // Times that were noted behind the last indexed batch are found again there.
+        let reached = entries.offsets.last().map(|entry| entry.offset);
+        entries.times.retain(|entry| reached.is_some_and(|reached| entry.offset <= reached));
+        self.active.resume(size, entries).map_err(|stopped| LoadError::of(&self.active_path(), stopped))?;
+        self.active.aborted = old.aborted;
+        let next = self.active.next;
+        self.active.aborted.retain(|entry| entry.last < next);
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use dohle_base::{Offset, Timestamp};
 use dohle_records::Header;
 use dohle_records::batch::stamp::Stamped;
 
-use super::index::{self, OffsetEntry, TimeEntry};
+use super::index::{self, Entries, OffsetEntry, TimeEntry};
 use super::name::Content;
 use super::scan::{CHUNK_LARGE, Damage, Scan, Stopped};
 use super::{Aborted, Largest, path};
@@ -79,51 +79,43 @@ impl<F: File> Active<F> {
         }
     }
 
-    /// Takes up a file of `size` bytes where it was left, with what its indexes say. Reads the batches behind the last entry; a damaged
-    /// one is the error. Indexes that do not fit the file are left aside and all of it is read.
-    pub(crate) fn resume(
-        mut self,
-        size: u64,
-        offsets: Vec<OffsetEntry>,
-        times: Vec<TimeEntry>,
-    ) -> Result<Self, (Self, Stopped)> {
+    /// Takes up a file of `size` bytes where it was left, with what its indexes say, when nothing is known of it yet. Reads the batches behind
+    /// the last entry; a damaged one is the error, and what lies before it is known. Indexes that do not fit the file are left aside
+    /// and all of it is read.
+    pub(crate) fn resume(&mut self, size: u64, entries: Entries) -> Result<(), Stopped> {
         let first = Scan::new(self.file.clone(), 0, size, CHUNK_LARGE).next();
         if let Ok(Some(first)) = first {
             self.first_time = Some(first.header.max_timestamp);
         }
-        let fits = self.take_indexes(size, offsets, times);
-        let from = if fits { self.size } else { 0 };
-        let mut scan = Scan::new(self.file.clone(), from, size, CHUNK_LARGE);
-        loop {
-            match scan.next() {
-                Ok(Some(found)) if self.in_order(&found.header) => self.note(&found.header),
-                Ok(Some(found)) => {
-                    let damage = Damage::Order(found.header.base_offset);
-                    return Err((self, Stopped::Damaged { position: found.position, damage }));
-                }
-                Ok(None) => return Ok(self),
-                Err(stopped) => return Err((self, stopped)),
+        self.take_indexes(size, entries);
+        let mut scan = Scan::new(self.file.clone(), self.size, size, CHUNK_LARGE);
+        while let Some(found) = scan.next()? {
+            if !self.in_order(&found.header) {
+                let damage = Damage::Order(found.header.base_offset);
+                return Err(Stopped::Damaged { position: found.position, damage });
             }
+            self.note(&found.header);
         }
+        Ok(())
     }
 
     /// Trusts indexes whose last entry leads to the batch that it names. What lies behind it is still to be read.
-    fn take_indexes(&mut self, size: u64, offsets: Vec<OffsetEntry>, times: Vec<TimeEntry>) -> bool {
-        let Some(last) = offsets.last().copied() else { return false };
+    fn take_indexes(&mut self, size: u64, entries: Entries) {
+        let Some(last) = entries.offsets.last().copied() else { return };
         let position = u64::from(last.position);
         let named = Scan::new(self.file.clone(), position, size, CHUNK_LARGE).next();
-        let Ok(Some(named)) = named else { return false };
-        let reached = times.last().map_or(self.base, |time| self.base + i64::from(time.offset));
-        if named.header.last_offset() != self.base + i64::from(last.offset) || reached > named.header.last_offset() {
-            return false;
+        let Ok(Some(named)) = named else { return };
+        let offset_of = |relative: u32| self.base + i64::from(relative);
+        let largest = entries.times.last().map(|entry| Largest { time: entry.time, offset: offset_of(entry.offset) });
+        let reached = largest.map_or(self.base, |largest| largest.offset);
+        if named.header.last_offset() != offset_of(last.offset) || reached > named.header.last_offset() {
+            return;
         }
         self.size = position;
         self.next = named.header.base_offset;
-        self.largest =
-            times.last().map(|entry| Largest { time: entry.time, offset: self.base + i64::from(entry.offset) });
-        self.offsets = offsets;
-        self.times = times;
-        true
+        self.largest = largest;
+        self.offsets = entries.offsets;
+        self.times = entries.times;
     }
 
     /// Whether a batch can stand behind the last one.

@@ -74,6 +74,13 @@ impl Entry for TimeEntry {
     }
 }
 
+/// What both indexes of a segment hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Entries {
+    pub(crate) offsets: Vec<OffsetEntry>,
+    pub(crate) times: Vec<TimeEntry>,
+}
+
 /// The bytes of an index file.
 pub(crate) fn to_bytes<E: Entry>(entries: &[E]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(entries.len() * E::BYTES);

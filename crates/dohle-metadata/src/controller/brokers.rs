@@ -37,8 +37,8 @@ pub struct RegisterBroker {
     pub rack: Option<String>,
     /// Its log directories that work.
     pub directories: Vec<Uuid>,
-    /// The epoch of the life before, if that one ended without losing anything that it had acknowledged. Otherwise its
-    /// replicas are no longer taken for complete.
+    /// The epoch of the life before, if that one ended without losing anything that it had acknowledged. Otherwise
+    /// its replicas are no longer taken for complete.
     pub previous_epoch: Option<BrokerEpoch>,
     /// Where the metadata log ends: the epoch, if a life begins.
     pub log_end: Offset,
@@ -97,8 +97,8 @@ enum State {
 }
 
 impl Controller {
-    /// The sessions with which a leadership begins: those of brokers that serve. But for this node's own broker: if this process
-    /// leads, no other process of that broker is alive.
+    /// The sessions with which a leadership begins: those of brokers that serve. But for this node's own broker: if
+    /// this process leads, no other process of that broker is alive.
     pub(super) fn sessions(&self, now: Now) -> BTreeMap<BrokerId, Session> {
         let others = self.image.brokers.live().filter(|broker| broker.id != self.policy.node);
         let begun = |broker: &std::sync::Arc<Broker>| (broker.id, self.session(broker.epoch, now, Offset::NONE));
@@ -167,10 +167,10 @@ impl Controller {
         if !is_alive || broker.incarnation == command.incarnation {
             return Ok(());
         }
+        let timeout = self.policy.session_timeout.as_millis();
         let message = format!(
-            "another process is registered as broker {}; if that one has ended, its session ends {} ms after its last heartbeat",
-            command.id,
-            self.policy.session_timeout.as_millis()
+            "another process is broker {}; if it has ended, its session ends {timeout} ms after it was last heard of",
+            command.id
         );
         Err(Refusal::new(ErrorCode::DuplicateBrokerRegistration, message))
     }
@@ -322,8 +322,8 @@ impl Controller {
         soft.sessions.insert(command.id, session);
     }
 
-    /// Fences the broker that has been silent for longest, if any has been for too long: one at a time, because the elections of
-    /// each must know those of the one before.
+    /// Fences the broker that has been silent for longest, if any has been for too long: one at a time, because the
+    /// elections of each must know those of the one before.
     pub(super) fn fence_silent_broker(&self, soft: &mut Soft, now: Now) -> Vec<MetadataRecord> {
         let oldest = soft.sessions.iter().min_by_key(|(_, session)| session.until);
         let Some((id, session)) = oldest.filter(|(_, session)| session.until <= now.instant) else { return vec![] };

@@ -1,7 +1,8 @@
 //! Configuration changed while the cluster runs.
 //!
 //! Owns which change is allowed on what, through the tables of declared keys; what a value does is known where it is
-//! obeyed. Follows Kafka's `ConfigurationControlManager`, `ControllerConfigurationValidator` and `ConfigAdminManager`.
+//! obeyed. Follows Kafka's `ConfigurationControlManager`, `ControllerConfigurationValidator` and
+//! `ConfigAdminManager`.
 //! Laws: the changes of one resource are made together or not at all.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -204,7 +205,8 @@ impl Controller {
         self.check_values(resource, changes)?;
         self.check_exists(resource)?;
         let changed = changes.iter().filter(|(key, value)| {
-            // A broker reads a value again although it is the same: the file that it names may be another (KAFKA-14136).
+            // A broker reads a value again although it is the same: the file that it names may be another
+            // (KAFKA-14136).
             resource.kind == ResourceKind::Broker || self.image.configs.get(resource, key) != value.as_deref()
         });
         Ok(changed.map(|(key, value)| config_record(resource, key, value.as_deref())).collect())

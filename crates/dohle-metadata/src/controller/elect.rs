@@ -1,9 +1,9 @@
 //! Who is in sync and who leads after a broker left, came back, or lost what it had.
 //!
-//! Owns elections that follow from a broker's state (Kafka's `PartitionChangeBuilder` and `generateLeaderAndIsrUpdates`,
-//! KIP-966); knows nothing of reassignments or of an administrator's wishes.
-//! Laws: a leader is in sync afterwards; a change that was applied is not found again, so what one decision could not hold the
-//! next ones find.
+//! Owns elections that follow from a broker's state (Kafka's `PartitionChangeBuilder` and
+//! `generateLeaderAndIsrUpdates`, KIP-966); knows nothing of reassignments or of an administrator's wishes.
+//! Laws: a leader is in sync afterwards; a change that was applied is not found again, so what one decision could not
+//! hold the next ones find.
 
 use dohle_base::{BrokerId, Partition, TopicId, Uuid};
 use dohle_protocol::record::MetadataRecord;
@@ -73,7 +73,8 @@ impl Controller {
         topics.flat_map(|topic| self.elect_in(topic, cause)).take(limit).map(MetadataRecord::PartitionChange).collect()
     }
 
-    /// As many changes as fit beside `others` records in one decision. What does not fit is left to the ticks that follow.
+    /// As many changes as fit beside `others` records in one decision. What does not fit is left to the ticks that
+    /// follow.
     pub(super) fn elect_now(&self, soft: &mut Soft, cause: Cause, others: usize) -> Vec<MetadataRecord> {
         let room = RECORDS_MAX - others;
         let changes = self.elect(cause, room);
@@ -157,8 +158,8 @@ impl<'a> Election<'a> {
         Self { controller, now, cause, rules, in_sync, eligible }
     }
 
-    /// Looks for a leader: the one there is; a replica in sync; with nobody in sync, an eligible one; the last known leader;
-    /// where that is allowed, anybody.
+    /// Looks for a leader: the one there is; a replica in sync; with nobody in sync, an eligible one; the last known
+    /// leader; where that is allowed, anybody.
     fn run(&mut self, record: &mut PartitionChangeRecord) {
         let (leader, is_clean) = self.choose();
         if leader == self.now.leader {
@@ -215,7 +216,8 @@ impl<'a> Election<'a> {
         self.controller.may_lead(self.now, self.cause, replica)
     }
 
-    /// After an election from outside the in-sync set nobody is eligible: what they hold is no longer what was committed.
+    /// After an election from outside the in-sync set nobody is eligible: what they hold is no longer what was
+    /// committed.
     fn note_eligible_leaders(&mut self, record: &mut PartitionChangeRecord) {
         if record.isr.is_some() || !self.rules.eligible_leaders {
             self.eligible.clear();
@@ -246,8 +248,8 @@ impl<'a> Election<'a> {
     }
 }
 
-/// Who is complete although no longer in sync: only while fewer are in sync than must be, for only then is nothing new
-/// committed.
+/// Who is complete although no longer in sync: only while fewer are in sync than must be, for only then is nothing
+/// new committed.
 fn eligible_leaders(now: &Assignment, in_sync: &[BrokerId], cause: Cause, rules: &Rules) -> Vec<BrokerId> {
     if !rules.eligible_leaders {
         return now.eligible_leaders.clone();

@@ -16,8 +16,8 @@ use crate::snapshot::config_record;
 pub(super) const MIN_IN_SYNC: &str = "min.insync.replicas";
 
 impl Controller {
-    /// What a new leadership writes first: the end of a transaction that the last one left open, and the beginning of the log
-    /// if there is none.
+    /// What a new leadership writes first: the end of a transaction that the last one left open, and the beginning of
+    /// the log if there is none.
     pub(super) fn bootstrap(&self) -> Decided<bool> {
         let mut records = vec![];
         if self.image.in_transaction() {

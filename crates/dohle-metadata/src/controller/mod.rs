@@ -1,9 +1,9 @@
 //! Who may change the cluster: commands in, records and answers out, over the ledger of the metadata log.
 //!
-//! Owns what is allowed and in which words it is refused; knows neither requests nor who may send them: access is checked
-//! before a command is made. Follows Kafka's `QuorumController` and its control managers.
-//! Laws: a decision is all of its records or none; no decision has more than [`RECORDS_MAX`] records; soft state is sessions,
-//! chance and what is left to be settled, and nothing that a record should say.
+//! Owns what is allowed and in which words it is refused; knows neither requests nor who may send them: access is
+//! checked before a command is made. Follows Kafka's `QuorumController` and its control managers.
+//! Laws: a decision is all of its records or none; no decision has more than [`RECORDS_MAX`] records; soft state is
+//! sessions, chance and what is left to be settled, and nothing that a record should say.
 
 pub mod brokers;
 pub mod configs;
@@ -232,8 +232,8 @@ impl Folded for Controller {
     }
 }
 
-/// The version in which a record is written: the newest, which the level of `metadata.version` that a new cluster begins
-/// with implies.
+/// The version in which a record is written: the newest, which the level of `metadata.version` that a new cluster
+/// begins with implies.
 pub fn version(record: &MetadataRecord) -> i16 {
     *record.versions().end()
 }

@@ -134,7 +134,8 @@ fn any_command(world: &World, rng: &mut Rng) -> Command {
     }
 }
 
-/// With eligible leaders on and nothing left to settle: who is fenced or leaving leads nothing and is in sync nowhere.
+/// With eligible leaders on and nothing left to settle: who is fenced or leaving leads nothing and is in sync
+/// nowhere.
 fn check_elections(world: &World) {
     let image = world.image();
     for topic in image.topics.iter() {

@@ -1,8 +1,8 @@
 //! Topics made and removed.
 //!
 //! Owns the checks of a new topic, in Kafka's order, and its records; placement is in `partitions`, the check of its
-//! configuration in `configs`. Follows Kafka's `ReplicationControlManager` and the parts of `ControllerApis` that look at more
-//! than one topic of a request.
+//! configuration in `configs`. Follows Kafka's `ReplicationControlManager` and the parts of `ControllerApis` that
+//! look at more than one topic of a request.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -25,7 +25,8 @@ pub struct Feature {
     pub most: i16,
 }
 
-/// The features of Kafka 4.4 (`MetadataVersion` 4.4-IV2 and `Feature`), in the order in which a new cluster writes them.
+/// The features of Kafka 4.4 (`MetadataVersion` 4.4-IV2 and `Feature`), in the order in which a new cluster writes
+/// them.
 pub const FEATURES: &[Feature] = &[
     Feature { name: METADATA_VERSION, least: 7, most: 33 },
     Feature { name: ELIGIBLE_LEADERS, least: 0, most: 1 },

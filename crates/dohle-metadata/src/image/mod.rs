@@ -1,7 +1,7 @@
 //! What the cluster is, as the fold of its metadata log: a value that readers hold while the next one is made.
 //!
-//! Owns the order in which records change the aspects; knows nothing of who may write a record. Cloning shares all that a
-//! later record does not change.
+//! Owns the order in which records change the aspects; knows nothing of who may write a record. Cloning shares all
+//! that a later record does not change.
 //! Laws: those of the aspects; every topic's configuration ends with the topic; what a transaction (KIP-868) began is
 //! taken back as a whole when it is aborted.
 
@@ -51,7 +51,8 @@ pub struct Image {
     before: Option<Arc<Image>>,
 }
 
-/// A record that contradicts what came before it. A node that meets one must stop: whatever it did next would be wrong.
+/// A record that contradicts what came before it. A node that meets one must stop: whatever it did next would be
+/// wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("metadata record of type {kind} at offset {offset} cannot be applied")]
 pub struct Unfoldable {

@@ -1,8 +1,8 @@
 //! One partition as the controller decided it: who holds it, who is in sync, who leads.
 //!
 //! Follows Kafka's `PartitionRegistration`. Knows nothing of what the replicas hold.
-//! Laws: replicas are not empty and each is named once; the in-sync set and the eligible leaders are replicas and have
-//! nobody in common; a leader is in sync.
+//! Laws: replicas are not empty and each is named once; the in-sync set and the eligible leaders are replicas and
+//! have nobody in common; a leader is in sync.
 
 use std::collections::BTreeSet;
 

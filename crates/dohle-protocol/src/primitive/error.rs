@@ -71,6 +71,16 @@ pub enum DecodeError {
         /// How many bytes of it are left over.
         left: usize,
     },
+    /// A message that would take much more memory than it has bytes.
+    #[error("{needed} bytes of memory needed at {at}, {left} left")]
+    Memory {
+        /// Where the value begins.
+        at: usize,
+        /// How much memory it would take.
+        needed: usize,
+        /// How much there is left of what the message may take.
+        left: usize,
+    },
     /// A version that the message does not have.
     #[error("{name} has no version {version}, only {}-{}", versions.start(), versions.end())]
     Version {

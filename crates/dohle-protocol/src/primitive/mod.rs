@@ -4,6 +4,7 @@
 
 mod error;
 mod part;
+mod pieces;
 mod reader;
 mod rope;
 mod tags;
@@ -11,7 +12,8 @@ mod text;
 
 pub use error::{DecodeError, EncodeError};
 pub use part::{Form, Part};
-pub use reader::{ARRAY_LENGTH_MAX, ARRAY_RESERVED_MAX, Reader, TAGS_MAX};
-pub use rope::{COPIED_BYTES_MAX, Pieces, Rope, TagWriter};
+pub use pieces::Pieces;
+pub use reader::{ARRAY_LENGTH_MAX, ARRAY_RESERVED_MAX, Reader, TAGS_MAX, memory_max};
+pub use rope::{COPIED_BYTES_MAX, Rope, TagWriter};
 pub use tags::Tags;
 pub use text::Str;

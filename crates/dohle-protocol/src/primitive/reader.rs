@@ -1,7 +1,8 @@
 //! Reads primitives from bytes that a stranger sent.
 //!
 //! Laws: no length or count is believed beyond the bytes that are there, nothing is reserved beyond
-//! [`ARRAY_RESERVED_MAX`] elements, nothing recurses on input, nothing panics. The first fault is kept and ends the
+//! [`ARRAY_RESERVED_MAX`] elements, a message takes no more memory than [`memory_max`] of its bytes, nothing recurses on
+//! input, nothing panics. The first fault is kept and ends the
 //! reading: whatever is read after it is zero, empty or null, and [`Reader::check`] refuses it all. (A `Result` from each
 //! read would double the code of the messages.)
 
@@ -19,8 +20,20 @@ pub const ARRAY_RESERVED_MAX: usize = 1_000;
 pub const TAGS_MAX: usize = 10_000;
 /// The most bytes that a string may have: its old length is a signed 16-bit number.
 pub(super) const STRING_BYTES_MAX: usize = i16::MAX as usize;
+/// How many times its own size a message may take. The densest of honest messages, lists of names of a few letters, take
+/// about ten times; an array of empty structs would take fifty.
+const MEMORY_FACTOR: usize = 16;
+/// What a message may take however short it is.
+const MEMORY_MIN: usize = 64 << 10;
+/// What unknown tagged fields take beside their bytes.
+const TAGS_MEMORY: usize = 64;
 /// A tag and a size of zero.
 const TAG_BYTES_MIN: usize = 2;
+
+/// The most memory that a message of `bytes` bytes may take, beside those bytes.
+pub fn memory_max(bytes: usize) -> usize {
+    bytes.saturating_mul(MEMORY_FACTOR).saturating_add(MEMORY_MIN)
+}
 
 /// A position in shared bytes. Strings and byte fields that are read share them too.
 #[derive(Debug, Clone)]
@@ -29,6 +42,8 @@ pub struct Reader {
     at: usize,
     /// Exclusive; before the end of the bytes while a tagged field is read.
     end: usize,
+    /// The memory that may still be taken.
+    memory: usize,
     fault: Option<DecodeError>,
 }
 
@@ -36,7 +51,7 @@ impl Reader {
     /// Reads from the start of `bytes`.
     pub fn new(bytes: Bytes) -> Self {
         let end = bytes.len();
-        Self { bytes, at: 0, end, fault: None }
+        Self { bytes, at: 0, end, memory: memory_max(end), fault: None }
     }
 
     /// How many bytes were read.
@@ -77,6 +92,16 @@ impl Reader {
         let left = self.remaining();
         if needed > left {
             self.fail(DecodeError::Truncated { at: self.at, needed, left });
+        }
+        needed <= left
+    }
+
+    /// Counts memory that is about to be taken.
+    fn charge(&mut self, needed: usize) -> bool {
+        let left = self.memory;
+        self.memory = left.saturating_sub(needed);
+        if needed > left {
+            self.fail(DecodeError::Memory { at: self.at, needed, left });
         }
         needed <= left
     }
@@ -235,8 +260,17 @@ impl Reader {
     }
 
     fn elements<T: Part>(&mut self, count: usize, form: Form) -> Vec<T> {
+        // While the first are moved to the place of all, they take room twice.
+        let moved = if count > ARRAY_RESERVED_MAX { ARRAY_RESERVED_MAX } else { 0 };
+        if !self.charge((count + moved) * size_of::<T>()) {
+            return Vec::new();
+        }
         let mut elements = Vec::with_capacity(count.min(ARRAY_RESERVED_MAX));
         for _ in 0..count {
+            if elements.len() == ARRAY_RESERVED_MAX {
+                // So many were there: the rest is reserved at once, which no doubling could outgrow.
+                elements.reserve_exact(count - ARRAY_RESERVED_MAX);
+            }
             elements.push(T::read(self, form));
             if self.fault.is_some() {
                 break;
@@ -279,7 +313,8 @@ impl Reader {
             }
             let outer = std::mem::replace(&mut self.end, self.at + size);
             let at = self.at;
-            if !known(self, tag) {
+            // Twice, because the list grows by doubling.
+            if !known(self, tag) && self.charge(TAGS_MEMORY + 2 * size) {
                 unknown.keep(tag, &self.take(size));
             }
             let left = self.remaining();

@@ -3,14 +3,11 @@
 //! A fetch answer is a few bytes of heads between large slices of the log; only the heads are written here. As with the
 //! reader, the first fault is kept: [`Rope::check`] and [`Rope::seal`] refuse what was written.
 
-use std::collections::VecDeque;
-use std::io::IoSlice;
-
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use dohle_base::Uuid;
 
 use super::reader::STRING_BYTES_MAX;
-use super::{EncodeError, Form, Part, Str, Tags};
+use super::{EncodeError, Form, Part, Pieces, Str, Tags};
 
 /// A byte field up to this size is copied into the rope: cheaper than one more piece in a vectored write.
 pub const COPIED_BYTES_MAX: usize = 1_024;
@@ -101,19 +98,15 @@ impl Rope {
     /// Ends the rope.
     pub fn into_pieces(self) -> Pieces {
         let own = Bytes::from(self.own);
-        let mut pieces = VecDeque::with_capacity(self.shared.len() * 2 + 1);
+        let mut pieces = Pieces::with_capacity(self.shared.len() * 2 + 1);
         let mut from = 0;
         for splice in self.shared {
-            if splice.at > from {
-                pieces.push_back(own.slice(from..splice.at));
-            }
+            pieces.push(own.slice(from..splice.at));
+            pieces.push(splice.bytes);
             from = splice.at;
-            pieces.push_back(splice.bytes);
         }
-        if own.len() > from {
-            pieces.push_back(own.slice(from..));
-        }
-        Pieces { remaining: own.len() + self.shared_bytes, pieces }
+        pieces.push(own.slice(from..));
+        pieces
     }
 
     /// Ends the rope as one slice. Copies unless nothing was shared.
@@ -348,69 +341,4 @@ fn varint_bytes(mut value: u32) -> ([u8; 5], usize) {
     }
     bytes[count] = value as u8;
     (bytes, count + 1)
-}
-
-/// A written message: slices to be sent one after the other, in one vectored write where possible.
-#[derive(Debug, Clone, Default)]
-pub struct Pieces {
-    pieces: VecDeque<Bytes>,
-    remaining: usize,
-}
-
-impl Pieces {
-    /// The slices that are left.
-    pub fn iter(&self) -> impl Iterator<Item = &Bytes> {
-        self.pieces.iter()
-    }
-
-    /// How many bytes are left.
-    pub fn len(&self) -> usize {
-        self.remaining
-    }
-
-    /// Whether everything was sent.
-    pub fn is_empty(&self) -> bool {
-        self.remaining == 0
-    }
-
-    /// What is left as one slice. Copies unless it is one already.
-    pub fn into_bytes(mut self) -> Bytes {
-        if self.pieces.len() == 1 {
-            self.pieces.pop_front().unwrap_or_default()
-        } else {
-            self.copy_to_bytes(self.remaining)
-        }
-    }
-}
-
-impl Buf for Pieces {
-    fn remaining(&self) -> usize {
-        self.remaining
-    }
-
-    fn chunk(&self) -> &[u8] {
-        self.pieces.front().map_or(&[], |piece| piece)
-    }
-
-    fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let count = self.pieces.len().min(slices.len());
-        for (slice, piece) in slices.iter_mut().zip(&self.pieces) {
-            *slice = IoSlice::new(piece);
-        }
-        count
-    }
-
-    fn advance(&mut self, count: usize) {
-        assert!(count <= self.remaining, "advance past the end");
-        self.remaining -= count;
-        let mut left = count;
-        while let Some(front) = self.pieces.front_mut() {
-            if left < front.len() {
-                front.advance(left);
-                return;
-            }
-            left -= front.len();
-            self.pieces.pop_front();
-        }
-    }
 }

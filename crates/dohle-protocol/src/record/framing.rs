@@ -93,3 +93,71 @@ pub(super) fn read_value<M: Message>(value: Option<&Bytes>) -> Result<Option<M>,
     reader.check()?;
     Ok(Some(M::decode(&mut reader, version)?))
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use dohle_base::Uuid;
+
+    use super::RecordError;
+    use crate::primitive::{DecodeError, Str};
+    use crate::record::group::{OffsetCommitKey, OffsetCommitValue};
+    use crate::record::metadata::TopicRecord;
+    use crate::record::{GroupRecord, MetadataRecord};
+
+    /// What Kafka 4.4 writes for `topic_record`.
+    const TOPIC: &[u8] = &[1, 2, 0, 6, b'b', b'i', b'r', b'd', b's', 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2, 0];
+    /// What Kafka 4.4 writes for the key and, in version 3, the value of `offset_commit`.
+    const COMMIT_KEY: &[u8] = b"\0\x01\0\x01g\0\x05birds\0\0\0\x03";
+    const COMMIT_VALUE: &[u8] = b"\0\x03\0\0\0\0\0\0\0\x2a\0\0\0\x07\0\x01m\0\0\0\0\0\0\x03\xe8";
+
+    fn topic_record() -> MetadataRecord {
+        let topic_id = Uuid([0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2]);
+        MetadataRecord::Topic(TopicRecord { name: Str::from_static("birds"), topic_id, ..TopicRecord::default() })
+    }
+
+    fn offset_commit() -> GroupRecord {
+        let key = OffsetCommitKey { group: "g".into(), topic: "birds".into(), partition: 3 };
+        let value = OffsetCommitValue {
+            offset: 42,
+            leader_epoch: 7,
+            metadata: "m".into(),
+            commit_timestamp: 1_000,
+            ..OffsetCommitValue::default()
+        };
+        GroupRecord::OffsetCommit { key, value: Some(value) }
+    }
+
+    #[test]
+    fn a_metadata_record_is_framed_as_kafka_frames_it() {
+        assert_eq!(topic_record().encode(0).unwrap(), TOPIC);
+        assert_eq!(MetadataRecord::decode(&Bytes::from_static(TOPIC)).unwrap(), topic_record());
+    }
+
+    #[test]
+    fn a_coordinators_record_is_framed_as_kafka_frames_it() {
+        let (key, value) = (Bytes::from_static(COMMIT_KEY), Bytes::from_static(COMMIT_VALUE));
+        assert_eq!(offset_commit().encode(3).unwrap(), (key.clone(), Some(value.clone())));
+        assert_eq!(GroupRecord::decode(&key, Some(&value)).unwrap(), offset_commit());
+    }
+
+    #[test]
+    fn a_key_without_value_is_a_tombstone() {
+        let key = Bytes::from_static(COMMIT_KEY);
+        let tombstone = GroupRecord::decode(&key, None).unwrap();
+        assert!(matches!(&tombstone, GroupRecord::OffsetCommit { value: None, .. }));
+        assert_eq!(tombstone.encode(0).unwrap(), (key, None));
+    }
+
+    #[test]
+    fn what_is_unknown_is_named() {
+        let decode = |bytes: &[u8]| MetadataRecord::decode(&Bytes::copy_from_slice(bytes));
+        assert_eq!(decode(&[2, 2, 0]), Err(RecordError::UnknownFrame(2)));
+        assert_eq!(decode(&[1, 99, 0]), Err(RecordError::UnknownType(99)));
+        assert_eq!(decode(&[1, 2, 9]).unwrap_err().to_string(), "record: TopicRecord has no version 9, only 0-0");
+        let trailing = decode(&[TOPIC, &[0]].concat());
+        assert_eq!(trailing, Err(RecordError::Malformed(DecodeError::Trailing { at: TOPIC.len(), left: 1 })));
+        let group = GroupRecord::decode(&Bytes::from_static(&[0, 77]), None);
+        assert_eq!(group, Err(RecordError::UnknownType(77)));
+    }
+}

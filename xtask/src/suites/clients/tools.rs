@@ -118,9 +118,10 @@ impl Tools<'_> {
         let state = groups(&["--describe", "--group", "tools", "--state"])?;
         let words: Vec<&str> = state.lines().last().unwrap_or_default().split_whitespace().collect();
         ensure!(words.ends_with(&["Empty", "0"]), "not an empty group:\n{state}");
+        let described = groups(&["--describe", "--group", "tools"])?;
         for (partition, rows) in by_partition(&data_set.rows).iter().enumerate() {
             let end = rows.len().to_string();
-            self.expect_row("tools", &["tools", topic, &partition.to_string(), &end, &end, "0"])?;
+            expect_words(&described, &["tools", topic, &partition.to_string(), &end, &end, "0"])?;
         }
 
         let reset =
@@ -128,17 +129,12 @@ impl Tools<'_> {
         expect_words(&reset(&["--to-offset", "5", "--dry-run"])?, &["tools", topic, "0", "5"])?;
         expect_words(&reset(&["--to-earliest", "--execute"])?, &["tools", topic, "0", "0"])?;
         let end = by_partition(&data_set.rows)[0].len().to_string();
-        self.expect_row("tools", &["tools", topic, "0", "0", &end, &end])?;
+        expect_words(&groups(&["--describe", "--group", "tools"])?, &["tools", topic, "0", "0", &end, &end])?;
         let deleted = groups(&["--group", "tools", "--delete-offsets", "--topic", topic])?;
         expect(&deleted, "Request succeeded for deleting offsets from group tools.")?;
         expect(&groups(&["--delete", "--group", "tools"])?, "('tools') was successful")?;
         ensure!(!groups(&["--list"])?.lines().any(|line| line == "tools"), "a deleted group is still in the list");
         Ok(())
-    }
-
-    fn expect_row(&self, group: &str, words: &[&str]) -> Result<()> {
-        let described = self.run("kafka-consumer-groups", &["--describe", "--group", group, "--offsets"])?;
-        expect_words(&described, words)
     }
 
     fn run(&self, tool: &str, words: &[&str]) -> Result<String> {

@@ -1,6 +1,6 @@
 //! Judges what the dump tool prints. It knows the tool's words, not the files.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::clients::CODECS;
 
@@ -12,14 +12,23 @@ pub(super) struct Judge {
     /// The base offset of the file that "Non-consecutive offsets" was last said of.
     gap_base: Option<u64>,
     gap: Option<String>,
+    /// By topic that is named after a codec.
+    uses_codec: BTreeMap<String, bool>,
     complaints: Vec<String>,
 }
 
 impl Judge {
     /// `files` are those that the tool was given; `is_decoding` when it decodes the records of an internal topic.
     pub(super) fn new(files: impl Iterator<Item = String>, is_decoding: bool) -> Judge {
-        let missing = files.collect();
-        Judge { missing, is_decoding, file: String::new(), gap_base: None, gap: None, complaints: Vec::new() }
+        Judge {
+            missing: files.collect(),
+            is_decoding,
+            file: String::new(),
+            gap_base: None,
+            gap: None,
+            uses_codec: BTreeMap::new(),
+            complaints: Vec::new(),
+        }
     }
 
     /// A line of standard output.
@@ -43,11 +52,14 @@ impl Judge {
         if !line.ends_with(" isvalid: true") {
             self.complain(line);
         }
-        let topic = self.file.split('/').next().unwrap_or_default();
-        let topic = topic.rsplit_once('-').map_or("", |(topic, _)| topic);
-        let codec = topic.rsplit_once('-').map_or("", |(_, codec)| codec);
-        if CODECS.contains(&codec) && !line.contains(&format!(" compresscodec: {codec} ")) {
-            self.complain(&format!("not with {codec}: {line}"));
+        let told = CODECS.iter().find(|codec| line.contains(&format!(" compresscodec: {codec} ")));
+        if let (Some((topic, codec)), Some(told)) = (topic_of_codec(&self.file), told) {
+            let is_used = self.uses_codec.entry(topic.to_owned()).or_default();
+            *is_used |= codec == *told;
+            // A client leaves a batch as it is when it would not become smaller.
+            if codec != *told && *told != "none" {
+                self.complain(&format!("not with {codec}: {line}"));
+            }
         }
     }
 
@@ -80,9 +92,19 @@ impl Judge {
 
     /// All complaints; none means that the files are good.
     pub(super) fn verdict(mut self) -> Vec<String> {
+        let unused = self.uses_codec.iter().filter(|(_, is_used)| !**is_used);
+        self.complaints
+            .extend(unused.map(|(topic, _)| format!("{topic}: no batch has the codec that it is named after")));
         self.complaints.extend(self.missing.iter().map(|file| format!("{file}: the tool did not come to it")));
         self.complaints
     }
+}
+
+/// The topic of a file, and the codec when that is the last word of the topic's name.
+fn topic_of_codec(file: &str) -> Option<(&str, &str)> {
+    let (topic, _partition) = file.split('/').next()?.rsplit_once('-')?;
+    let (_, codec) = topic.rsplit_once('-')?;
+    CODECS.contains(&codec).then_some((topic, codec))
 }
 
 const UNKNOWN: &[&str] = &[" key: Unknown record type ", " key: Error at offset ", " payload: Error at "];
@@ -106,6 +128,8 @@ mod tests {
         let seen = "Dumping t-zstd-0/00000000000000000007.log";
         assert!(verdict(&[seen, BATCH], &["SLF4J: a word"]).is_empty());
         assert_eq!(verdict(&[seen, &BATCH.replace("true", "false")], &[]).len(), 1);
+        assert_eq!(verdict(&[seen, BATCH, &BATCH.replace("zstd", "gzip")], &[]).len(), 1);
+        assert!(verdict(&[seen, BATCH, &BATCH.replace("zstd", "none")], &[]).is_empty());
         assert_eq!(verdict(&[seen, &BATCH.replace("zstd", "none")], &[]).len(), 1);
         assert_eq!(verdict(&[seen, "Found 3 invalid bytes at the end of 00.log"], &[]).len(), 1);
         assert_eq!(verdict(&[seen, "| offset: 3 key: Unknown record type 99 at offset 3, skipping."], &[]).len(), 1);

@@ -12,7 +12,8 @@ use super::super::{clients, packages};
 use crate::process;
 
 const LIMIT: Duration = Duration::from_secs(60);
-const ROWS: usize = 20_000;
+const WORDS: usize = 8;
+const ROWS: usize = 40_000;
 
 /// Small segments and dense indexes, so that a small load fills several of them; nothing expires.
 pub(super) const SETTINGS: &[(&str, &str)] =
@@ -39,9 +40,12 @@ fn made_up() -> String {
     let mut text = String::new();
     let mut state = 1u64;
     for number in 0..ROWS {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let mut value = String::new();
+        for _ in 0..WORDS {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let _ = write!(value, "{state:016x}");
+        }
         let timestamp = 1_700_000_000_000 + (number as u64) * 1000 - (state >> 50);
-        let value = format!("{state:016x}{:016x}{number}", state.rotate_left(29)).repeat(4);
         let _ = writeln!(
             text,
             r#"{{"partition": {}, "timestamp": {timestamp}, "key": "{}", "value": "{value}", "headers": [["row", "{number}"]]}}"#,

@@ -19,6 +19,8 @@ def write(arguments):
         "compression.type": arguments.codec,
         "enable.idempotence": True,
         "linger.ms": 20,
+        # Much less than the default: so that a topic has many batches, as it would in use.
+        "batch.size": 65536,
     })
     failures = []
 

@@ -186,8 +186,8 @@ fn a_removed_broker_is_gone_and_eligible_nowhere() {
     assert_eq!(refusal.code, ErrorCode::BrokerIdNotRegistered);
 }
 
-#[test]
-fn more_elections_than_a_decision_holds_are_settled_one_after_the_other() {
+/// Broker 1 restarts while it holds more partitions than one decision can change.
+fn restarted_with_many_partitions() -> World {
     let mut world = World::of(1);
     for name in ["a", "b", "c"] {
         world.make(name, 6_000, 1);
@@ -195,16 +195,36 @@ fn more_elections_than_a_decision_holds_are_settled_one_after_the_other() {
     world.now.instant += SESSION;
     let command = RegisterBroker { previous_epoch: Some(world.epoch(1)), ..world.register(1, 2) };
     register(&mut world, command).unwrap();
+    world
+}
+
+fn leaderless(world: &World) -> usize {
+    let partitions = world.image().topics.iter().flat_map(|topic| topic.partitions());
+    partitions.filter(|(_, assignment)| !assignment.has_leader()).count()
+}
+
+#[test]
+fn more_elections_than_a_decision_holds_are_settled_one_after_the_other() {
+    let mut world = restarted_with_many_partitions();
     assert!(world.beat(1).is_fenced, "not before all its partitions know that it was away");
     world.wait(Duration::ZERO);
-    let leaderless = |world: &World| {
-        let partitions = world.image().topics.iter().flat_map(|topic| topic.partitions());
-        partitions.filter(|(_, assignment)| !assignment.has_leader()).count()
-    };
     assert_eq!(leaderless(&world), 18_000);
     assert!(!world.beat(1).is_fenced);
     world.wait(Duration::ZERO);
     assert_eq!(leaderless(&world), 0);
+}
+
+#[test]
+fn elections_that_are_left_do_not_outlive_their_cause() {
+    let mut world = restarted_with_many_partitions();
+    world.wait(Duration::ZERO);
+    world.beat(1);
+    let first = crate::controller::topics::TopicRef::Name("a".to_owned());
+    world.ask(Command::DeleteTopics(vec![first]));
+    let fence = Heartbeat { wants_fence: true, ..world.heartbeat(1) };
+    world.tell(fence);
+    world.wait(Duration::ZERO);
+    assert_eq!(leaderless(&world), 12_000);
 }
 
 #[test]

@@ -1,9 +1,12 @@
 //! The log as a whole, on the memory disk.
 
+mod crash;
+
 use std::path::Path;
 
 use dohle_base::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Timestamp};
 use dohle_records::batch::encode::{Builder, Entry, Producer, Settings};
+use dohle_records::control::EndTransaction;
 use dohle_records::{Batch, Batches};
 
 use super::{Append, AppendError, Appended, Log, Opening, Recovered};
@@ -54,6 +57,15 @@ fn plain(records: usize) -> Batch {
 fn idempotent(id: i64, sequence: i32, records: usize) -> Batch {
     let producer = Producer { id: ProducerId(id), epoch: ProducerEpoch(0), base_sequence: sequence };
     batch_of(Settings { producer: Some(producer), ..Settings::default() }, &vec![NOW.0; records])
+}
+
+fn transactional(id: i64, sequence: i32, records: usize) -> Batch {
+    let producer = Producer { id: ProducerId(id), epoch: ProducerEpoch(0), base_sequence: sequence };
+    batch_of(Settings { producer: Some(producer), transactional: true, ..Settings::default() }, &vec![NOW.0; records])
+}
+
+fn marker(id: i64, committed: bool) -> Batch {
+    EndTransaction { committed, coordinator_epoch: 1 }.to_batch(NOW, ProducerId(id), ProducerEpoch(0))
 }
 
 fn lead(log: &mut Log<Memory>, epoch: i32, batch: &Batch) -> Result<Appended, AppendError> {

@@ -1,0 +1,162 @@
+//! Everything that is counted, by name: our own names, and those that dashboards for Kafka already ask for (`kafka_exporter`).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use dohle_base::Partition as Index;
+
+use super::exposition::{Exposition, Kind};
+use crate::catalog::View;
+use crate::context::Context;
+use crate::partition::Partition;
+
+/// The limits of the time histogram, in microseconds.
+const TIME_LIMITS_US: [u64; 12] =
+    [100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 100_000, 500_000, 2_500_000, 10_000_000];
+
+/// The page of all metrics.
+pub(crate) fn text(context: &Context) -> String {
+    let view = context.catalog.view();
+    let mut page = Exposition::default();
+    broker(&mut page, context, &view);
+    requests(&mut page, context);
+    topics(&mut page, &view);
+    partitions(&mut page, &view);
+    groups(&mut page, context, &view);
+    page.into_text()
+}
+
+fn broker(page: &mut Exposition, context: &Context, view: &View) {
+    let mut one = |name: &str, kind: Kind, help: &str, value: u64| {
+        page.begin(name, kind, help);
+        page.sample(name, &[], value);
+    };
+    one("dohle_connections", Kind::Gauge, "Open connections.", context.crowd.open() as u64);
+    one("dohle_connections_accepted_total", Kind::Counter, "Connections accepted.", context.crowd.accepted.get());
+    one(
+        "dohle_connections_refused_total",
+        Kind::Counter,
+        "Connections above a limit.",
+        context.crowd.turned_away.get(),
+    );
+    one("dohle_request_memory_bytes", Kind::Gauge, "Memory that requests take.", context.requests_budget.used());
+    one(
+        "dohle_answer_memory_bytes",
+        Kind::Gauge,
+        "Memory that records on their way out take.",
+        context.answers_budget.used(),
+    );
+    one("dohle_fetch_sessions", Kind::Gauge, "Incremental fetch sessions.", context.sessions.len() as u64);
+    one("dohle_partitions_led", Kind::Gauge, "Partitions that this broker leads.", view.led.len() as u64);
+    one("kafka_brokers", Kind::Gauge, "Brokers in the cluster.", view.image.brokers.live().count() as u64);
+}
+
+fn requests(page: &mut Exposition, context: &Context) {
+    page.begin("dohle_request_outcomes_total", Kind::Counter, "Outcomes of requests by API and error.");
+    for served in context.apis.iter() {
+        for (error, count) in served.cells.outcomes() {
+            page.sample("dohle_request_outcomes_total", &[("api", &served.api.key), ("error", &error)], count);
+        }
+    }
+    page.begin("dohle_request_seconds", Kind::Histogram, "Time from a request to its answer by API.");
+    for served in context.apis.iter() {
+        let (api, times) = (&served.api.key, served.cells.time_us.snapshot());
+        if times.count == 0 {
+            continue;
+        }
+        for limit in TIME_LIMITS_US {
+            let labels: [(&str, &dyn std::fmt::Display); 2] = [("api", api), ("le", &(limit as f64 / 1e6))];
+            page.sample("dohle_request_seconds_bucket", &labels, times.at_most(limit));
+        }
+        page.sample("dohle_request_seconds_bucket", &[("api", api), ("le", &"+Inf")], times.count);
+        page.sample("dohle_request_seconds_sum", &[("api", api)], times.sum as f64 / 1e6);
+        page.sample("dohle_request_seconds_count", &[("api", api)], times.count);
+    }
+}
+
+/// What is summed up over the partitions of a topic that are led here.
+#[derive(Default)]
+struct Flow {
+    bytes_in: u64,
+    bytes_out: u64,
+    messages_in: u64,
+}
+
+fn topics(page: &mut Exposition, view: &View) {
+    let mut flows: BTreeMap<&str, Flow> = BTreeMap::new();
+    for partition in view.led.values() {
+        let flow = flows.entry(partition.topic.as_str()).or_default();
+        flow.bytes_in += partition.cells.bytes_in.get();
+        flow.bytes_out += partition.cells.bytes_out.get();
+        flow.messages_in += partition.cells.messages_in.get();
+    }
+    let mut each = |name: &str, help: &str, count: fn(&Flow) -> u64| {
+        page.begin(name, Kind::Counter, help);
+        for (topic, flow) in &flows {
+            page.sample(name, &[("topic", topic)], count(flow));
+        }
+    };
+    each("dohle_topic_bytes_in_total", "Bytes of batches appended.", |flow| flow.bytes_in);
+    each("dohle_topic_bytes_out_total", "Bytes of batches fetched.", |flow| flow.bytes_out);
+    each("dohle_topic_messages_in_total", "Records appended.", |flow| flow.messages_in);
+    page.begin("kafka_topic_partitions", Kind::Gauge, "Partitions of a topic.");
+    for topic in view.image.topics.iter() {
+        page.sample("kafka_topic_partitions", &[("topic", &topic.name)], topic.partition_count());
+    }
+}
+
+fn partitions(page: &mut Exposition, view: &View) {
+    let mut each = |name: &str, help: &str, value: &dyn Fn(&Arc<Partition>) -> Option<u64>| {
+        page.begin(name, Kind::Gauge, help);
+        for partition in view.led.values() {
+            if let Some(value) = value(partition) {
+                page.sample(name, &[("topic", &partition.topic), ("partition", &partition.index)], value);
+            }
+        }
+    };
+    each("dohle_partition_log_bytes", "Bytes of a partition's log.", &|partition| {
+        partition.look(|log, _| log.size()).ok()
+    });
+    each("dohle_partition_log_segments", "Segments of a partition's log.", &|partition| {
+        partition.look(|log, _| log.segments().len() as u64).ok()
+    });
+    each("kafka_topic_partition_current_offset", "The end of what may be read.", &|partition| {
+        u64::try_from(partition.high_watermark().0).ok()
+    });
+    each("kafka_topic_partition_oldest_offset", "The start of the log.", &|partition| {
+        partition.look(|log, _| log.start().0 as u64).ok()
+    });
+    each("kafka_topic_partition_in_sync_replica", "Members of the in-sync set.", &|partition| {
+        Some(partition.cells.in_sync.load(std::sync::atomic::Ordering::Relaxed) as u64)
+    });
+}
+
+fn groups(page: &mut Exposition, context: &Context, view: &View) {
+    let mut lags: Vec<(String, String, Index, i64, i64)> = vec![];
+    for host in context.groups.all() {
+        // A coordinator that is still loading has nothing to tell yet.
+        let _ = host.committed(|coordinator| {
+            for group in coordinator.group_ids() {
+                for (key, value) in coordinator.offsets_of(group) {
+                    let Some(end) = end_of(view, &key.topic, key.partition) else { continue };
+                    let lag = (end - value.offset.0).max(0);
+                    lags.push((group.to_string(), key.topic.to_string(), key.partition, value.offset.0, lag));
+                }
+            }
+        });
+    }
+    let mut each = |name: &str, help: &str, value: fn(&(String, String, Index, i64, i64)) -> i64| {
+        page.begin(name, Kind::Gauge, help);
+        for lag in &lags {
+            let (group, topic, partition, ..) = lag;
+            page.sample(name, &[("consumergroup", group), ("topic", topic), ("partition", partition)], value(lag));
+        }
+    };
+    each("kafka_consumergroup_current_offset", "Where a group will read next.", |lag| lag.3);
+    each("kafka_consumergroup_lag", "Records that a group has not read.", |lag| lag.4);
+}
+
+fn end_of(view: &View, topic: &str, partition: Index) -> Option<i64> {
+    let id = view.topic(topic)?.id;
+    Some(view.partition(id, partition)?.high_watermark().0)
+}

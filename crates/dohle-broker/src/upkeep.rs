@@ -1,0 +1,250 @@
+//! What is done now and then, on a thread of its own: retention, deletion of files, checkpoints, flushes that nobody waits for, expiry of
+//! silent producers.
+//!
+//! Owns the times; what there is to do, each partition knows.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use dohle_base::{Instant, Offset};
+use dohle_log::directory::{Checkpoint, Offsets, PartitionName};
+use dohle_log::disk::Files;
+use dohle_log::log::Removal;
+
+use crate::catalog::Catalog;
+use crate::clock::Clock;
+use crate::config::settings;
+use crate::lock::hold;
+use crate::partition::Partition;
+use crate::quorum::Quorum;
+use crate::storage::Storage;
+use crate::volume::Volume;
+
+/// How often the thread looks what is due.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The first look at retention comes this long after the start (`LogManager.initialTaskDelayMs`).
+const RETENTION_FIRST: Duration = Duration::from_secs(30);
+
+/// Files that wait to be removed, and the wish to end.
+#[derive(Default)]
+pub(crate) struct Chores {
+    list: Mutex<List>,
+    closed: Condvar,
+}
+
+#[derive(Default)]
+struct List {
+    /// In the order in which they came; each has its own moment.
+    doomed: VecDeque<(Instant, Doomed)>,
+    closed: bool,
+}
+
+/// What is to be removed.
+pub(crate) enum Doomed {
+    /// Files of dropped segments.
+    Segments(Removal<Files>),
+    /// A partition's whole directory.
+    Partition(Arc<Volume>, PathBuf),
+}
+
+/// The thread's own things.
+pub(crate) struct Upkeep {
+    pub(crate) clock: Clock,
+    pub(crate) settings: settings::Upkeep,
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) storage: Arc<Storage>,
+    pub(crate) quorum: Arc<Quorum>,
+    pub(crate) chores: Arc<Chores>,
+    pub(crate) written: Written,
+}
+
+/// What the checkpoints say: they are written again only when something changed.
+#[derive(Default)]
+pub(crate) struct Written(Vec<(Checkpoint, PathBuf, Offsets)>);
+
+impl Chores {
+    /// Removes something at a later moment.
+    pub(crate) fn remove(&self, at: Instant, doomed: Doomed) {
+        hold(&self.list).doomed.push_back((at, doomed));
+    }
+
+    /// Lets the thread end.
+    pub(crate) fn close(&self) {
+        hold(&self.list).closed = true;
+        self.closed.notify_one();
+    }
+
+    /// Waits for the next look; false when the broker stops.
+    fn wait(&self) -> bool {
+        let open = |list: &mut List| !list.closed;
+        let waited = self.closed.wait_timeout_while(hold(&self.list), LOOK_EVERY, open);
+        !waited.unwrap_or_else(PoisonError::into_inner).0.closed
+    }
+
+    fn due(&self, now: Instant) -> Vec<Doomed> {
+        let mut list = hold(&self.list);
+        let (due, later): (VecDeque<_>, VecDeque<_>) = list.doomed.drain(..).partition(|(at, _)| *at <= now);
+        list.doomed = later;
+        due.into_iter().map(|(_, doomed)| doomed).collect()
+    }
+}
+
+impl Upkeep {
+    /// Starts the thread; it ends after [`Chores::close`].
+    pub(crate) fn start(mut self) -> std::io::Result<JoinHandle<()>> {
+        std::thread::Builder::new().name("upkeep".to_owned()).spawn(move || {
+            let begun = self.clock.instant();
+            let mut times = Times {
+                retention: begun + RETENTION_FIRST.min(self.settings.retention),
+                high_watermarks: begun + self.settings.high_watermarks,
+                recovery_points: begun + self.settings.recovery_points,
+                log_starts: begun + self.settings.log_starts,
+                producers: begun + self.settings.producer_check,
+            };
+            self.sweep();
+            while self.chores.wait() {
+                self.look(&mut times);
+            }
+        })
+    }
+
+    /// Removes what an earlier broker has deleted and not removed any more.
+    fn sweep(&self) {
+        for volume in self.storage.volumes() {
+            for path in volume.deleted().unwrap_or_default() {
+                self.chores.remove(self.clock.instant(), Doomed::Partition(Arc::clone(volume), path));
+            }
+        }
+    }
+
+    fn look(&mut self, times: &mut Times) {
+        let now = self.clock.instant();
+        for doomed in self.chores.due(now) {
+            remove(doomed);
+        }
+        self.flush_aged();
+        if due(&mut times.retention, now, self.settings.retention) {
+            self.retain(now);
+        }
+        if due(&mut times.producers, now, self.settings.producer_check) {
+            self.expire_producers();
+        }
+        if due(&mut times.high_watermarks, now, self.settings.high_watermarks) {
+            self.write(Checkpoint::HighWatermark);
+        }
+        if due(&mut times.recovery_points, now, self.settings.recovery_points) {
+            self.write(Checkpoint::RecoveryPoint);
+        }
+        if due(&mut times.log_starts, now, self.settings.log_starts) {
+            self.write(Checkpoint::LogStart);
+        }
+    }
+
+    fn retain(&self, now: Instant) {
+        let wall = self.clock.wall();
+        for partition in self.catalog.view().led.values() {
+            match partition.retain(wall) {
+                Ok(Some((removal, delay))) => self.chores.remove(now + delay, Doomed::Segments(removal)),
+                Ok(None) => {}
+                Err(failure) => partition.volume.fail(&failure),
+            }
+        }
+    }
+
+    /// Flushes where `flush.ms` or `flush.messages` ask for it and no acknowledgement waits.
+    fn flush_aged(&self) {
+        let now = self.clock.wall();
+        for partition in self.catalog.view().led.values() {
+            if partition.look(|log, _| log.wants_flush(now)).unwrap_or(false) {
+                partition.ask_flush();
+            }
+        }
+    }
+
+    fn expire_producers(&self) {
+        let now = self.clock.wall();
+        for partition in self.catalog.view().led.values() {
+            partition.expire_producers(now);
+        }
+    }
+
+    fn write(&mut self, checkpoint: Checkpoint) {
+        let view = self.catalog.view();
+        let partitions: Vec<&Arc<Partition>> = view.led.values().chain([self.quorum.partition()]).collect();
+        self.written.update(&self.storage, checkpoint, &partitions);
+    }
+}
+
+impl Written {
+    /// Writes a checkpoint of every directory in which something changed.
+    pub(crate) fn update(&mut self, storage: &Storage, checkpoint: Checkpoint, partitions: &[&Arc<Partition>]) {
+        for volume in storage.all().filter(|volume| !volume.is_offline()) {
+            let here = partitions.iter().filter(|partition| Arc::ptr_eq(&partition.volume, volume));
+            let offsets = here.filter_map(|partition| Some((name(partition), offset(partition, checkpoint)?)));
+            let offsets: Offsets = offsets.collect();
+            let place = |known: &&mut (Checkpoint, PathBuf, Offsets)| known.0 == checkpoint && known.1 == volume.root();
+            let known = self.0.iter_mut().find(place);
+            if known.as_ref().is_some_and(|known| known.2 == offsets) {
+                continue;
+            }
+            if let Err(failure) = volume.directory.write_offsets(checkpoint, &offsets) {
+                volume.fail(&failure);
+                continue;
+            }
+            match known {
+                Some(known) => known.2 = offsets,
+                None => self.0.push((checkpoint, volume.root().to_owned(), offsets)),
+            }
+        }
+    }
+}
+
+fn name(partition: &Partition) -> PartitionName {
+    PartitionName { topic: partition.topic.clone(), partition: partition.index }
+}
+
+fn offset(partition: &Partition, checkpoint: Checkpoint) -> Option<Offset> {
+    let of = |look: fn(&crate::partition::Log) -> Offset| partition.look(|log, _| look(log)).ok();
+    match checkpoint {
+        Checkpoint::RecoveryPoint => of(|log| log.synced()),
+        Checkpoint::HighWatermark => Some(partition.high_watermark()),
+        // A log that begins where its first segment does needs no line.
+        Checkpoint::LogStart => of(|log| log.start()).filter(|start| *start > Offset::ZERO),
+        Checkpoint::Cleaner => None,
+    }
+}
+
+/// When each thing is due next.
+struct Times {
+    retention: Instant,
+    high_watermarks: Instant,
+    recovery_points: Instant,
+    log_starts: Instant,
+    producers: Instant,
+}
+
+fn due(at: &mut Instant, now: Instant, every: Duration) -> bool {
+    let due = *at <= now;
+    if due {
+        *at = now + every;
+    }
+    due
+}
+
+fn remove(doomed: Doomed) {
+    match doomed {
+        Doomed::Segments(removal) => {
+            if let Err(failure) = removal.remove() {
+                tracing::warn!("dropped segments are still there: {failure}");
+            }
+        }
+        Doomed::Partition(volume, path) => {
+            if let Err(failure) = volume.directory.remove_deleted(&path) {
+                tracing::warn!("a deleted partition is still there: {failure}");
+            }
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! A broker on a port of its own over a directory that is gone with it.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use dohle_broker::{Properties, Running, Settings, start};
+use tempfile::TempDir;
+
+use crate::client::Client;
+
+pub struct Broker {
+    dir: TempDir,
+    extra: Vec<(&'static str, &'static str)>,
+    running: Option<Running>,
+}
+
+impl Broker {
+    /// An empty broker.
+    pub fn new() -> Self {
+        Self::with(&[])
+    }
+
+    /// An empty broker with these settings.
+    pub fn with(extra: &[(&'static str, &'static str)]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let running = Some(run(dir.path(), extra));
+        Self { dir, extra: extra.to_vec(), running }
+    }
+
+    /// Stops in order and starts again over the same data.
+    pub fn restart(&mut self) {
+        self.running.take().unwrap().stop();
+        self.running = Some(run(self.dir.path(), &self.extra));
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        let listener = &self.running.as_ref().unwrap().listeners()[0];
+        listener.advertised.address().unwrap()
+    }
+
+    pub fn client(&self) -> Client {
+        Client::connect(self.address())
+    }
+
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.stop();
+        }
+    }
+}
+
+fn run(dir: &Path, extra: &[(&'static str, &'static str)]) -> Running {
+    let mut properties = Properties::new();
+    let data = dir.join("data");
+    properties.insert("log.dirs".to_owned(), data.to_str().unwrap().to_owned());
+    properties.insert("listeners".to_owned(), "PLAINTEXT://127.0.0.1:0".to_owned());
+    properties.insert("group.initial.rebalance.delay.ms".to_owned(), "0".to_owned());
+    properties.extend(extra.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+    start(Settings::resolve(properties).unwrap()).unwrap()
+}

@@ -1,0 +1,5 @@
+//! The broker in this process, called over a socket as a client would: frames in, frames out.
+
+mod broker;
+mod client;
+mod produce_fetch;
