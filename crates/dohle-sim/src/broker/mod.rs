@@ -234,7 +234,8 @@ impl Broker {
             let high_watermark = leading.leader.high_watermark();
             if stop == Stop::Clean {
                 leading.retire(out);
-                self.clean = journal::close(&mut leading.log, wall);
+                let flushed = leading.flush.take().is_none_or(|flush| leading.log.flushed(flush.run(), wall).is_ok());
+                self.clean = flushed && journal::close(&mut leading.log, wall);
             }
             out.facts.push(Fact::Stopped { high_watermark });
         }

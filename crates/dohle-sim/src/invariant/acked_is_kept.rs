@@ -12,6 +12,7 @@ use crate::fact::{Answer, Fact, RequestId};
 #[derive(Default)]
 pub(super) struct AckedIsKept {
     written: BTreeMap<RequestId, Vec<(Offset, Record)>>,
+    /// The first record of a generation: what its members were told of. A later one may only give a name to another.
     generations: BTreeMap<(GroupId, Generation), (Offset, Record)>,
     syncs: BTreeMap<RequestId, (GroupId, Generation)>,
     acked: BTreeMap<Offset, Record>,
@@ -26,7 +27,8 @@ impl AckedIsKept {
         for (offset, record) in places() {
             match &record {
                 Record::Group { group, value: Some(stored) } => {
-                    self.generations.insert((group.clone(), stored.generation), (offset, record));
+                    let generation = (group.clone(), stored.generation);
+                    self.generations.entry(generation).or_insert((offset, record));
                 }
                 Record::Group { .. } | Record::Offset { .. } | Record::TransactionEnded { .. } => {}
             }
@@ -70,10 +72,12 @@ impl Invariant for AckedIsKept {
             Fact::Answered { request, answer: Answer::Reply(reply), .. } => self.acknowledge(*request, reply),
             Fact::Led { log } => {
                 let lost = self.acked.iter().find(|(offset, record)| log.get(offset.0 as usize) != Some(*record));
-                return match lost {
-                    Some((offset, record)) => Err(format!("acknowledged and lost: {record:?} at {offset}")),
-                    None => Ok(Look::Judged),
-                };
+                if let Some((offset, record)) = lost {
+                    return Err(format!("acknowledged and lost: {record:?} at {offset}"));
+                }
+                self.generations.clear();
+                self.append(None, Offset::ZERO, log);
+                return Ok(Look::Judged);
             }
             Fact::Asked { .. } | Fact::Answered { .. } | Fact::Advanced { .. } | Fact::Stopped { .. } => {}
         }

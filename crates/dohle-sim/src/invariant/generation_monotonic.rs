@@ -1,4 +1,5 @@
-//! The generation of a group rises, through every change of coordinators, for as long as the group is not deleted (G3).
+//! The generation of a group rises, through every change of coordinators, for as long as the group is not deleted, and
+//! nobody joins one that was over before it asked (G3).
 
 use std::collections::BTreeMap;
 
@@ -11,7 +12,8 @@ use crate::fact::{Answer, Fact, RequestId};
 #[derive(Default)]
 pub(super) struct GenerationMonotonic {
     last: BTreeMap<GroupId, Generation>,
-    joins: BTreeMap<RequestId, GroupId>,
+    /// Who asked to join, and the last generation that was in the log then.
+    joins: BTreeMap<RequestId, (GroupId, Generation)>,
 }
 
 impl GenerationMonotonic {
@@ -42,7 +44,8 @@ impl Invariant for GenerationMonotonic {
     fn judge(&mut self, fact: &Fact) -> Result<Look, String> {
         match fact {
             Fact::Asked { request, command: Command::Join(join) } => {
-                self.joins.insert(*request, join.group.clone());
+                let last = self.last.get(&join.group).copied().unwrap_or(Generation::NONE);
+                self.joins.insert(*request, (join.group.clone(), last));
                 Ok(Look::Passed)
             }
             Fact::Appended { records, .. } => self.append(records),
@@ -51,14 +54,13 @@ impl Invariant for GenerationMonotonic {
                 self.append(log)
             }
             Fact::Answered { request, answer: Answer::Reply(Reply::Join(Ok(joined))), .. } => {
-                let group = self.joins.remove(request).ok_or("nobody asked to join")?;
-                match self.last.get(&group) {
-                    // A static member that took its old place is in the generation that is in the log.
-                    Some(last) if joined.generation < *last => {
-                        Err(format!("{group}: joined generation {} after {last} was in the log", joined.generation))
-                    }
-                    Some(_) | None => Ok(Look::Judged),
+                let (group, last) = self.joins.remove(request).ok_or("nobody asked to join")?;
+                // A group that was deleted meanwhile begins to count anew.
+                let lives_on = self.last.get(&group).is_some_and(|now| *now >= last);
+                if lives_on && joined.generation < last {
+                    return Err(format!("{group}: joined generation {} having asked after {last}", joined.generation));
                 }
+                Ok(Look::Judged)
             }
             Fact::Asked { .. } | Fact::Answered { .. } | Fact::Advanced { .. } | Fact::Stopped { .. } => {
                 Ok(Look::Passed)
@@ -69,21 +71,25 @@ impl Invariant for GenerationMonotonic {
 
 #[cfg(test)]
 mod tests {
-    use super::super::story::{appended, generation, group_gone, led, tells};
+    use super::super::story::{answered, appended, asked, generation, group_gone, join, joined, led, tells};
     use super::*;
+
+    fn law() -> Box<dyn Invariant> {
+        Box::new(GenerationMonotonic::default())
+    }
 
     #[test]
     fn a_generation_that_falls_is_found_out() {
-        let law = || Box::new(GenerationMonotonic::default()) as Box<dyn Invariant>;
-        let run = |next| {
-            [
-                appended(1, 0, &[generation(4, &[])]),
-                led(&[generation(4, &[])]),
-                appended(2, 1, &[generation(next, &[])]),
-            ]
-        };
+        let of = |number| generation(number, &[]);
+        let run = |next| [appended(1, 0, &[of(4)]), led(&[of(4)]), appended(2, 1, &[of(next)])];
         tells(law, &run(5), &run(3));
-        let reborn = [appended(1, 0, &[generation(4, &[]), group_gone(), generation(0, &[])])];
+        let reborn = [appended(1, 0, &[of(4), group_gone(), of(0)])];
         tells(law, &reborn, &run(3));
+    }
+
+    #[test]
+    fn whoever_joins_what_was_over_is_found_out() {
+        let run = |told| [appended(1, 0, &[generation(4, &[])]), asked(2, join()), answered(2, joined(told), 1)];
+        tells(law, &run(5), &run(3));
     }
 }

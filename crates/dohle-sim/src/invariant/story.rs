@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dohle_base::{ErrorCode, LeaderEpoch, Offset, Partition, Timestamp, TopicId, TopicName};
+use dohle_base::{ErrorCode, LeaderEpoch, Offset, Partition, Timestamp, TopicId, TopicName, Uuid};
 use dohle_coordinator::{
-    Command, CommitOffsets, FetchOffsets, FetchedOffset, Generation, GroupMetadata, OffsetKey, OffsetToCommit,
-    OffsetValue, Record, Reply, StoredMember, Sync, Synced, Wanted, Wish,
+    Command, CommitOffsets, FetchOffsets, FetchedOffset, Generation, GroupMetadata, Join, Joined, OffsetKey,
+    OffsetToCommit, OffsetValue, Record, Reply, StoredMember, Sync, Synced, Wanted, Wish,
 };
 
 use super::{Invariant, Look};
@@ -152,4 +152,33 @@ pub(super) fn sync(member: &str, instance: Option<&str>, generation: i32) -> Com
 
 pub(super) fn share(share: &[u8]) -> Reply {
     Reply::Sync(Ok(Synced { protocol_type: None, protocol: None, assignment: Bytes::copy_from_slice(share) }))
+}
+
+pub(super) fn join() -> Command {
+    Command::Join(Box::new(Join {
+        group: "g".into(),
+        member: None,
+        instance: None,
+        client_id: "c".into(),
+        client_host: "h".into(),
+        protocol_type: "consumer".into(),
+        protocols: vec![],
+        session_timeout: Duration::ZERO,
+        rebalance_timeout: Duration::ZERO,
+        must_come_again: false,
+        may_skip_assignment: false,
+        fresh: Uuid::ZERO,
+    }))
+}
+
+pub(super) fn joined(generation: i32) -> Reply {
+    Reply::Join(Ok(Joined {
+        member: "m".into(),
+        generation: Generation(generation),
+        protocol_type: None,
+        protocol: None,
+        leader: "m".into(),
+        skip_assignment: false,
+        members: vec![],
+    }))
 }

@@ -2,11 +2,29 @@
 
 use std::env;
 
+use dohle_base::ErrorCode;
 use dohle_sim::coverage::{Coverage, Fault};
+use dohle_sim::invariant;
 use dohle_sim::run::run;
 
 /// How many seeds are run unless `DOHLE_SEEDS` says otherwise.
 const SEEDS: u64 = 200;
+/// The least share of answers that are no refusal, in 1,000: where nearly all calls fail, "no error" says nothing.
+const SUCCESS_PERMILLE_MIN: u64 = 600;
+/// What callers of a coordinator must have been told by so many seeds together.
+const CODES: [ErrorCode; 11] = [
+    ErrorCode::None,
+    ErrorCode::CoordinatorLoadInProgress,
+    ErrorCode::NotCoordinator,
+    ErrorCode::IllegalGeneration,
+    ErrorCode::UnknownMemberId,
+    ErrorCode::RebalanceInProgress,
+    ErrorCode::MemberIdRequired,
+    ErrorCode::FencedInstanceId,
+    ErrorCode::NonEmptyGroup,
+    ErrorCode::GroupIdNotFound,
+    ErrorCode::GroupSubscribedToTopic,
+];
 
 fn number(variable: &str) -> Option<u64> {
     env::var(variable).ok().map(|text| text.parse().expect("a number"))
@@ -41,6 +59,14 @@ fn covers_enough(coverage: &Coverage) {
     for fault in Fault::ALL {
         assert!(coverage.faults.contains_key(&fault), "{fault:?} never came");
     }
+    for code in CODES {
+        assert!(coverage.codes.contains_key(&code), "nobody was ever told {code}");
+    }
+    for invariant in invariant::all() {
+        assert!(coverage.looks.contains_key(invariant.name()), "{} never judged", invariant.name());
+    }
+    let success = coverage.success_permille();
+    assert!(success >= SUCCESS_PERMILLE_MIN, "only {success} of 1,000 answers were no refusal");
 }
 
 #[test]
