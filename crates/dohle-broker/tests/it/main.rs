@@ -1,5 +1,9 @@
 //! The broker in this process, called over a socket as a client would: frames in, frames out.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod broker;
 mod client;
+mod crash;
+mod network;
 mod produce_fetch;
