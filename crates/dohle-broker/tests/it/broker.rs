@@ -38,6 +38,11 @@ impl Broker {
         listener.advertised.address().unwrap()
     }
 
+    /// Where it tells of itself.
+    pub fn http(&self) -> SocketAddr {
+        self.running.as_ref().unwrap().http().unwrap()
+    }
+
     pub fn client(&self) -> Client {
         Client::connect(self.address())
     }

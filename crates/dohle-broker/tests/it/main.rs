@@ -7,3 +7,4 @@ mod client;
 mod crash;
 mod network;
 mod produce_fetch;
+mod upkeep;

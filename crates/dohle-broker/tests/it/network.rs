@@ -9,7 +9,7 @@ use dohle_protocol::message::produce::ProduceRequest;
 use dohle_protocol::{Message, Reader};
 
 use crate::broker::Broker;
-use crate::client::{batch, fetch, produce};
+use crate::client::{Client, batch, fetch, produce};
 
 #[test]
 fn requests_sent_at_once_are_answered_in_their_order() {
@@ -77,6 +77,34 @@ fn one_address_may_not_take_all_connections() {
         client.receive_raw().is_some()
     });
     assert!(admitted);
+}
+
+#[test]
+fn memory_follows_what_arrives_and_not_what_is_claimed() {
+    const CLIENTS: usize = 300;
+    let broker = Broker::new();
+    broker.client().topic("t");
+    let before = resident_bytes();
+    let claims: Vec<Client> = (0..CLIENTS)
+        .map(|_| {
+            let mut client = broker.client();
+            client.send_raw(&(100_i32 << 20).to_be_bytes());
+            client.send_raw(&[0; 100]);
+            client
+        })
+        .collect();
+    // Others do not notice, and by then the claims have been read.
+    let mut good = broker.client();
+    good.created("t");
+    assert_eq!(good.produce("t", &["a"]).error_code, 0);
+    assert!(resident_bytes().saturating_sub(before) < 64 << 20);
+    drop(claims);
+}
+
+/// What the process holds in memory: of this test and of those beside it.
+fn resident_bytes() -> u64 {
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+    pages.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
 }
 
 #[test]

@@ -1,3 +1,5 @@
+//! Producing and fetching over a socket.
+
 use bytes::Bytes;
 use dohle_base::ErrorCode;
 use dohle_protocol::message::fetch::{FetchPartition, FetchRequest, FetchTopic};
