@@ -59,6 +59,7 @@ fn made(client: &Client, name: Str, created: Created) -> CreatableTopicResult {
         name,
         topic_id: created.id,
         error_code: Verdict::of(client, None).code,
+        error_message: None,
         num_partitions: created.partitions,
         replication_factor: created.replication_factor,
         configs: Some(created.configs.into_iter().map(config).collect()),

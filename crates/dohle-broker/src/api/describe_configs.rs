@@ -168,6 +168,7 @@ impl Describe<'_> {
 fn undeclared(key: &str, source: Source) -> DescribeConfigsResourceResult {
     DescribeConfigsResourceResult {
         name: key.into(),
+        value: None,
         config_source: source.code(),
         is_sensitive: true,
         config_type: UNKNOWN_KIND,

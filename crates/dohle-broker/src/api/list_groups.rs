@@ -5,7 +5,7 @@ use dohle_coordinator::{Command, GroupFilter, ListedGroup, Reply};
 use dohle_protocol::message::list_groups::{self, ListGroupsRequest, ListGroupsResponse};
 use dohle_protocol::{ApiKey, Str};
 
-use super::{Api, coordination};
+use super::Api;
 use crate::context::Context;
 use crate::dispatch::Client;
 use crate::ledgers::groups::unanswered_code;

@@ -2,4 +2,10 @@
 
 mod broker;
 mod client;
+mod configs;
+mod groups;
+mod offsets;
+mod places;
 mod produce_fetch;
+mod topics;
+mod versions;
