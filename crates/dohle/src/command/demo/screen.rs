@@ -13,8 +13,6 @@ use super::tally::{Latency, Minute, Tally};
 use crate::text::instant;
 use crate::text::number::grouped;
 
-/// The picture has no more columns.
-const WIDTH: usize = 98;
 /// Lines of the picture that are not rows of the table.
 const LINES_BESIDE_ROWS: usize = 17;
 const ROWS_MIN: usize = 3;
@@ -274,6 +272,9 @@ mod tests {
 
     use super::super::tally::Seen;
     use super::*;
+
+    /// What fits a terminal of a hundred columns with room to spare.
+    const WIDTH: usize = 98;
 
     fn plain(line: &str) -> String {
         let mut text = String::new();
