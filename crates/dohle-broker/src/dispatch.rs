@@ -88,7 +88,7 @@ pub(crate) fn ask(context: &Arc<Context>, peer: &Rc<Peer>, frame: Frame) -> Resu
         Ok(decoded) => decoded,
         Err(HeaderError::UnknownVersion { api: ApiKey::ApiVersions, prefix }) => {
             let answer = unknown_versions(context, prefix);
-            return Ok(Asked { answering: Box::pin(async { answer }), overlaps: false, share: frame.share });
+            return Ok(Asked { answering: Box::pin(async { answer }), overlaps: false, _share: frame.share });
         }
         Err(error) => return Err(error.into()),
     };
@@ -103,7 +103,7 @@ pub(crate) fn ask(context: &Arc<Context>, peer: &Rc<Peer>, frame: Frame) -> Resu
         kept: Cell::default(),
     };
     let call = Call { context: Arc::clone(context), client, head, body };
-    Ok(Asked { answering: (served.start)(call), overlaps: served.api.overlaps, share: frame.share })
+    Ok(Asked { answering: (served.start)(call), overlaps: served.api.overlaps, _share: frame.share })
 }
 
 /// A client that asks in a version from the future is told in the oldest what there is (KIP-511).
@@ -158,7 +158,7 @@ fn sealed<R: Message>(response: &R, share: Option<Share>, api: ApiKey, version: 
         rope.seal()
     };
     match written() {
-        Ok(pieces) => Answer::Send(Sealed { pieces, share }),
+        Ok(pieces) => Answer::Send(Sealed { pieces, _share: share }),
         Err(error) => {
             tracing::error!(%api, version, "an answer that the version cannot carry: {error}");
             Answer::Close

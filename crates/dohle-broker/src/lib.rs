@@ -14,6 +14,7 @@ mod fetch;
 mod http;
 mod ledgers;
 mod lock;
+mod membership;
 mod metrics;
 mod net;
 mod notice;

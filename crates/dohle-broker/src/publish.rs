@@ -129,12 +129,11 @@ impl Publisher {
         for change in changes {
             let place = (change.topic.id, change.index);
             match led.get(&place) {
-                Some(partition) if partition.epoch() == Ok(change.after.leader_epoch) => {
+                Some(partition) => {
                     partition.set_in_sync(change.after.in_sync.len());
-                }
-                Some(_) => {
-                    self.close(led, change);
-                    new.push(change);
+                    if partition.epoch() != Ok(change.after.leader_epoch) {
+                        partition.succeed(change.after.leader_epoch);
+                    }
                 }
                 None => new.push(change),
             }

@@ -172,8 +172,12 @@ impl Storage {
     /// Makes a partition durable and serves it no more. A disk that fails meanwhile is out of service.
     pub(crate) fn close(&self, partition: &Arc<Partition>, now: Timestamp) {
         let Some(mut log) = partition.stop(ErrorCode::NotLeaderOrFollower) else { return };
-        if let Err(failure) = log.close(now) {
-            partition.volume.fail(&failure);
+        match log.close(now) {
+            Ok(()) => {
+                let name = PartitionName { topic: partition.topic.clone(), partition: partition.index };
+                partition.volume.note_closed(name, log.start(), log.end());
+            }
+            Err(failure) => partition.volume.fail(&failure),
         }
     }
 

@@ -50,7 +50,7 @@ impl Creations {
                     Err(unanswered) => tracing::warn!(topics = ?new, "not created: {unanswered:?}"),
                 }
                 let mut underway = hold(&underway);
-                new.iter().for_each(|name| drop(underway.remove(name)));
+                underway.retain(|name| !new.contains(name));
             })
         }));
     }

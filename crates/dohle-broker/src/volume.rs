@@ -3,6 +3,7 @@
 //! Owns the group commit: all partitions that were written to while the disk was busy are confirmed in its next round. A disk that
 //! failed once is not relied on again.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -26,6 +27,8 @@ pub(crate) struct Volume {
     pub(crate) flusher: Flusher,
     /// How the broker before has left it.
     left: Left,
+    /// Logs that this broker itself has closed.
+    closed: Mutex<BTreeMap<PartitionName, Opening>>,
     offline: AtomicBool,
 }
 
@@ -58,7 +61,7 @@ impl Volume {
             log_starts: directory.read_offsets(Checkpoint::LogStart)?,
         };
         let (id, offline) = (identity.directory_id, AtomicBool::new(false));
-        Ok(Arc::new(Self { directory, id, flusher: Flusher::default(), left, offline }))
+        Ok(Arc::new(Self { directory, id, flusher: Flusher::default(), left, closed: Mutex::default(), offline }))
     }
 
     /// Where it is.
@@ -71,8 +74,16 @@ impl Volume {
         self.left.clean
     }
 
+    /// Notes a log that was closed in order and begins at `start`, for whoever opens it again.
+    pub(crate) fn note_closed(&self, name: PartitionName, start: Offset, end: Offset) {
+        hold(&self.closed).insert(name, Opening { clean: true, recovery_point: end, start });
+    }
+
     /// How a log was left.
     pub(crate) fn opening(&self, name: &PartitionName) -> Opening {
+        if let Some(closed) = hold(&self.closed).remove(name) {
+            return closed;
+        }
         let offset = |offsets: &Offsets| offsets.get(name).copied().unwrap_or(Offset::ZERO);
         Opening {
             clean: self.left.clean.is_some(),

@@ -44,12 +44,10 @@ pub(crate) async fn handle(
     let mut told = |place: OffsetDeleteRequestPartition| OffsetDeleteResponsePartition {
         partition_index: place.partition_index,
         error_code: client.code(codes.next().unwrap_or(ErrorCode::UnknownServerError)),
-        ..Default::default()
     };
     let topics = request.topics.into_iter().map(|topic| OffsetDeleteResponseTopic {
         name: topic.name,
         partitions: topic.partitions.into_iter().map(&mut told).collect(),
-        ..Default::default()
     });
     OffsetDeleteResponse { topics: topics.collect(), ..Default::default() }
 }

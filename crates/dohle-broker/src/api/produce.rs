@@ -63,10 +63,13 @@ struct Walk<'a> {
     now: Now,
 }
 
+/// A batch that is in its log, or was refused.
+type Attempt = Result<(Arc<Partition>, Appended), Failed>;
+
 /// A topic whose batches are in their logs, or were refused.
 struct Attempted {
     topic: TopicProduceResponse,
-    partitions: Vec<(i32, Result<(Arc<Partition>, Appended), Failed>)>,
+    partitions: Vec<(i32, Attempt)>,
 }
 
 /// A batch that was refused.
@@ -110,7 +113,7 @@ impl Walk<'_> {
         topic: &Result<Arc<dohle_metadata::image::Topic>, ErrorCode>,
         index: i32,
         records: Option<Bytes>,
-    ) -> Result<(Arc<Partition>, Appended), Failed> {
+    ) -> Attempt {
         let topic = topic.as_ref().map_err(|code| *code)?;
         let assignment = topic.partition(Index(index)).ok_or(ErrorCode::UnknownTopicOrPartition)?;
         let elsewhere = || Failed {

@@ -10,6 +10,7 @@ use dohle_base::{BrokerId, InvalidUuid, Uuid};
 use super::keys::BROKER_KEYS;
 use super::listeners::{self, InvalidListeners, Listener, Written};
 use super::properties::Properties;
+use super::tables;
 use super::values::Values;
 
 /// Everything that an operator decided, resolved.
@@ -77,7 +78,6 @@ pub(crate) struct Upkeep {
     pub(crate) recovery_points: Duration,
     pub(crate) log_starts: Duration,
     pub(crate) high_watermarks: Duration,
-    pub(crate) producer_expiry: Duration,
     pub(crate) producer_check: Duration,
 }
 
@@ -107,6 +107,7 @@ impl Settings {
     /// Resolves what is written over Kafka's defaults.
     pub fn resolve(written: Properties) -> Result<Self, InvalidSettings> {
         let written = without_older_names(written);
+        check(&written)?;
         let values = Values { written: &written, keys: &BROKER_KEYS };
         let insecure = values.boolean("insecure")?;
         let listeners = listeners::resolve(Written {
@@ -117,7 +118,7 @@ impl Settings {
             insecure,
         })?;
         let alone = listeners.iter().all(|l| l.bind.address().is_ok_and(|address| address.ip().is_loopback()));
-        let unknown = written.keys().filter(|name| BROKER_KEYS.find(name).is_err()).cloned().collect();
+        let unknown = written.keys().filter(|name| tables::broker().find(name).is_err()).cloned().collect();
         Ok(Self {
             node: node(values)?,
             storage: storage(values),
@@ -134,10 +135,22 @@ impl Settings {
         })
     }
 
+    /// Tells whoever asks for the configuration what clients are told to call.
+    pub(crate) fn note_advertised(&mut self, listeners: &[Listener]) {
+        let told: Vec<String> = listeners.iter().map(|listener| listener.advertised.to_string()).collect();
+        self.written.insert("advertised.listeners".to_owned(), told.join(","));
+    }
+
     /// Keys that were set and that nobody here knows.
     pub fn unknown(&self) -> &[String] {
         &self.unknown
     }
+}
+
+/// Holds every value to its key, also those that are obeyed in other rooms.
+fn check(written: &Properties) -> Result<(), InvalidValue> {
+    let mut known = written.iter().filter_map(|(name, value)| Some((tables::broker().find(name).ok()?, value)));
+    known.try_for_each(|(key, value)| key.check(value))
 }
 
 /// Keys that Kafka has under two names are known by the newer one.
@@ -208,7 +221,6 @@ fn upkeep(values: Values<'_>) -> Result<Upkeep, InvalidValue> {
         recovery_points: values.millis("log.flush.offset.checkpoint.interval.ms")?,
         log_starts: values.millis("log.flush.start.offset.checkpoint.interval.ms")?,
         high_watermarks: values.millis("replica.high.watermark.checkpoint.interval.ms")?,
-        producer_expiry: values.millis("producer.id.expiration.ms")?,
         producer_check: values.millis("producer.id.expiration.check.interval.ms")?,
     })
 }

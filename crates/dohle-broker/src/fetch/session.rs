@@ -353,7 +353,7 @@ mod tests {
         let id = open(&sessions, NOW, 3);
         let Ok(Plan::Continue { session, epoch, .. }) = sessions.plan(NOW, ask(id, 1, &[])) else { panic!() };
         let topic = TopicKey::Name("t".into());
-        let mut tell = |partition, told| hold(&session).must_tell(&topic, partition, &told);
+        let tell = |partition, told| hold(&session).must_tell(&topic, partition, &told);
         assert!(tell(0, told(7, true)));
         assert!(!tell(1, told(0, false)));
         assert!(tell(2, Told { error: ErrorCode::UnknownTopicOrPartition, ..told(-1, false) }));

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, TryLockError};
 use std::time::Duration;
 
-use dohle_base::{Instant, Offset, Timestamp, Token};
+use dohle_base::{Instant, Offset, Timestamp};
 use dohle_log::producers::Origin;
 use dohle_records::Batch;
 use dohle_replication::ledger::{Effect, Effects, Folded, Ledger, Refusal};

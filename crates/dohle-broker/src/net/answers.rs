@@ -19,7 +19,7 @@ const IN_FLIGHT_MAX: usize = 32;
 pub(crate) struct Sealed {
     pub(crate) pieces: Pieces,
     /// The memory that its records are counted for, returned when they are sent.
-    pub(crate) share: Option<Share>,
+    pub(crate) _share: Option<Share>,
 }
 
 /// What becomes of a request.
@@ -41,8 +41,8 @@ pub(crate) struct Asked {
     pub(crate) answering: Answering,
     /// Whether it may start while an earlier one that may overlap is not answered.
     pub(crate) overlaps: bool,
-    /// The memory that its bytes are counted for.
-    pub(crate) share: Share,
+    /// The memory that its bytes are counted for, returned when it is answered.
+    pub(crate) _share: Share,
 }
 
 /// The requests of a connection in the order of their arrival.
@@ -136,7 +136,7 @@ mod tests {
                     Answer::Nothing
                 });
                 let share = Budget::new(1).open();
-                fixture.answers.push(Asked { answering, overlaps: *overlaps, share });
+                fixture.answers.push(Asked { answering, overlaps: *overlaps, _share: share });
                 fixture.finish.push(Some(finish));
             }
             fixture

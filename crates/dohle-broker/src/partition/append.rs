@@ -43,6 +43,9 @@ impl Partition {
         largest: Option<Timestamp>,
         now: Now,
     ) -> Result<Appended, AppendRefusal> {
+        if self.volume.is_offline() {
+            return Err(AppendRefusal::Stopped(ErrorCode::KafkaStorageError));
+        }
         let appended = self.step(|leading, effects| {
             let append = Append { leader_epoch: leading.leader.epoch(), origin, largest };
             let appended = leading.log.append(batch, &append, now.wall)?;
@@ -68,8 +71,11 @@ impl Partition {
         if found < wanted { Err(AppendRefusal::NotEnoughReplicas { found, wanted }) } else { Ok(()) }
     }
 
+    /// A log that could undo a half-written batch, on a disk that is full, goes on. After any other failure the disk is lost.
     fn note_failure(&self, error: &AppendError) {
-        if let AppendError::Storage(failure) = error {
+        if let AppendError::Storage(failure) = error
+            && self.look(|log, _| log.is_offline()) == Ok(true)
+        {
             self.volume.fail(failure);
         }
     }

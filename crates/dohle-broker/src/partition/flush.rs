@@ -24,6 +24,10 @@ impl Partition {
     pub(crate) fn flush(self: &Arc<Self>, now: impl Fn() -> Now) {
         // Whoever writes from here on asks for the next flush.
         self.flush_asked.store(false, Ordering::Release);
+        if self.volume.is_offline() {
+            drop(self.stop(ErrorCode::KafkaStorageError));
+            return;
+        }
         let Some(flush) = self.begin_flush() else { return };
         let flushed = flush.run();
         let noted = self.step(|leading, effects| {
@@ -34,7 +38,7 @@ impl Partition {
         });
         if let Ok(Err(failure)) = noted {
             self.volume.fail(&failure);
-            self.stop(ErrorCode::KafkaStorageError);
+            drop(self.stop(ErrorCode::KafkaStorageError));
         }
     }
 

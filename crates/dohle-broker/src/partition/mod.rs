@@ -18,9 +18,9 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use dohle_base::metric::Counter;
-use dohle_base::{ErrorCode, LeaderEpoch, Offset, Partition as Index, TopicId, TopicName};
+use dohle_base::{ErrorCode, Instant, LeaderEpoch, Offset, Partition as Index, TopicId, TopicName};
 use dohle_log::disk::Files;
-use dohle_replication::partition::{Effect, Leader};
+use dohle_replication::partition::{Effect, Event, Leader};
 
 use crate::lock::hold;
 use crate::volume::Volume;
@@ -90,6 +90,16 @@ impl Leading {
         log.begin_epoch(epoch);
         Self { log, leader }
     }
+
+    /// Begins another reign over the same log. Who waits is refused: what it waits for was promised by the reign before. What may be
+    /// seen stays seen.
+    fn succeed(&mut self, epoch: LeaderEpoch, effects: &mut Vec<Effect>) {
+        self.leader.step(Instant::ZERO, Event::Resigned, effects);
+        let safe = self.log.synced().max(self.leader.high_watermark());
+        self.leader = Leader::new(epoch, config::durability(self.log.options()), safe);
+        self.log.begin_epoch(epoch);
+        self.leader.step(Instant::ZERO, Event::Written { end: self.log.end() }, effects);
+    }
 }
 
 /// What a step under the lock leaves to be done when the lock is free.
@@ -123,6 +133,12 @@ impl Partition {
             follower: OnceLock::new(),
             state: Mutex::new(State::Leading(Box::new(leading))),
         })
+    }
+
+    /// Goes on leading in another epoch.
+    pub(crate) fn succeed(self: &Arc<Self>, epoch: LeaderEpoch) {
+        // A partition that has stopped reigns no more.
+        let _ = self.step(|leading, effects| leading.succeed(epoch, effects));
     }
 
     /// Offsets below this are safe and may be seen.

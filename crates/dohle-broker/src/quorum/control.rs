@@ -25,13 +25,9 @@ pub(crate) struct Voter {
 /// The batch with which `voter` begins an epoch over a quorum of itself alone. In a log that `is_new`, it says who the voters are.
 pub(super) fn begin_epoch(voter: &Voter, is_new: bool, now: Timestamp) -> Batch {
     let mut builder = Builder::new(Settings { control: true, ..Settings::default() });
-    let itself = || leader_change_message::Voter {
-        voter_id: voter.id.0,
-        voter_directory_id: voter.directory,
-        ..Default::default()
-    };
+    // In version 0 voters have no directory: Kafka writes and reads no other.
+    let itself = || leader_change_message::Voter { voter_id: voter.id.0, ..Default::default() };
     let change = LeaderChangeMessage {
-        version: 1,
         leader_id: voter.id.0,
         voters: vec![itself()],
         granting_voters: vec![itself()],
@@ -40,11 +36,11 @@ pub(super) fn begin_epoch(voter: &Voter, is_new: bool, now: Timestamp) -> Batch 
     let mut write = |kind, value: Rope| {
         control::append(&mut builder, now, kind, &value.into_bytes()).expect("a few control records are small");
     };
-    write(Kind::LeaderChange, encoded(&change, 1));
+    write(Kind::LeaderChange, encoded(&change));
     if is_new {
         let version = KRaftVersionRecord { kraft_version: KRAFT_VERSION, ..Default::default() };
-        write(Kind::KRaftVersion, encoded(&version, 0));
-        write(Kind::KRaftVoters, encoded(&voters(voter), 0));
+        write(Kind::KRaftVersion, encoded(&version));
+        write(Kind::KRaftVoters, encoded(&voters(voter)));
     }
     builder.finish()
 }
@@ -64,8 +60,9 @@ fn voters(voter: &Voter) -> VotersRecord {
     VotersRecord { voters: vec![itself], ..Default::default() }
 }
 
-fn encoded<M: Message>(message: &M, version: i16) -> Rope {
+/// Every control record is in its first version still.
+fn encoded<M: Message>(message: &M) -> Rope {
     let mut rope = Rope::new();
-    message.encode(&mut rope, version).expect("a control record of its own version");
+    message.encode(&mut rope, 0).expect("a control record of its own version");
     rope
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use dohle_base::{BrokerId, ErrorCode, LeaderEpoch, Offset};
+use dohle_base::{BrokerId, ErrorCode, Offset};
 use dohle_log::producers::Origin;
 use dohle_metadata::Refusal;
 use dohle_metadata::controller::brokers::{Heartbeat, RegisterBroker};
@@ -37,7 +37,6 @@ pub(crate) struct Quorum {
     host: Arc<Host<Controller>>,
     catalog: Arc<Catalog>,
     node: BrokerId,
-    epoch: LeaderEpoch,
     /// This broker's life, -1 before it is registered.
     broker_epoch: AtomicI64,
     producer_ids: ProducerIdBlock,
@@ -63,7 +62,6 @@ impl Quorum {
         clock: Clock,
         observe: Box<dyn Fn(&Controller) + Send + Sync>,
     ) -> Result<Arc<Self>, LeadError> {
-        let epoch = partition.look(|_, leader| leader.epoch()).map_err(LoadError::Stopped)?;
         let (state, end) = load(&partition, controller)?;
         let began = control::begin_epoch(voter, end == Offset::ZERO, clock.wall());
         let origin = Origin::Coordinator { transaction_version: 0 };
@@ -72,12 +70,7 @@ impl Quorum {
         host.begin(state, appended.last_offset.next());
         let producer_ids = ProducerIdBlock::default();
         let broker_epoch = AtomicI64::new(-1);
-        Ok(Arc::new(Self { host, catalog, node: voter.id, epoch, broker_epoch, producer_ids }))
-    }
-
-    /// The reign.
-    pub(crate) fn epoch(&self) -> LeaderEpoch {
-        self.epoch
+        Ok(Arc::new(Self { host, catalog, node: voter.id, broker_epoch, producer_ids }))
     }
 
     /// The metadata log.

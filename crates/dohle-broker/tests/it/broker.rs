@@ -38,12 +38,21 @@ impl Broker {
         listener.advertised.address().unwrap()
     }
 
+    /// Where it tells of itself.
+    pub fn http(&self) -> SocketAddr {
+        self.running.as_ref().unwrap().http().unwrap()
+    }
+
     pub fn client(&self) -> Client {
         Client::connect(self.address())
     }
 
-    pub fn dir(&self) -> &Path {
-        self.dir.path()
+    /// A broker over the data as it lies on the disk now, as if this one were killed at this moment.
+    pub fn survivor(&self) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        copy(self.dir.path(), dir.path());
+        let running = Some(run(dir.path(), &self.extra));
+        Self { dir, extra: self.extra.clone(), running }
     }
 }
 
@@ -51,6 +60,19 @@ impl Drop for Broker {
     fn drop(&mut self) {
         if let Some(running) = self.running.take() {
             running.stop();
+        }
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            std::fs::create_dir(&target).unwrap();
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
         }
     }
 }

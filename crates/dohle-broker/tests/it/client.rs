@@ -2,10 +2,10 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
-use dohle_base::{Offset, Timestamp, TopicId};
+use dohle_base::{ProducerEpoch, ProducerId, Timestamp, TopicId};
 use dohle_protocol::header::{Head, decode_answer};
 use dohle_protocol::message::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic};
 use dohle_protocol::message::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponseTopic};
@@ -14,7 +14,10 @@ use dohle_protocol::message::produce::{
 };
 use dohle_protocol::{Message, Reader, Request};
 use dohle_records::Batch;
-use dohle_records::batch::encode::{Builder, Entry, Settings};
+use dohle_records::batch::encode::{Builder, Entry, Producer, Settings};
+
+/// How long a test waits for what must happen.
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 pub struct Client {
     stream: TcpStream,
@@ -24,7 +27,7 @@ pub struct Client {
 impl Client {
     pub fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
         Self { stream, correlation_id: 0 }
     }
@@ -82,12 +85,12 @@ impl Client {
 
     /// Waits until the topic exists and is led.
     pub fn created(&mut self, name: &str) -> TopicId {
-        for _ in 0..10_000 {
+        let begun = Instant::now();
+        while begun.elapsed() < PATIENCE {
             let topic = self.topic(name);
             if topic.error_code == 0 && topic.partitions.iter().all(|p| p.error_code == 0) {
                 return topic.topic_id;
             }
-            std::thread::yield_now();
         }
         panic!("{name} was never created");
     }
@@ -125,7 +128,17 @@ pub fn fetch(topic: &str, offset: i64, max_wait_ms: i32) -> FetchRequest {
 }
 
 pub fn batch(values: &[&str]) -> Batch {
-    let mut builder = Builder::new(Settings::default());
+    batch_with(Settings::default(), values)
+}
+
+/// A batch of an idempotent producer.
+pub fn batch_of(id: i64, epoch: i16, base_sequence: i32, values: &[&str]) -> Bytes {
+    let producer = Producer { id: ProducerId(id), epoch: ProducerEpoch(epoch), base_sequence };
+    batch_with(Settings { producer: Some(producer), ..Settings::default() }, values).bytes().clone()
+}
+
+pub fn batch_with(settings: Settings, values: &[&str]) -> Batch {
+    let mut builder = Builder::new(settings);
     for value in values {
         let entry = Entry { timestamp: Timestamp(1_111), value: Some(value.as_bytes()), ..Default::default() };
         builder.append(&entry).unwrap();
@@ -143,9 +156,4 @@ pub fn values(response: FetchResponse) -> Vec<String> {
         }
     }
     found
-}
-
-/// For assertions on offsets.
-pub fn offset(offset: Offset) -> i64 {
-    offset.0
 }

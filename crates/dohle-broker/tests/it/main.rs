@@ -1,11 +1,16 @@
 //! The broker in this process, called over a socket as a client would: frames in, frames out.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod broker;
 mod client;
 mod configs;
+mod crash;
 mod groups;
+mod network;
 mod offsets;
 mod places;
 mod produce_fetch;
 mod topics;
+mod upkeep;
 mod versions;
