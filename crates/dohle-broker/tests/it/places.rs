@@ -154,13 +154,10 @@ fn a_group_forgets_what_it_is_told_to_forget_and_topics_that_are_gone() {
     create(&mut client, vec![topic("t", 2)]);
     client.ask_in(&commit("g", vec![by_name("t", vec![place(0, 5), place(1, 6)])]), 9);
     let mut delete = |group: &str, name: &str, partitions: &[i32]| {
-        let index = |partition_index: &i32| OffsetDeleteRequestPartition {
-            partition_index: *partition_index,
-            ..Default::default()
-        };
+        let index = |partition_index: &i32| OffsetDeleteRequestPartition { partition_index: *partition_index };
         let partitions = partitions.iter().map(index).collect();
-        let topics = vec![OffsetDeleteRequestTopic { name: name.into(), partitions, ..Default::default() }];
-        client.ask(&OffsetDeleteRequest { group_id: group.into(), topics, ..Default::default() })
+        let topics = vec![OffsetDeleteRequestTopic { name: name.into(), partitions }];
+        client.ask(&OffsetDeleteRequest { group_id: group.into(), topics })
     };
     assert_eq!(delete("nobody", "t", &[0]).error_code, ErrorCode::GroupIdNotFound.code());
     assert_eq!(delete("", "t", &[0]).error_code, ErrorCode::InvalidGroupId.code());

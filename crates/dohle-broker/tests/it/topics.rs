@@ -217,7 +217,10 @@ fn page(client: &mut Client, names: &[&str], limit: i32, from: Option<(&str, i32
     })
 }
 
-fn shown(page: &DescribeTopicPartitionsResponse) -> (Vec<(String, i16, Vec<i32>)>, Option<(String, i32)>) {
+/// A topic, its error, and the partitions that are shown.
+type Shown = (String, i16, Vec<i32>);
+
+fn shown(page: &DescribeTopicPartitionsResponse) -> (Vec<Shown>, Option<(String, i32)>) {
     let topics = page.topics.iter().map(|topic| {
         let partitions = topic.partitions.iter().map(|partition| partition.partition_index).collect();
         (topic.name.as_ref().unwrap().to_string(), topic.error_code, partitions)
