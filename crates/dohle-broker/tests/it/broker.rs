@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::client::Client;
 
-pub struct Broker {
+pub(crate) struct Broker {
     dir: TempDir,
     extra: Vec<(&'static str, &'static str)>,
     running: Option<Running>,
@@ -16,39 +16,39 @@ pub struct Broker {
 
 impl Broker {
     /// An empty broker.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(&[])
     }
 
     /// An empty broker with these settings.
-    pub fn with(extra: &[(&'static str, &'static str)]) -> Self {
+    pub(crate) fn with(extra: &[(&'static str, &'static str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let running = Some(run(dir.path(), extra));
         Self { dir, extra: extra.to_vec(), running }
     }
 
     /// Stops in order and starts again over the same data.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.running.take().unwrap().stop();
         self.running = Some(run(self.dir.path(), &self.extra));
     }
 
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         let listener = &self.running.as_ref().unwrap().listeners()[0];
         listener.advertised.address().unwrap()
     }
 
     /// Where it tells of itself.
-    pub fn http(&self) -> SocketAddr {
+    pub(crate) fn http(&self) -> SocketAddr {
         self.running.as_ref().unwrap().http().unwrap()
     }
 
-    pub fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         Client::connect(self.address())
     }
 
     /// A broker over the data as it lies on the disk now, as if this one were killed at this moment.
-    pub fn survivor(&self) -> Self {
+    pub(crate) fn survivor(&self) -> Self {
         let dir = tempfile::tempdir().unwrap();
         copy(self.dir.path(), dir.path());
         let running = Some(run(dir.path(), &self.extra));

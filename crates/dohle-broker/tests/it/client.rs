@@ -17,15 +17,15 @@ use dohle_records::Batch;
 use dohle_records::batch::encode::{Builder, Entry, Producer, Settings};
 
 /// How long a test waits for what must happen.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-pub struct Client {
+pub(crate) struct Client {
     stream: TcpStream,
     correlation_id: i32,
 }
 
 impl Client {
-    pub fn connect(address: SocketAddr) -> Self {
+    pub(crate) fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
@@ -33,17 +33,17 @@ impl Client {
     }
 
     /// Asks in the newest stable version.
-    pub fn ask<Q: Request>(&mut self, request: &Q) -> Q::Response {
+    pub(crate) fn ask<Q: Request>(&mut self, request: &Q) -> Q::Response {
         self.ask_in(request, *Q::KEY.stable_versions().end())
     }
 
-    pub fn ask_in<Q: Request>(&mut self, request: &Q, version: i16) -> Q::Response {
+    pub(crate) fn ask_in<Q: Request>(&mut self, request: &Q, version: i16) -> Q::Response {
         self.send(request, version);
         self.receive::<Q>(version)
     }
 
     /// Sends without waiting for the answer.
-    pub fn send<Q: Request>(&mut self, request: &Q, version: i16) {
+    pub(crate) fn send<Q: Request>(&mut self, request: &Q, version: i16) {
         self.correlation_id += 1;
         let head = Head { api: Q::KEY, version, correlation_id: self.correlation_id, client_id: Some("test".into()) };
         let mut frame = head.frame(request).unwrap();
@@ -51,11 +51,11 @@ impl Client {
         self.stream.write_all(&bytes).unwrap();
     }
 
-    pub fn send_raw(&mut self, bytes: &[u8]) {
+    pub(crate) fn send_raw(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).unwrap();
     }
 
-    pub fn receive<Q: Request>(&mut self, version: i16) -> Q::Response {
+    pub(crate) fn receive<Q: Request>(&mut self, version: i16) -> Q::Response {
         let mut reader = Reader::new(self.receive_raw().expect("the broker answers"));
         decode_answer(&mut reader, Q::KEY, version).unwrap();
         let response = Q::Response::decode(&mut reader, version).unwrap();
@@ -64,7 +64,7 @@ impl Client {
     }
 
     /// The next frame; none when the broker has closed the connection.
-    pub fn receive_raw(&mut self) -> Option<Bytes> {
+    pub(crate) fn receive_raw(&mut self) -> Option<Bytes> {
         let mut length = [0; 4];
         self.stream.read_exact(&mut length).ok()?;
         let mut frame = vec![0; u32::from_be_bytes(length) as usize];
@@ -72,19 +72,19 @@ impl Client {
         Some(frame.into())
     }
 
-    pub fn is_closed(&mut self) -> bool {
+    pub(crate) fn is_closed(&mut self) -> bool {
         self.receive_raw().is_none()
     }
 
     /// What the cluster says about a topic; asking creates it.
-    pub fn topic(&mut self, name: &str) -> MetadataResponseTopic {
+    pub(crate) fn topic(&mut self, name: &str) -> MetadataResponseTopic {
         let topic = MetadataRequestTopic { name: Some(name.into()), ..Default::default() };
         let request = MetadataRequest { topics: Some(vec![topic]), ..Default::default() };
         self.ask(&request).topics.remove(0)
     }
 
     /// Waits until the topic exists and is led.
-    pub fn created(&mut self, name: &str) -> TopicId {
+    pub(crate) fn created(&mut self, name: &str) -> TopicId {
         let begun = Instant::now();
         while begun.elapsed() < PATIENCE {
             let topic = self.topic(name);
@@ -95,49 +95,49 @@ impl Client {
         panic!("{name} was never created");
     }
 
-    pub fn produce(&mut self, topic: &str, values: &[&str]) -> PartitionProduceResponse {
+    pub(crate) fn produce(&mut self, topic: &str, values: &[&str]) -> PartitionProduceResponse {
         self.produce_bytes(topic, batch(values).bytes().clone())
     }
 
-    pub fn produce_bytes(&mut self, topic: &str, records: Bytes) -> PartitionProduceResponse {
+    pub(crate) fn produce_bytes(&mut self, topic: &str, records: Bytes) -> PartitionProduceResponse {
         let request = produce(topic, records, -1);
         self.ask_in(&request, 12).responses.remove(0).partition_responses.remove(0)
     }
 
-    pub fn fetch(&mut self, topic: &str, offset: i64) -> FetchResponse {
+    pub(crate) fn fetch(&mut self, topic: &str, offset: i64) -> FetchResponse {
         self.ask_in(&fetch(topic, offset, 0), 12)
     }
 
     /// The values of the records from `offset` on.
-    pub fn values(&mut self, topic: &str, offset: i64) -> Vec<String> {
+    pub(crate) fn values(&mut self, topic: &str, offset: i64) -> Vec<String> {
         values(self.fetch(topic, offset))
     }
 }
 
-pub fn produce(topic: &str, records: Bytes, acks: i16) -> ProduceRequest {
+pub(crate) fn produce(topic: &str, records: Bytes, acks: i16) -> ProduceRequest {
     let partition = PartitionProduceData { index: 0, records: Some(records), ..Default::default() };
     let topic = TopicProduceData { name: topic.into(), partition_data: vec![partition], ..Default::default() };
     ProduceRequest { acks, timeout_ms: 10_000, topic_data: vec![topic], ..Default::default() }
 }
 
-pub fn fetch(topic: &str, offset: i64, max_wait_ms: i32) -> FetchRequest {
+pub(crate) fn fetch(topic: &str, offset: i64, max_wait_ms: i32) -> FetchRequest {
     let partition =
         FetchPartition { partition: 0, fetch_offset: offset, partition_max_bytes: 1 << 20, ..Default::default() };
     let topic = FetchTopic { topic: topic.into(), partitions: vec![partition], ..Default::default() };
     FetchRequest { max_wait_ms, min_bytes: 1, max_bytes: 50 << 20, topics: vec![topic], ..Default::default() }
 }
 
-pub fn batch(values: &[&str]) -> Batch {
+pub(crate) fn batch(values: &[&str]) -> Batch {
     batch_with(Settings::default(), values)
 }
 
 /// A batch of an idempotent producer.
-pub fn batch_of(id: i64, epoch: i16, base_sequence: i32, values: &[&str]) -> Bytes {
+pub(crate) fn batch_of(id: i64, epoch: i16, base_sequence: i32, values: &[&str]) -> Bytes {
     let producer = Producer { id: ProducerId(id), epoch: ProducerEpoch(epoch), base_sequence };
     batch_with(Settings { producer: Some(producer), ..Settings::default() }, values).bytes().clone()
 }
 
-pub fn batch_with(settings: Settings, values: &[&str]) -> Batch {
+pub(crate) fn batch_with(settings: Settings, values: &[&str]) -> Batch {
     let mut builder = Builder::new(settings);
     for value in values {
         let entry = Entry { timestamp: Timestamp(1_111), value: Some(value.as_bytes()), ..Default::default() };
@@ -146,7 +146,7 @@ pub fn batch_with(settings: Settings, values: &[&str]) -> Batch {
     builder.finish()
 }
 
-pub fn values(response: FetchResponse) -> Vec<String> {
+pub(crate) fn values(response: FetchResponse) -> Vec<String> {
     let mut found = vec![];
     for partition in response.responses.into_iter().flat_map(|topic| topic.partitions) {
         for batch in dohle_records::Batches::over(partition.records.expect("never none")) {

@@ -17,14 +17,14 @@ use crate::broker::Broker;
 use crate::client::Client;
 
 /// A broker whose groups are spoken for.
-pub fn broker() -> Broker {
+pub(crate) fn broker() -> Broker {
     let broker = Broker::with(&[("group.min.session.timeout.ms", "100"), ("offsets.topic.num.partitions", "4")]);
     coordinated(&mut broker.client());
     broker
 }
 
 /// Waits until there is a coordinator for every group.
-pub fn coordinated(client: &mut Client) {
+pub(crate) fn coordinated(client: &mut Client) {
     let keys = (0..20).map(|number| format!("group-{number}").into()).collect();
     let request = FindCoordinatorRequest { coordinator_keys: keys, ..Default::default() };
     let list = ListGroupsRequest::default();
@@ -58,7 +58,7 @@ fn join(group: &str, member: &str) -> JoinGroupRequest {
 }
 
 /// Comes, is named, and comes again.
-pub fn joined(client: &mut Client, group: &str) -> JoinGroupResponse {
+pub(crate) fn joined(client: &mut Client, group: &str) -> JoinGroupResponse {
     let named = client.ask(&join(group, ""));
     assert_eq!(named.error_code, ErrorCode::MemberIdRequired.code());
     client.ask(&join(group, &named.member_id))
@@ -82,7 +82,7 @@ fn sync(group: &str, member: &str, generation_id: i32, assignments: &[(&str, &'s
 }
 
 /// The only member of a stable group.
-pub fn alone(client: &mut Client, group: &str) -> JoinGroupResponse {
+pub(crate) fn alone(client: &mut Client, group: &str) -> JoinGroupResponse {
     let member = joined(client, group);
     let share = client.ask(&sync(group, &member.member_id, member.generation_id, &[(&member.member_id, b"all")]));
     assert_eq!((share.error_code, &share.assignment[..]), (0, &b"all"[..]));

@@ -1,6 +1,5 @@
 //! The broker in this process, called over a socket as a client would: frames in, frames out.
 
-#![allow(unreachable_pub, reason = "the modules of one test binary share what they need")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod broker;

@@ -84,7 +84,7 @@ fn memory_follows_what_arrives_and_not_what_is_claimed() {
     const CLIENTS: usize = 300;
     let broker = Broker::new();
     broker.client().topic("t");
-    let before = resident_bytes();
+    let before = reserved_bytes();
     let claims: Vec<Client> = (0..CLIENTS)
         .map(|_| {
             let mut client = broker.client();
@@ -97,14 +97,15 @@ fn memory_follows_what_arrives_and_not_what_is_claimed() {
     let mut good = broker.client();
     good.created("t");
     assert_eq!(good.produce("t", &["a"]).error_code, 0);
-    assert!(resident_bytes().saturating_sub(before) < 64 << 20);
+    // Thirty gibibytes were claimed; the tests beside this one reserve some memory of their own.
+    assert!(reserved_bytes().saturating_sub(before) < 8 << 30);
     drop(claims);
 }
 
-/// What the process holds in memory: of this test and of those beside it.
-fn resident_bytes() -> u64 {
+/// What the process has reserved, touched or not: a buffer made for a claim shows here before a byte of it has come.
+fn reserved_bytes() -> u64 {
     let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
-    pages.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
+    pages.split(' ').next().unwrap().parse::<u64>().unwrap() * 4096
 }
 
 #[test]

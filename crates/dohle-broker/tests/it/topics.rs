@@ -18,16 +18,16 @@ use dohle_protocol::message::describe_topic_partitions::{
 use crate::broker::Broker;
 use crate::client::Client;
 
-pub fn topic(name: &str, num_partitions: i32) -> CreatableTopic {
+pub(crate) fn topic(name: &str, num_partitions: i32) -> CreatableTopic {
     CreatableTopic { name: name.into(), num_partitions, replication_factor: 1, ..Default::default() }
 }
 
-pub fn with(topic: CreatableTopic, key: &str, value: &str) -> CreatableTopic {
+pub(crate) fn with(topic: CreatableTopic, key: &str, value: &str) -> CreatableTopic {
     let config = CreatableTopicConfig { name: key.into(), value: Some(value.into()), ..Default::default() };
     CreatableTopic { configs: vec![config], ..topic }
 }
 
-pub fn create(client: &mut Client, topics: Vec<CreatableTopic>) -> Vec<CreatableTopicResult> {
+pub(crate) fn create(client: &mut Client, topics: Vec<CreatableTopic>) -> Vec<CreatableTopicResult> {
     client.ask(&CreateTopicsRequest { topics, timeout_ms: 10_000, ..Default::default() }).topics
 }
 
@@ -217,7 +217,7 @@ fn page(client: &mut Client, names: &[&str], limit: i32, from: Option<(&str, i32
     })
 }
 
-/// A topic, its error, and the partitions that are shown.
+/// A topic of a page: its name, its error, and its partitions.
 type Shown = (String, i16, Vec<i32>);
 
 fn shown(page: &DescribeTopicPartitionsResponse) -> (Vec<Shown>, Option<(String, i32)>) {

@@ -74,21 +74,14 @@ impl Admin {
     ) -> Result<Each<TopicPartition, ()>, AskError> {
         let mut topics: BTreeMap<&TopicName, Vec<OffsetDeleteRequestPartition>> = BTreeMap::new();
         for place in places {
-            topics.entry(&place.topic).or_default().push(OffsetDeleteRequestPartition {
-                partition_index: place.partition.0,
-                ..OffsetDeleteRequestPartition::default()
-            });
+            topics
+                .entry(&place.topic)
+                .or_default()
+                .push(OffsetDeleteRequestPartition { partition_index: place.partition.0 });
         }
-        let topic = |(name, partitions): (&TopicName, _)| OffsetDeleteRequestTopic {
-            name: name.as_str().into(),
-            partitions,
-            ..OffsetDeleteRequestTopic::default()
-        };
-        let request = OffsetDeleteRequest {
-            group_id: group.into(),
-            topics: topics.into_iter().map(topic).collect(),
-            ..OffsetDeleteRequest::default()
-        };
+        let topic =
+            |(name, partitions): (&TopicName, _)| OffsetDeleteRequestTopic { name: name.as_str().into(), partitions };
+        let request = OffsetDeleteRequest { group_id: group.into(), topics: topics.into_iter().map(topic).collect() };
         let answer = self
             .cluster
             .persist(|| async {

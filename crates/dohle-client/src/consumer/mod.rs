@@ -297,10 +297,11 @@ impl Consumer {
         while let Some(order) = self.group.as_ref().and_then(Group::order) {
             match order {
                 Order::Release { partitions, lost } => {
-                    if !lost && self.config.auto_commit.is_some() {
-                        if let Err(error) = self.commit().await {
-                            tracing::warn!(%error, "letting go of partitions whose offsets could not be committed");
-                        }
+                    if !lost
+                        && self.config.auto_commit.is_some()
+                        && let Err(error) = self.commit().await
+                    {
+                        tracing::warn!(%error, "letting go of partitions whose offsets could not be committed");
                     }
                     self.remove(&partitions);
                     self.obeyed(if lost { None } else { Some(Event::Released) });

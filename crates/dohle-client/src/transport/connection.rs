@@ -51,16 +51,14 @@ pub enum CallError {
         peer: Arc<str>,
     },
     /// There is no version of the API that both sides know.
-    #[error(
-        "{api} at {peer}: the broker does not serve it in a version that this client knows ({ours}); upgrade the older of the two"
-    )]
+    #[error("{peer} {}", unserved(*.api, .theirs))]
     Unsupported {
         /// What was to be asked.
         api: ApiKey,
         /// Whom.
         peer: Arc<str>,
-        /// The versions that this client knows.
-        ours: String,
+        /// The lowest and highest version that the broker serves, if it serves any.
+        theirs: Option<(i16, i16)>,
     },
     /// The request cannot be written in the version that both sides know.
     #[error("{api} at {peer}: {source}; the broker is too old for what was asked")]
@@ -82,6 +80,17 @@ pub enum CallError {
         /// What was found.
         source: DecodeError,
     },
+}
+
+fn unserved(api: ApiKey, theirs: &Option<(i16, i16)>) -> String {
+    let ours = api.stable_versions();
+    let (low, high) = (ours.start(), ours.end());
+    match theirs {
+        None => format!("does not serve {api}: the broker is too old for it, or does not have it"),
+        Some((least, most)) => format!(
+            "serves {api} in versions {least} to {most}, and this client knows {low} to {high}: upgrade the older of the two"
+        ),
+    }
 }
 
 /// A connection that stands, or has stood. Cheap to clone; it ends when the last clone is gone.
@@ -142,7 +151,7 @@ impl Connection {
         self.shared.versions.pick(R::KEY, version_max).ok_or_else(|| CallError::Unsupported {
             api: R::KEY,
             peer: self.peer().clone(),
-            ours: format!("{:?}", R::KEY.stable_versions()),
+            theirs: self.shared.versions.served(R::KEY),
         })
     }
 

@@ -29,6 +29,11 @@ impl Versions {
         (version >= low && version >= *ours.start()).then_some(version)
     }
 
+    /// The lowest and highest version that the broker serves.
+    pub(crate) fn served(&self, api: ApiKey) -> Option<(i16, i16)> {
+        self.0.get(&api.code()).copied()
+    }
+
     fn of(answer: &ApiVersionsResponse) -> Self {
         Self(answer.api_keys.iter().map(|api| (api.api_key, (api.min_version, api.max_version))).collect())
     }

@@ -29,7 +29,7 @@ pub(crate) enum Lane {
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// The socket was refused, or what answered is no broker.
-    #[error("cannot connect to {address}: {source}; check that a broker listens there")]
+    #[error("cannot connect to {address}: {source}")]
     Failed {
         /// Where.
         address: Address,
@@ -37,7 +37,7 @@ pub enum ConnectError {
         source: io::Error,
     },
     /// It did not stand in time.
-    #[error("cannot connect to {address} within {after:?}; check the address and the network")]
+    #[error("cannot connect to {address} within {after:?}")]
     Timeout {
         /// Where.
         address: Address,
@@ -56,7 +56,7 @@ pub enum ConnectError {
 
 /// None of the brokers that are known can be reached.
 #[derive(Debug, thiserror::Error)]
-#[error("no broker can be reached at {}: {last}", list(.tried))]
+#[error("no broker can be reached: {}", told(.tried, .last))]
 pub struct Unreachable {
     /// Where was tried.
     pub tried: Vec<Address>,
@@ -64,8 +64,9 @@ pub struct Unreachable {
     pub last: Box<ConnectError>,
 }
 
-fn list(addresses: &[Address]) -> String {
-    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+fn told(tried: &[Address], last: &ConnectError) -> String {
+    let tried: Vec<String> = tried.iter().map(ToString::to_string).collect();
+    if tried.len() > 1 { format!("tried {}, and at last: {last}", tried.join(", ")) } else { last.to_string() }
 }
 
 /// Whom a connection leads to.

@@ -77,7 +77,8 @@ impl<F> Durable<F> {
 
 impl<D: Disk> Log<D> {
     /// Whether the topic wants a flush now: always when an acknowledgement waits for it, else by `flush.messages` and `flush.ms`, and
-    /// when a segment was closed: until then it costs memory and an open file.
+    /// when something else than records has changed: a closed segment costs memory and an open file until then, retention waits for the
+    /// names, and epochs are worth no less than what they are about.
     pub fn wants_flush(&self, now: Timestamp) -> bool {
         let waiting = self.end().since(self.durable.synced);
         let aged = now.0.saturating_sub(self.durable.synced_at.0) >= self.options.flush_ms;
@@ -85,13 +86,17 @@ impl<D: Disk> Log<D> {
             Durability::Synced => true,
             Durability::Relaxed => waiting >= self.options.flush_messages || aged,
         };
-        (waiting > 0 && asked) || !self.durable.unsynced.is_empty()
+        (waiting > 0 && asked) || !self.durable.unsynced.is_empty() || self.durable.names || self.epochs_changed()
+    }
+
+    fn epochs_changed(&self) -> bool {
+        self.durable.epochs != self.epochs.version()
     }
 
     /// What has to be done so that all is durable that is in the log now; none when nothing is to be done, when a flush is under
     /// way, and when one has failed.
     pub fn begin_flush(&mut self) -> Option<Flush<D>> {
-        let epochs_changed = self.durable.epochs != self.epochs.version();
+        let epochs_changed = self.epochs_changed();
         let held = self.sealed.iter().any(|segment| segment.is_held());
         let anything = self.durable.synced < self.end() || self.durable.names || epochs_changed || held;
         if !anything || self.durable.flushing || self.durable.failed {

@@ -4,6 +4,7 @@ mod cluster;
 mod completions;
 mod config;
 mod consume;
+mod demo;
 mod group;
 mod produce;
 mod server;
@@ -12,7 +13,7 @@ mod topic;
 use std::future::Future;
 use std::io::{IsTerminal, Write};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::{Args, Parser, Subcommand};
 use dohle_base::TopicName;
 use dohle_client::{Admin, AdminConfig};
@@ -22,6 +23,7 @@ use crate::text::pair;
 
 const EXAMPLES: &str = "\
 Examples:
+  dohle demo
   dohle server --data-dir data &
   dohle topic create orders --partitions 3
   seq 10 | dohle produce orders
@@ -67,6 +69,8 @@ struct Common {
 enum Command {
     /// Run a broker
     Server(server::Arguments),
+    /// See it work: a broker, sensors that speak, and a group that listens, in a temporary directory
+    Demo(demo::Arguments),
     /// Create, list, describe, alter and delete topics
     #[command(subcommand)]
     Topic(topic::Command),
@@ -92,6 +96,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
     let common = arguments.common;
     match arguments.command {
         Command::Server(arguments) => server::run(&common, arguments),
+        Command::Demo(arguments) => demo::run(&common, &arguments),
         Command::Topic(command) => wait_for(topic::run(&common, command)),
         Command::Produce(arguments) => wait_for(produce::run(&common, arguments)),
         Command::Consume(arguments) => wait_for(consume::run(&common, arguments)),
@@ -121,7 +126,9 @@ impl Common {
     /// An admin that has reached a broker.
     async fn admin(&self) -> anyhow::Result<Admin> {
         let admin = Admin::new(AdminConfig::from_properties(self.properties(&[]))?);
-        admin.reach().await.context("start a broker with `dohle server`, or name one with --bootstrap")?;
+        if let Err(error) = admin.reach().await {
+            bail!("{error}; start a broker with `dohle server`, or name one with --bootstrap");
+        }
         Ok(admin)
     }
 }

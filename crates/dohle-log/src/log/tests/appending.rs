@@ -267,7 +267,11 @@ fn the_topic_says_when_a_flush_is_due() {
     let relaxed = Options { durability: Durability::Relaxed, flush_messages: 3, flush_ms: 1_000, ..options() };
     let mut log = open_with(&disk(), relaxed);
     let later = |ms| Timestamp(NOW.0 + ms);
-    assert!(!log.wants_flush(later(5_000)), "nothing is there");
+    log.append(&plain(2), &CLIENT, NOW).unwrap();
+    assert!(log.wants_flush(later(0)), "the log itself is new, and so is its epoch");
+    let flush = log.begin_flush().unwrap();
+    log.flushed(flush.run(), NOW).unwrap();
+    assert!(!log.wants_flush(later(5_000)), "nothing is waiting");
     log.append(&plain(2), &CLIENT, NOW).unwrap();
     assert!(!log.wants_flush(later(999)));
     assert!(log.wants_flush(later(1_000)));
@@ -299,6 +303,7 @@ fn retention_drops_what_is_flushed_and_moves_the_start() {
     assert!(files.iter().any(|file| file.name.ends_with(".deleted")), "renamed at once, removed later");
     remove(removal);
     assert!(disk.list(Path::new(DIR)).unwrap().iter().all(|file| !file.name.ends_with(".deleted")));
+    assert!(log.wants_flush(now), "the next one waits for it");
     assert!(log.segments().count() < before);
     assert_eq!(log.start(), log.segments().next().unwrap().base);
     assert!(read(&log, log.start().0).len() >= 20);

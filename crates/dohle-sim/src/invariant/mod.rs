@@ -1,0 +1,69 @@
+//! What must hold whatever happens, one law a file. Each judges the facts of a run, and each has a test in which a bad
+//! run is found out.
+
+mod acked_durable;
+mod acked_is_kept;
+mod answered_once;
+mod committed_offset_monotonic;
+mod generation_monotonic;
+mod no_answer_while_loading;
+mod old_generation_commits_nothing;
+mod one_owner;
+mod recovered_equals_durable;
+mod safe_is_synced;
+
+#[cfg(test)]
+mod story;
+
+use std::fmt;
+
+use crate::fact::Fact;
+
+/// A law that judges facts as they come.
+pub trait Invariant {
+    /// The law's name.
+    fn name(&self) -> &'static str;
+
+    /// Takes a fact in; says what is wrong if the law is broken by it, and whether there was anything to judge.
+    fn judge(&mut self, fact: &Fact) -> Result<Look, String>;
+}
+
+/// Whether a law had something to say about a fact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// The fact was judged and found good.
+    Judged,
+    /// The fact is no business of this law.
+    Passed,
+}
+
+/// A broken law.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The law.
+    pub invariant: &'static str,
+    /// What is wrong.
+    pub what: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.invariant, self.what)
+    }
+}
+
+/// All laws, new.
+pub fn all() -> Vec<Box<dyn Invariant>> {
+    vec![
+        Box::new(acked_durable::AckedDurable::default()),
+        Box::new(acked_is_kept::AckedIsKept::default()),
+        Box::new(answered_once::AnsweredOnce::default()),
+        Box::new(committed_offset_monotonic::CommittedOffsetMonotonic::default()),
+        Box::new(generation_monotonic::GenerationMonotonic::default()),
+        Box::new(no_answer_while_loading::NoAnswerWhileLoading),
+        Box::new(old_generation_commits_nothing::OldGenerationCommitsNothing::default()),
+        Box::new(one_owner::OneOwner::default()),
+        Box::new(recovered_equals_durable::RecoveredEqualsDurable::default()),
+        Box::new(safe_is_synced::SafeIsSynced::default()),
+    ]
+}
