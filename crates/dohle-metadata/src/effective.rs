@@ -188,7 +188,7 @@ impl<'a> View<'a> {
             Some(first) if first.source != Source::Default => (Some(converted(key, first)), first.source),
             Some(_) | None => (key.default.map(str::to_owned), Source::Default),
         };
-        Entry { key, value, source, synonyms }
+        Entry { key, value, source, synonyms: told(kind, key, synonyms) }
     }
 
     fn of(&self, kind: ResourceKind, name: &str) -> impl Iterator<Item = Entry> + use<'a> {
@@ -213,6 +213,22 @@ impl<'a> View<'a> {
         add(Source::Default, &|name| self.tables.broker.find(name).ok()?.default.map(str::to_owned));
         found
     }
+}
+
+/// The synonyms that are told: from the first on under the name that the key has on a broker, as Kafka tells them. What was set
+/// under another name counts for a topic and is told, too.
+fn told(kind: ResourceKind, key: &Key, mut synonyms: Vec<Synonym>) -> Vec<Synonym> {
+    let broker = match kind {
+        ResourceKind::Broker => Some(key.name),
+        ResourceKind::Topic | ResourceKind::Group | ResourceKind::ClientMetrics | ResourceKind::BrokerLogger => {
+            key.synonyms.first().copied()
+        }
+    };
+    let own = synonyms.iter().take_while(|one| own_source(kind) == Some(one.source)).count();
+    let untold = |one: &Synonym| Some(one.name) != broker && one.source == Source::Default;
+    let untold = synonyms[own..].iter().take_while(|one| untold(one)).count();
+    synonyms.drain(own..own + untold);
+    synonyms
 }
 
 /// What a value that was set on the resource itself counts as. A broker's own values are among the inherited ones.

@@ -1,8 +1,11 @@
 //! ApiVersions (KIP-35, KIP-511, KIP-584, KIP-1242): what is served, and what the cluster has agreed on.
 
 use dohle_base::ErrorCode;
+use dohle_metadata::image::Supported;
 use dohle_protocol::ApiKey;
-use dohle_protocol::message::api_versions::{ApiVersion, ApiVersionsRequest, ApiVersionsResponse};
+use dohle_protocol::message::api_versions::{
+    ApiVersion, ApiVersionsRequest, ApiVersionsResponse, FinalizedFeatureKey, SupportedFeatureKey,
+};
 
 use super::Api;
 use crate::context::Context;
@@ -10,6 +13,9 @@ use crate::dispatch::Client;
 use crate::net::peer::Software;
 
 pub(crate) const API: Api = Api::of(ApiKey::ApiVersions);
+
+/// The version since which a feature may be off.
+const FEATURES_OFF_FROM: i16 = 4;
 
 /// Answers also a client whose names are refused: it may go on without them.
 pub(crate) async fn handle(
@@ -26,7 +32,7 @@ pub(crate) async fn handle(
         }
         client.peer.software.replace(software);
     }
-    ApiVersionsResponse { error_code: client.code(ErrorCode::None), ..served(cx) }
+    ApiVersionsResponse { error_code: client.code(ErrorCode::None), ..features(cx, version) }
 }
 
 /// For a client that asks in a version that nobody knows yet: the answer is read in version 0.
@@ -41,6 +47,33 @@ fn served(cx: &Context) -> ApiVersionsResponse {
         ApiVersion { api_key: served.api.key.code(), min_version, max_version, ..Default::default() }
     });
     ApiVersionsResponse { api_keys: api_keys.collect(), ..Default::default() }
+}
+
+/// What the cluster could agree on and what it has agreed on (KIP-584).
+fn features(cx: &Context, version: i16) -> ApiVersionsResponse {
+    let view = cx.catalog.view();
+    let level = |(name, level): (&str, i16)| FinalizedFeatureKey {
+        name: name.into(),
+        max_version_level: level,
+        min_version_level: level,
+        ..Default::default()
+    };
+    let supported = |feature: &Supported| SupportedFeatureKey {
+        name: feature.name.as_str().into(),
+        min_version: feature.least,
+        max_version: feature.most,
+        ..Default::default()
+    };
+    let this = view.image.brokers.get(cx.settings.node.id);
+    let features = this.into_iter().flat_map(|broker| &broker.features);
+    // Older clients do not survive a feature that may be off (KAFKA-17492).
+    let told = features.filter(|feature| feature.least > 0 || version >= FEATURES_OFF_FROM);
+    ApiVersionsResponse {
+        supported_features: told.map(supported).collect(),
+        finalized_features_epoch: view.image.offset.0,
+        finalized_features: view.image.features.iter().map(level).collect(),
+        ..served(cx)
+    }
 }
 
 /// Letters, digits, dots and hyphens, the last two only within.

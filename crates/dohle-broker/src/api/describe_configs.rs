@@ -87,7 +87,9 @@ impl Describe<'_> {
             ResourceKind::Broker => self.broker(name),
             ResourceKind::BrokerLogger => self.loggers(name),
             ResourceKind::ClientMetrics if name.is_empty() => Err(resource::invalid("a subscription needs a name")),
-            ResourceKind::ClientMetrics => Ok(self.subscription(name)),
+            ResourceKind::ClientMetrics => {
+                Ok(self.effective.client_metrics(name).map(|entry| self.config(entry)).collect())
+            }
             ResourceKind::Group if name.is_empty() => Err(resource::invalid("a group needs a name")),
             ResourceKind::Group => Ok(self.effective.group(name).map(|entry| self.config(entry)).collect()),
         }
@@ -126,18 +128,6 @@ impl Describe<'_> {
             config_type: TEXT_KIND,
             ..Default::default()
         }])
-    }
-
-    /// What was set, and nothing else: a subscription that says nothing is none.
-    fn subscription(&self, name: &str) -> Vec<DescribeConfigsResourceResult> {
-        let own = Resource::new(ResourceKind::ClientMetrics, name);
-        let config = |(name, value): (&str, &str)| DescribeConfigsResourceResult {
-            name: name.into(),
-            value: Some(value.into()),
-            config_source: Source::ClientMetrics.code(),
-            ..Default::default()
-        };
-        self.view.image.configs.of(&own).map(config).collect()
     }
 
     fn config(&self, entry: Entry) -> DescribeConfigsResourceResult {

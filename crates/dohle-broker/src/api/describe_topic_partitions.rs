@@ -30,7 +30,11 @@ pub(crate) async fn handle(
     let asked: BTreeSet<&str> = request.topics.iter().map(|topic| topic.name.as_str()).collect();
     let cursor = request.cursor.as_ref();
     if cursor.is_some_and(|cursor| !is_valid(cursor, &asked)) {
-        let refused = asked.iter().map(|name| refused(client, name, ErrorCode::InvalidRequest));
+        let topic_authorized_operations = operations::UNASKED;
+        let refused = asked.iter().map(|name| DescribeTopicPartitionsResponseTopic {
+            topic_authorized_operations,
+            ..refused(client, name, ErrorCode::InvalidRequest)
+        });
         return DescribeTopicPartitionsResponse { topics: refused.collect(), ..Default::default() };
     }
     let limit = usize::try_from(request.response_partition_limit).unwrap_or(0);

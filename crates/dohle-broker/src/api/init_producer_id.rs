@@ -45,5 +45,5 @@ fn check(request: &InitProducerIdRequest) -> Result<(), ErrorCode> {
 }
 
 fn refused(client: &Client, error: ErrorCode) -> InitProducerIdResponse {
-    InitProducerIdResponse { error_code: client.code(error), ..Default::default() }
+    InitProducerIdResponse { error_code: client.code(error), producer_epoch: -1, ..Default::default() }
 }

@@ -81,6 +81,7 @@ serve! {
     describe_groups
     describe_log_dirs
     describe_producers
+    describe_quorum
     describe_topic_partitions
     fetch
     find_coordinator

@@ -6,5 +6,7 @@ pub(crate) mod properties;
 pub(crate) mod settings;
 pub(crate) mod tables;
 
+mod group_keys;
+mod metrics_keys;
 mod topic_defaults;
 mod values;

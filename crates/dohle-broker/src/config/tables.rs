@@ -6,12 +6,17 @@ use dohle_base::config::{Key, Table};
 use dohle_log::options::TOPIC_KEYS;
 use dohle_metadata::effective::{ConfigTables, Order};
 
+use super::group_keys::{GROUP_KEYS, GROUP_ORDERS};
 use super::keys::BROKER_KEYS;
+use super::metrics_keys::METRICS_KEYS;
 use super::topic_defaults::TOPIC_DEFAULT_KEYS;
 
-/// Keys of one topic whose values belong in this order.
-const ORDERS: &[Order] =
-    &[Order { smaller: "min.compaction.lag.ms", larger: "max.compaction.lag.ms", may_be_equal: true }];
+/// Keys of one topic or group whose values belong in this order.
+const ORDERS: &[Order] = {
+    let [consumer, share, streams] = GROUP_ORDERS;
+    let compaction = Order { smaller: "min.compaction.lag.ms", larger: "max.compaction.lag.ms", may_be_equal: true };
+    &[compaction, consumer, share, streams]
+};
 
 static BROKER: LazyLock<Table> = LazyLock::new(|| {
     let rooms = [BROKER_KEYS, TOPIC_DEFAULT_KEYS, dohle_coordinator::KEYS];
@@ -23,8 +28,8 @@ static BROKER: LazyLock<Table> = LazyLock::new(|| {
 static ALL: LazyLock<ConfigTables> = LazyLock::new(|| ConfigTables {
     topic: TOPIC_KEYS,
     broker: *BROKER,
-    group: Table(&[]),
-    client_metrics: Table(&[]),
+    group: GROUP_KEYS,
+    client_metrics: METRICS_KEYS,
     orders: ORDERS,
 });
 
@@ -44,8 +49,9 @@ mod tests {
 
     #[test]
     fn every_room_declares_its_own_keys_and_accepts_its_own_defaults() {
-        broker().check().unwrap();
-        TOPIC_KEYS.check().unwrap();
+        for table in [*broker(), TOPIC_KEYS, GROUP_KEYS, METRICS_KEYS] {
+            table.check().unwrap();
+        }
     }
 
     #[test]

@@ -37,6 +37,11 @@ const fn on_restart(key: Key) -> Key {
     Key { takes: Takes::OnRestart, ..key }
 }
 
+/// A key in whose place others count as long as it is not set.
+const fn unless_set(synonyms: &'static [&'static str], key: Key) -> Key {
+    Key { synonyms, ..key }
+}
+
 /// The keys.
 pub(crate) const TOPIC_DEFAULT_KEYS: Table = Table(&[
     key(
@@ -59,7 +64,10 @@ pub(crate) const TOPIC_DEFAULT_KEYS: Table = Table(&[
     choice("log.durability", "synced", &["synced", "relaxed"], "The default of durability."),
     long("log.segment.delete.delay.ms", "60000", NO_LESS_THAN_0, "The default of file.delete.delay.ms."),
     long("log.flush.interval.messages", FOR_EVER, NO_LESS_THAN_1, "The default of flush.messages."),
-    key("log.flush.interval.ms", Kind::Long, None, NO_LESS_THAN_0, "The default of flush.ms."),
+    unless_set(
+        &["log.flush.scheduler.interval.ms"],
+        key("log.flush.interval.ms", Kind::Long, None, NO_LESS_THAN_0, "The default of flush.ms."),
+    ),
     on_restart(long(
         "log.flush.scheduler.interval.ms",
         FOR_EVER,
@@ -109,7 +117,10 @@ pub(crate) const TOPIC_DEFAULT_KEYS: Table = Table(&[
     long("log.remote.copy.lag.bytes", "-1", Accepts::Between(-1, i64::MAX), "The default of remote.copy.lag.bytes."),
     long("log.remote.copy.lag.ms", "0", Accepts::Between(-1, i64::MAX), "The default of remote.copy.lag.ms."),
     long("log.retention.bytes", "-1", Accepts::Any, "The default of retention.bytes."),
-    key("log.retention.ms", Kind::Long, None, Accepts::Between(-1, i64::MAX), "The default of retention.ms."),
+    unless_set(
+        &["log.retention.minutes", "log.retention.hours"],
+        key("log.retention.ms", Kind::Long, None, Accepts::Between(-1, i64::MAX), "The default of retention.ms."),
+    ),
     on_restart(key(
         "log.retention.minutes",
         Kind::Int,
@@ -126,7 +137,10 @@ pub(crate) const TOPIC_DEFAULT_KEYS: Table = Table(&[
     )),
     int("log.segment.bytes", "1073741824", 1 << 20, INT_MAX, "The default of segment.bytes."),
     int("log.index.size.max.bytes", "10485760", 4, INT_MAX, "The default of segment.index.bytes."),
-    key("log.roll.jitter.ms", Kind::Long, None, NO_LESS_THAN_0, "The default of segment.jitter.ms."),
+    unless_set(
+        &["log.roll.jitter.hours"],
+        key("log.roll.jitter.ms", Kind::Long, None, NO_LESS_THAN_0, "The default of segment.jitter.ms."),
+    ),
     on_restart(int(
         "log.roll.jitter.hours",
         "0",
@@ -134,7 +148,7 @@ pub(crate) const TOPIC_DEFAULT_KEYS: Table = Table(&[
         INT_MAX,
         "The default of segment.jitter.ms, in hours, where log.roll.jitter.ms is not set.",
     )),
-    key("log.roll.ms", Kind::Long, None, NO_LESS_THAN_1, "The default of segment.ms."),
+    unless_set(&["log.roll.hours"], key("log.roll.ms", Kind::Long, None, NO_LESS_THAN_1, "The default of segment.ms.")),
     on_restart(int(
         "log.roll.hours",
         "168",

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use dohle_base::{BrokerId, ErrorCode, Offset};
+use dohle_base::{ErrorCode, Offset};
 use dohle_log::producers::Origin;
 use dohle_metadata::Refusal;
 use dohle_metadata::controller::brokers::{Heartbeat, RegisterBroker};
@@ -36,7 +36,7 @@ const HEARTBEAT_EVERY: Duration = Duration::from_secs(2);
 pub(crate) struct Quorum {
     host: Arc<Host<Controller>>,
     catalog: Arc<Catalog>,
-    node: BrokerId,
+    voter: Voter,
     /// This broker's life, -1 before it is registered.
     broker_epoch: AtomicI64,
     producer_ids: ProducerIdBlock,
@@ -70,7 +70,12 @@ impl Quorum {
         host.begin(state, appended.last_offset.next());
         let producer_ids = ProducerIdBlock::default();
         let broker_epoch = AtomicI64::new(-1);
-        Ok(Arc::new(Self { host, catalog, node: voter.id, broker_epoch, producer_ids }))
+        Ok(Arc::new(Self { host, catalog, voter: voter.clone(), broker_epoch, producer_ids }))
+    }
+
+    /// The only voter, which leads.
+    pub(crate) fn voter(&self) -> &Voter {
+        &self.voter
     }
 
     /// The metadata log.
@@ -127,7 +132,7 @@ impl Quorum {
 
     async fn heartbeat(&self) -> Result<(), Refusal> {
         let beat = Heartbeat {
-            id: self.node,
+            id: self.voter.id,
             epoch: self.broker_epoch(),
             metadata_offset: self.catalog.view().image.offset,
             ..Heartbeat::default()

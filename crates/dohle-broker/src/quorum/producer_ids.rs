@@ -34,7 +34,7 @@ impl Quorum {
             if let Some(id) = self.producer_ids.take() {
                 return Ok(id);
             }
-            let command = Command::AllocateProducerIds { broker: self.node, epoch: self.broker_epoch() };
+            let command = Command::AllocateProducerIds { broker: self.voter.id, epoch: self.broker_epoch() };
             match self.ask(command).await.map_err(unled)? {
                 Reply::ProducerIds(block) => {
                     let block = block?;

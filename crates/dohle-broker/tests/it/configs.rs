@@ -235,6 +235,27 @@ fn each_resource_is_refused_for_its_own_reason() {
 }
 
 #[test]
+fn groups_and_subscriptions_have_keys_of_their_own() {
+    let broker = Broker::new();
+    let mut client = broker.client();
+    let session = "consumer.session.timeout.ms";
+    assert_eq!(value(&mut client, GROUP, "g", session), ("45000".to_owned(), DEFAULT));
+    assert_eq!(alter(&mut client, GROUP, "g", &[(session, SET, Some("50000"))]), ErrorCode::None);
+    assert_eq!(value(&mut client, GROUP, "g", session), ("50000".to_owned(), 8));
+    assert_eq!(alter(&mut client, GROUP, "g", &[(session, SET, Some("1"))]), ErrorCode::InvalidConfig);
+    assert_eq!(alter(&mut client, GROUP, "g", &[("no.such.key", SET, Some("1"))]), ErrorCode::InvalidConfig);
+    assert_eq!(alter(&mut client, METRICS, "m", &[("interval.ms", SET, Some("1000"))]), ErrorCode::None);
+    assert_eq!(value(&mut client, METRICS, "m", "interval.ms"), ("1000".to_owned(), 7));
+    assert_eq!(value(&mut client, METRICS, "m", "metrics"), (String::new(), DEFAULT));
+    assert_eq!(alter(&mut client, METRICS, "m", &[("interval.ms", SET, Some("1"))]), ErrorCode::InvalidRequest);
+    assert_eq!(alter(&mut client, METRICS, "m", &[("match", SET, Some("x=y"))]), ErrorCode::InvalidConfig);
+    let list = ListConfigResourcesRequest { resource_types: vec![METRICS, GROUP], ..Default::default() };
+    let listed = client.ask(&list).config_resources;
+    let listed: Vec<_> = listed.iter().map(|one| (one.resource_type, one.resource_name.as_str())).collect();
+    assert_eq!(listed, [(GROUP, "g"), (METRICS, "m")]);
+}
+
+#[test]
 fn what_can_be_configured_is_listed() {
     let broker = Broker::new();
     let mut client = broker.client();

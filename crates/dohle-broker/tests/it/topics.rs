@@ -1,6 +1,7 @@
 //! Topics: made, grown, described in pages, removed.
 
 use dohle_base::{ErrorCode, Uuid};
+use dohle_protocol::message::api_versions::ApiVersionsRequest;
 use dohle_protocol::message::create_partitions::{
     CreatePartitionsAssignment, CreatePartitionsRequest, CreatePartitionsTopic,
 };
@@ -9,6 +10,7 @@ use dohle_protocol::message::create_topics::{
 };
 use dohle_protocol::message::delete_topics::{DeletableTopicResult, DeleteTopicState, DeleteTopicsRequest};
 use dohle_protocol::message::describe_cluster::DescribeClusterRequest;
+use dohle_protocol::message::describe_quorum::{DescribeQuorumRequest, RequestPartitionData, RequestTopicData};
 use dohle_protocol::message::describe_topic_partitions::{
     DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, RequestCursor, TopicRequest,
 };
@@ -154,6 +156,10 @@ fn topics_are_deleted_by_name_or_by_id_and_what_is_made_anew_is_empty() {
     assert_eq!(find(None, stranger), ErrorCode::UnknownTopicId);
     assert_eq!(find(Some("c"), made[2].topic_id), ErrorCode::InvalidRequest);
     assert_eq!(find(None, Uuid::ZERO), ErrorCode::InvalidRequest);
+    let both_ways = delete(&mut client, vec![by_id(made[2].topic_id), by_name("c")]);
+    assert_eq!(both_ways.len(), 1);
+    assert_eq!(both_ways[0].error_code, ErrorCode::InvalidRequest.code());
+    assert_eq!(client.topic("c").error_code, 0);
     let code = client.fetch("a", 0).responses[0].partitions[0].error_code;
     assert_eq!(code, ErrorCode::UnknownTopicOrPartition.code());
     let again = create(&mut client, vec![topic("a", 1)]).remove(0);
@@ -261,4 +267,44 @@ fn the_cluster_is_described_to_those_who_ask_for_brokers() {
     assert_eq!(client.ask(&ask(3)).error_code, ErrorCode::UnsupportedEndpointType.code());
     let operations = DescribeClusterRequest { include_cluster_authorized_operations: true, ..ask(1) };
     assert_eq!(client.ask(&operations).cluster_authorized_operations, 8096);
+}
+
+#[test]
+fn the_quorum_is_described_as_the_one_voter_that_it_is() {
+    let broker = Broker::new();
+    let mut client = broker.client();
+    let mut ask = |topic_name: &str, partition_index, version| {
+        let partitions = vec![RequestPartitionData { partition_index, ..Default::default() }];
+        let topics = vec![RequestTopicData { topic_name: topic_name.into(), partitions, ..Default::default() }];
+        client.ask_in(&DescribeQuorumRequest { topics, ..Default::default() }, version)
+    };
+    let quorum = ask("__cluster_metadata", 0, 2);
+    let log = &quorum.topics[0].partitions[0];
+    assert_eq!((quorum.error_code, log.error_code, log.leader_id, log.observers.len()), (0, 0, 1, 0));
+    let voter = &log.current_voters[0];
+    assert_eq!((log.current_voters.len(), voter.replica_id, voter.log_end_offset), (1, 1, log.high_watermark));
+    assert!(!voter.replica_directory_id.is_zero() && log.high_watermark > 0);
+    assert_eq!((quorum.nodes.len(), quorum.nodes[0].listeners.len()), (1, 1));
+    assert_eq!(ask("__cluster_metadata", 0, 0).topics[0].partitions[0].leader_id, 1);
+    for (topic, index) in [("t", 0), ("__cluster_metadata", 1)] {
+        let code = ask(topic, index, 2).topics[0].partitions[0].error_code;
+        assert_eq!(code, ErrorCode::UnknownTopicOrPartition.code());
+    }
+}
+
+#[test]
+fn the_features_that_the_cluster_agreed_on_are_told() {
+    let broker = Broker::new();
+    let mut client = broker.client();
+    let request = ApiVersionsRequest {
+        client_software_name: "test".into(),
+        client_software_version: "1".into(),
+        ..Default::default()
+    };
+    let newer = client.ask_in(&request, 4);
+    let level = |name: &str| newer.finalized_features.iter().find(|level| level.name == name).unwrap();
+    assert_eq!(level("metadata.version").max_version_level, 33);
+    assert!(newer.finalized_features_epoch > 0 && newer.supported_features.iter().any(|f| f.min_version == 0));
+    let older = client.ask_in(&request, 3);
+    assert!(older.supported_features.iter().all(|feature| feature.min_version > 0));
 }

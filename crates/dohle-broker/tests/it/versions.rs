@@ -14,6 +14,7 @@ use dohle_protocol::message::describe_configs::DescribeConfigsRequest;
 use dohle_protocol::message::describe_groups::DescribeGroupsRequest;
 use dohle_protocol::message::describe_log_dirs::DescribeLogDirsRequest;
 use dohle_protocol::message::describe_producers::DescribeProducersRequest;
+use dohle_protocol::message::describe_quorum::{DescribeQuorumRequest, RequestPartitionData, RequestTopicData};
 use dohle_protocol::message::describe_topic_partitions::DescribeTopicPartitionsRequest;
 use dohle_protocol::message::fetch::FetchRequest;
 use dohle_protocol::message::find_coordinator::FindCoordinatorRequest;
@@ -64,6 +65,15 @@ fn every_api_answers_in_every_version() {
     in_all_versions(&mut client, &mut tried, |version| OffsetFetchRequest {
         topics: Some(vec![]),
         groups: if version < 8 { vec![] } else { vec![OffsetFetchRequestGroup::default()] },
+        ..Default::default()
+    });
+    let partitions = [0, 1].map(|partition_index| RequestPartitionData { partition_index, ..Default::default() });
+    in_all_versions(&mut client, &mut tried, |_| DescribeQuorumRequest {
+        topics: vec![RequestTopicData {
+            topic_name: "__cluster_metadata".into(),
+            partitions: partitions.to_vec(),
+            ..Default::default()
+        }],
         ..Default::default()
     });
     in_all_versions(&mut client, &mut tried, |_| ProduceRequest { acks: -1, ..Default::default() });

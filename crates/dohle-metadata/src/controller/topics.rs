@@ -268,22 +268,27 @@ impl Controller {
     }
 
     pub(super) fn delete_topics(&self, topics: Vec<TopicRef>) -> Decided<Vec<Deletion>> {
+        let twice = || Some(Refusal::new(ErrorCode::InvalidRequest, "the request names this topic more than once"));
         let mut records = vec![];
         let mut deletions = vec![];
-        let mut doomed = BTreeSet::new();
         let repeated = repeated(topics.iter());
-        for topic in topics.iter().filter(|topic| !repeated.contains(topic)) {
-            let removed = self.find(topic).and_then(|found| remove_once(found, &mut doomed));
-            let (known, error) = match removed {
-                Ok((found, record)) => {
-                    records.push(record);
-                    (Some(found), None)
+        let once: Vec<&TopicRef> = topics.iter().filter(|topic| !repeated.contains(topic)).collect();
+        let named_both_ways =
+            super::repeated(once.iter().filter_map(|topic| self.find(topic).ok()).map(|found| found.id));
+        for topic in once {
+            match (self.find(topic), topic) {
+                (Err(refusal), _) => deletions.push(deletion(topic, None, Some(refusal))),
+                (Ok(found), TopicRef::Name(_)) if named_both_ways.contains(&found.id) => {
+                    deletions.push(deletion(topic, Some(found), twice()));
                 }
-                Err(refusal) => (self.find(topic).ok(), Some(refusal)),
-            };
-            deletions.push(deletion(topic, known, error));
+                // The answer for the name speaks for both.
+                (Ok(found), TopicRef::Id(_)) if named_both_ways.contains(&found.id) => {}
+                (Ok(found), _) => {
+                    records.push(removal(found));
+                    deletions.push(deletion(topic, Some(found), None));
+                }
+            }
         }
-        let twice = || Some(Refusal::new(ErrorCode::InvalidRequest, "the request names this topic more than once"));
         deletions.extend(repeated.iter().map(|topic| deletion(topic, None, twice())));
         if records.len() > RECORDS_MAX {
             let refused = topics.iter().map(|topic| deletion(topic, None, Some(too_large())));
@@ -305,13 +310,8 @@ impl Controller {
     }
 }
 
-/// The record that removes a topic, unless it is named a second time in another way.
-fn remove_once<'a>(topic: &'a Topic, doomed: &mut BTreeSet<TopicId>) -> Result<(&'a Topic, MetadataRecord), Refusal> {
-    if !doomed.insert(topic.id) {
-        let message = format!("the request names topic {} by name and by id", topic.name);
-        return Err(Refusal::new(ErrorCode::InvalidRequest, message));
-    }
-    Ok((topic, MetadataRecord::RemoveTopic(RemoveTopicRecord { topic_id: topic.id, ..Default::default() })))
+fn removal(topic: &Topic) -> MetadataRecord {
+    MetadataRecord::RemoveTopic(RemoveTopicRecord { topic_id: topic.id, ..Default::default() })
 }
 
 /// An answer tells what the request told, and after a removal also the rest.

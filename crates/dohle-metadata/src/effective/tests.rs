@@ -63,6 +63,24 @@ fn synonyms_tell_every_value_under_the_name_that_it_was_set_by() {
 }
 
 #[test]
+fn a_default_under_another_name_is_told_only_behind_a_value_under_the_first() {
+    let told = |values: &[(ResourceKind, &str, &str, &str)], statics: &[(&str, &str)]| -> Vec<_> {
+        let configs = configs(values);
+        let statics = statics.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let view = View { tables: &TABLES, configs: &configs, broker: BrokerId(1), statics: &statics };
+        let synonyms = view.topic_key("t", "retention.ms").unwrap().synonyms;
+        synonyms.iter().map(|one| (one.name, one.source)).collect()
+    };
+    let (on_topic, on_broker) = ((TOPIC, "t", "retention.ms", "1"), (BROKER, "1", "log.retention.ms", "2"));
+    let own = ("retention.ms", Source::DynamicTopic);
+    let default = ("log.retention.hours", Source::Default);
+    assert_eq!(told(&[], &[]), []);
+    assert_eq!(told(&[on_topic], &[]), [own]);
+    assert_eq!(told(&[on_topic, on_broker], &[]), [own, ("log.retention.ms", Source::DynamicBroker), default]);
+    assert_eq!(told(&[], &[("log.retention.hours", "4")]), [("log.retention.hours", Source::StaticBroker), default]);
+}
+
+#[test]
 fn a_broker_tells_its_own_keys_and_all_brokers_only_what_was_set() {
     let configs = configs(&[(BROKER, "1", "log.retention.ms", "7"), (BROKER, "", "min.insync.replicas", "2")]);
     let statics = BTreeMap::from([("log.dirs".to_owned(), "/data".to_owned())]);

@@ -1,0 +1,27 @@
+//! The keys of subscriptions to clients' metrics (KIP-714), with Kafka's names, defaults and ranges. They are kept and shown; who asks
+//! clients for metrics obeys them, and declares them then.
+
+use dohle_base::config::{Accepts, Key, Kind, Table, Takes};
+
+const fn key(name: &'static str, kind: Kind, default: &'static str, accepts: Accepts, about: &'static str) -> Key {
+    Key { name, kind, default: Some(default), accepts, takes: Takes::Immediately, synonyms: &[], about }
+}
+
+/// The keys.
+pub(crate) const METRICS_KEYS: Table = Table(&[
+    key("interval.ms", Kind::Int, "300000", Accepts::Between(100, 3_600_000), "How often clients send their metrics."),
+    key(
+        "match",
+        Kind::List,
+        "",
+        Accepts::Any,
+        "Which clients are asked, by pairs of a trait and a pattern; all if empty.",
+    ),
+    key(
+        "metrics",
+        Kind::List,
+        "",
+        Accepts::Any,
+        "The beginnings of the names of metrics that are asked for; none if empty.",
+    ),
+]);
