@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use dohle_base::{Offset, Partition, TopicName};
 use dohle_client::core::TopicPartition;
-use dohle_client::{Admin, Consumer, ConsumerConfig, OffsetSpec};
+use dohle_client::{Admin, Consumed, Consumer, ConsumerConfig, OffsetSpec};
 
 use super::{Common, topic_name};
 use crate::text::place::{self, Place};
@@ -191,12 +191,8 @@ impl Reading {
         while self.left > 0 && !self.is_at_end() {
             let records = self.consumer.poll(POLL_WAIT).await?;
             for record in &records {
-                let behind = self
-                    .ends
-                    .as_ref()
-                    .and_then(|ends| ends.get(&place(record)))
-                    .is_some_and(|end| record.offset >= *end);
-                if self.left == 0 || behind {
+                if self.left == 0 || self.is_behind_end(record) {
+                    self.hand_back(record);
                     continue;
                 }
                 self.form.write(&mut self.out, record)?;
@@ -207,6 +203,20 @@ impl Reading {
             }
         }
         Ok(())
+    }
+
+    fn is_behind_end(&self, record: &Consumed) -> bool {
+        let end = self.ends.as_ref().and_then(|ends| ends.get(&place(record)));
+        end.is_some_and(|end| record.offset >= *end)
+    }
+
+    /// What is not shown is not read: whoever comes next in the group begins with it, and we do not ask for it again.
+    fn hand_back(&mut self, record: &Consumed) {
+        let place = place(record);
+        if self.consumer.position(&place).is_some_and(|position| position > record.offset) {
+            self.consumer.seek(&place, record.offset);
+            self.consumer.pause(&place, true);
+        }
     }
 
     /// Whether everything that was there at the start is read, as far as it is ours to read.
@@ -226,7 +236,7 @@ impl Reading {
 /// A poll that gave so many has more: its records need not be shown at once.
 const POLL_FULL: usize = 1_000;
 
-fn place(record: &dohle_client::Consumed) -> TopicPartition {
+fn place(record: &Consumed) -> TopicPartition {
     TopicPartition::new(record.topic.clone(), record.partition)
 }
 
