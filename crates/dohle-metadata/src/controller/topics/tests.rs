@@ -162,14 +162,7 @@ fn topics_are_removed_by_name_or_by_id() {
         .iter()
         .map(|deletion| (deletion.name.as_deref(), deletion.error.as_ref().map_or(0, |refusal| refusal.code.code())))
         .collect();
-    let expected = [
-        (Some("a"), 0),
-        (Some("b"), 0),
-        (Some("c"), 42),
-        (Some("nope"), 3),
-        (None, 100),
-        (Some("d"), 42),
-    ];
+    let expected = [(Some("a"), 0), (Some("b"), 0), (Some("c"), 42), (Some("nope"), 3), (None, 100), (Some("d"), 42)];
     assert_eq!(told, expected);
     let left: Vec<_> = world.image().topics.iter().map(|topic| topic.name.to_string()).collect();
     assert_eq!(left, ["c", "d"]);
