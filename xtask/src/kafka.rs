@@ -170,6 +170,13 @@ impl Tree {
         command
     }
 
+    /// A program of one Java file, run from its source with the jars at hand.
+    pub fn source(&self, file: &Path) -> Command {
+        let mut command = self.java("tools", TOOL_FLAGS);
+        self.with_jars(&mut command).arg(file);
+        command
+    }
+
     /// Configures and formats one node in `dir`, which is emptied. `settings` go over the defaults.
     pub fn node(&self, dir: &Path, port: u16, settings: &[(String, String)]) -> Result<Node> {
         if dir.exists() {

@@ -5,6 +5,7 @@
 mod broker;
 mod clients;
 mod dump_log;
+mod golden;
 mod kafka_python;
 mod librdkafka;
 mod packages;
@@ -29,6 +30,8 @@ enum Suite {
     Clients(clients::Arguments),
     /// Kafka's own dump tool reads every file that the broker wrote.
     DumpLog(dump_log::Arguments),
+    /// What real clients and brokers send, captured for the tests of the protocol.
+    Golden(golden::Arguments),
     /// librdkafka's own tests, stage by stage.
     Librdkafka(librdkafka::Arguments),
     /// kafka-python's own integration tests.
@@ -42,6 +45,7 @@ pub fn main(arguments: Arguments) -> Result<()> {
     match arguments.suite {
         Suite::Clients(arguments) => clients::main(arguments),
         Suite::DumpLog(arguments) => dump_log::main(arguments),
+        Suite::Golden(arguments) => golden::main(arguments),
         Suite::Librdkafka(arguments) => librdkafka::main(arguments),
         Suite::KafkaPython(arguments) => kafka_python::main(arguments),
         Suite::Start(arguments) => start::main(arguments),

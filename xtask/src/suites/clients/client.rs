@@ -20,13 +20,13 @@ use crate::suites::packages;
 use crate::{place, process};
 
 pub(in crate::suites) const CODECS: &[&str] = &["none", "gzip", "snappy", "lz4", "zstd"];
-pub(super) const PARTITIONS: usize = 4;
+pub(in crate::suites) const PARTITIONS: usize = 4;
 
 const LIMIT: Duration = Duration::from_secs(90);
 
 /// A client that is installed.
 pub(in crate::suites) struct Client {
-    pub(super) name: &'static str,
+    pub(in crate::suites) name: &'static str,
     /// The data set that it writes.
     pub(super) data_set: &'static str,
     kind: Kind,
@@ -40,7 +40,7 @@ enum Kind {
 }
 
 /// Every client by name, with the data set that it writes: the slower the client, the smaller.
-pub(super) const CLIENTS: &[(&str, &str)] = &[
+pub(in crate::suites) const CLIENTS: &[(&str, &str)] = &[
     ("confluent-kafka", "wikiticker"),
     ("kafka-python", "nasa"),
     ("franz-go", "machine"),
@@ -86,7 +86,7 @@ impl Client {
     }
 
     /// True for the clients that can run a group member which tells what it does.
-    pub(super) fn has_member(&self) -> bool {
+    pub(in crate::suites) fn has_member(&self) -> bool {
         matches!(self.kind, Kind::Program(_))
     }
 
@@ -98,8 +98,23 @@ impl Client {
         Some(program)
     }
 
+    /// Asks for all that the client's library can ask for as an administrator; none for kcat, which has no such part.
+    pub(in crate::suites) fn admin(&self, bootstrap: &str, topic: &str, group: &str) -> Option<Command> {
+        let mut admin = match &self.kind {
+            Kind::Program(_) => self.program("admin", bootstrap, topic)?,
+            Kind::Kcat => return None,
+            Kind::Console(tree) => {
+                let mut java = tree.source(&place::programs().join("clients/java/Administration.java"));
+                java.args(["admin", "--bootstrap", bootstrap, "--topic", topic]);
+                java
+            }
+        };
+        admin.args(["--group", group]);
+        Some(admin)
+    }
+
     /// Creates a topic through the client; kcat and the console producer leave that to the broker.
-    pub(super) fn create(&self, bootstrap: &str, topic: &str, log: &Path) -> Result<()> {
+    pub(in crate::suites) fn create(&self, bootstrap: &str, topic: &str, log: &Path) -> Result<()> {
         match self.program("create", bootstrap, topic) {
             Some(mut program) => process::run_into(program.args(["--partitions", &PARTITIONS.to_string()]), log, LIMIT),
             None => Ok(()),
@@ -107,7 +122,7 @@ impl Client {
     }
 
     /// Writes all rows and returns when they are acknowledged.
-    pub(super) fn write(
+    pub(in crate::suites) fn write(
         &self,
         bootstrap: &str,
         topic: &str,
@@ -127,7 +142,13 @@ impl Client {
     }
 
     /// Reads a topic from its beginning: `count` records are in it.
-    pub(super) fn read(&self, bootstrap: &str, topic: &str, count: usize, output: &Path) -> Result<Vec<Record>> {
+    pub(in crate::suites) fn read(
+        &self,
+        bootstrap: &str,
+        topic: &str,
+        count: usize,
+        output: &Path,
+    ) -> Result<Vec<Record>> {
         match &self.kind {
             Kind::Program(_) => {
                 let mut program = self.program("read", bootstrap, topic).expect("a program has commands");

@@ -14,10 +14,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Result, ensure};
 
-use self::client::CLIENTS;
-pub(super) use self::client::{CODECS, Client};
-use self::rows::DataSet;
-use self::tools::Tools;
+pub(super) use self::client::{CLIENTS, CODECS, Client, PARTITIONS};
+pub(super) use self::rows::DataSet;
+pub(super) use self::tools::Tools;
 use super::broker::{Broker, Subject};
 use super::dump_log;
 use super::tally::Tally;

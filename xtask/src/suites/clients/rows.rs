@@ -17,7 +17,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// What a client is told to write.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-pub(super) struct Row {
+pub(in crate::suites) struct Row {
     pub(super) partition: usize,
     pub(super) timestamp: i64,
     pub(super) key: Option<String>,
@@ -27,28 +27,33 @@ pub(super) struct Row {
 
 /// What a client read.
 #[derive(Debug, Clone, Deserialize)]
-pub(super) struct Record {
+pub(in crate::suites) struct Record {
     pub(super) offset: u64,
     #[serde(flatten)]
     pub(super) row: Row,
 }
 
 /// A data set as a file of rows and as rows.
-pub(super) struct DataSet {
+pub(in crate::suites) struct DataSet {
     pub(super) file: PathBuf,
-    pub(super) rows: Vec<Row>,
+    pub(in crate::suites) rows: Vec<Row>,
 }
 
 impl DataSet {
+    /// Rows that are already in a file.
+    pub(in crate::suites) fn of(file: PathBuf) -> Result<DataSet> {
+        let rows = read_lines(&file)?;
+        ensure!(!rows.is_empty(), "{} has no rows", file.display());
+        Ok(DataSet { file, rows })
+    }
+
     /// Makes the rows from the data folder.
     pub(super) fn load(name: &str, data: &Path, folder: &Path) -> Result<DataSet> {
         let file = folder.join(format!("{name}.rows"));
         let mut python = Command::new("python3");
         python.arg(place::programs().join("clients/python/rows.py")).arg(data).arg(name);
         process::run_into(&mut python, &file, LIMIT)?;
-        let rows = read_lines(&file)?;
-        ensure!(!rows.is_empty(), "{name} has no rows");
-        Ok(DataSet { file, rows })
+        DataSet::of(file)
     }
 }
 

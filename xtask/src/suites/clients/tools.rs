@@ -12,15 +12,15 @@ use crate::process;
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// The tools against one broker.
-pub(super) struct Tools<'a> {
-    pub(super) tree: &'a Tree,
-    pub(super) bootstrap: &'a str,
-    pub(super) folder: &'a Path,
+pub(in crate::suites) struct Tools<'a> {
+    pub(in crate::suites) tree: &'a Tree,
+    pub(in crate::suites) bootstrap: &'a str,
+    pub(in crate::suites) folder: &'a Path,
 }
 
 impl Tools<'_> {
     /// Creates, lists, describes, grows and deletes a topic.
-    pub(super) fn topics(&self) -> Result<()> {
+    pub(in crate::suites) fn topics(&self) -> Result<()> {
         let topics = |words: &[&str]| self.run("kafka-topics", words);
         let created =
             topics(&["--create", "--topic", "tools-a", "--partitions", "3", "--config", "retention.ms=1000000"])?;
@@ -47,7 +47,7 @@ impl Tools<'_> {
     }
 
     /// Sets, shows and removes a setting of a topic and a default of all brokers.
-    pub(super) fn configs(&self) -> Result<()> {
+    pub(in crate::suites) fn configs(&self) -> Result<()> {
         self.run("kafka-topics", &["--create", "--topic", "tools-b", "--partitions", "1"])?;
         let topic = |words: &[&str]| {
             self.run("kafka-configs", &[&["--entity-type", "topics", "--entity-name", "tools-b"], words].concat())
@@ -74,7 +74,7 @@ impl Tools<'_> {
     }
 
     /// Ends, starts, largest timestamps and a time in the middle of a topic that holds exactly the rows.
-    pub(super) fn offsets(&self, topic: &str, data_set: &DataSet) -> Result<()> {
+    pub(in crate::suites) fn offsets(&self, topic: &str, data_set: &DataSet) -> Result<()> {
         let offsets = |time: &str| self.run("kafka-get-offsets", &["--topic", topic, "--time", time]);
         let partitions = by_partition(&data_set.rows);
         let same = |time: &str, of: &dyn Fn(&[&Row]) -> Option<usize>| -> Result<()> {
@@ -97,7 +97,7 @@ impl Tools<'_> {
     }
 
     /// A group that the console consumer made: listed, described without lag, reset, deleted.
-    pub(super) fn groups(&self, topic: &str, data_set: &DataSet) -> Result<()> {
+    pub(in crate::suites) fn groups(&self, topic: &str, data_set: &DataSet) -> Result<()> {
         let count = data_set.rows.len().to_string();
         let read = [
             "--topic",

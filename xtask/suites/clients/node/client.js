@@ -4,7 +4,7 @@
 const fs = require("node:fs");
 const readline = require("node:readline");
 const { parseArgs } = require("node:util");
-const { CompressionCodecs, CompressionTypes, Kafka, logLevel } = require("kafkajs");
+const { CompressionCodecs, CompressionTypes, ConfigResourceTypes, Kafka, logLevel } = require("kafkajs");
 const zstd = require("@mongodb-js/zstd");
 const Lz4 = require("@2l/kafkajs-lz4");
 
@@ -84,8 +84,31 @@ function record(partition, { offset, timestamp, key, value, headers }) {
   return JSON.stringify(line) + "\n";
 }
 
+async function administer(kafka, { topic, group }) {
+  const admin = kafka.admin();
+  await admin.connect();
+  const spare = `${topic}-spare`;
+  await admin.createTopics({ topics: [{ topic: spare, numPartitions: 1, replicationFactor: 1 }], waitForLeaders: true });
+  await admin.createPartitions({ topicPartitions: [{ topic: spare, count: 2 }] });
+  const configEntries = [{ name: "retention.ms", value: "1000" }];
+  await admin.alterConfigs({ resources: [{ type: ConfigResourceTypes.TOPIC, name: spare, configEntries }] });
+  await admin.describeConfigs({ resources: [{ type: ConfigResourceTypes.TOPIC, name: spare, configNames: ["retention.ms"] }] });
+  await admin.describeCluster();
+  await admin.listTopics();
+  await admin.fetchTopicOffsets(topic);
+  await admin.fetchTopicOffsetsByTimestamp(topic, 0);
+  await admin.listGroups();
+  await admin.describeGroups([group]);
+  await admin.fetchOffsets({ groupId: group, topics: [topic] });
+  await admin.setOffsets({ groupId: group, topic, partitions: [{ partition: 0, offset: "0" }] });
+  await admin.deleteGroups([group]);
+  await admin.deleteTopicRecords({ topic, partitions: [{ partition: 0, offset: "1" }] });
+  await admin.deleteTopics({ topics: [spare] });
+  await admin.disconnect();
+}
+
 async function main() {
-  const command = { create, write, read, member }[process.argv[2]];
+  const command = { create, write, read, member, admin: administer }[process.argv[2]];
   const text = { type: "string" };
   const { values } = parseArgs({
     args: process.argv.slice(3),

@@ -1,7 +1,11 @@
 """The program of confluent-kafka (librdkafka)."""
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka import (
+    Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, Producer, TopicCollection, TopicPartition,
+)
+from confluent_kafka.admin import (
+    AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions, NewTopic, OffsetSpec,
+)
 
 import program
 
@@ -105,4 +109,33 @@ def member(arguments):
     consumer.close()
 
 
-program.run(create, write, read, member)
+def admin(arguments):
+    client = AdminClient({"bootstrap.servers": arguments.bootstrap})
+    spare = f"{arguments.topic}-spare"
+    await_all(client.create_topics([NewTopic(spare, 1, 1)]))
+    await_all(client.create_partitions([NewPartitions(spare, 2)]))
+    await_all(client.alter_configs([ConfigResource("topic", spare, set_config={"retention.ms": "1000"})]))
+    change = ConfigEntry("retention.ms", "2000", incremental_operation=AlterConfigOpType.SET)
+    await_all(client.incremental_alter_configs([ConfigResource("topic", spare, incremental_configs=[change])]))
+    await_all(client.describe_configs([ConfigResource("topic", spare)]))
+    client.describe_cluster().result()
+    await_all(client.describe_topics(TopicCollection([spare])))
+    first = TopicPartition(arguments.topic, 0)
+    for spec in (OffsetSpec.earliest(), OffsetSpec.latest(), OffsetSpec.max_timestamp()):
+        await_all(client.list_offsets({first: spec}))
+    client.list_consumer_groups().result()
+    await_all(client.describe_consumer_groups([arguments.group]))
+    await_all(client.list_consumer_group_offsets([ConsumerGroupTopicPartitions(arguments.group)]))
+    start = ConsumerGroupTopicPartitions(arguments.group, [TopicPartition(arguments.topic, 0, 0)])
+    await_all(client.alter_consumer_group_offsets([start]))
+    await_all(client.delete_consumer_groups([arguments.group]))
+    await_all(client.delete_records([TopicPartition(arguments.topic, 0, 1)]))
+    await_all(client.delete_topics([spare]))
+
+
+def await_all(answers):
+    for answer in answers.values():
+        answer.result()
+
+
+program.run(create, write, read, member, admin)

@@ -1,6 +1,7 @@
 """The program of kafka-python, a client in Python alone."""
 
 from kafka import ConsumerRebalanceListener, KafkaAdminClient, KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
+from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec
 
 import program
 
@@ -73,4 +74,34 @@ def member(arguments):
     consumer.close()
 
 
-program.run(create, write, read, member)
+def admin(arguments):
+    client = KafkaAdminClient(bootstrap_servers=arguments.bootstrap)
+    spare, group = f"{arguments.topic}-spare", arguments.group
+    client.create_topics({spare: {"num_partitions": 1, "replication_factor": 1}})
+    client.create_partitions({spare: 2})
+    resource = ConfigResource(ConfigResourceType.TOPIC, spare, {"retention.ms": "1000"})
+    for incremental in (False, True):
+        client.alter_configs([resource], incremental=incremental)
+    client.describe_configs([resource])
+    client.list_config_resources()
+    client.describe_cluster()
+    client.describe_metadata_quorum()
+    client.describe_log_dirs()
+    client.describe_topics([spare])
+    client.describe_topic_partitions([spare])
+    first = TopicPartition(arguments.topic, 0)
+    for spec in (OffsetSpec.EARLIEST, OffsetSpec.LATEST, OffsetSpec.MAX_TIMESTAMP):
+        client.list_partition_offsets({first: spec})
+    client.describe_producers([first])
+    client.list_groups()
+    client.describe_groups([group])
+    client.list_group_offsets({group: None})
+    client.alter_group_offsets(group, {first: OffsetAndMetadata(0, "", -1)})
+    client.delete_group_offsets(group, [first])
+    client.delete_groups([group])
+    client.delete_records({first: 1})
+    client.delete_topics([spare])
+    client.close()
+
+
+program.run(create, write, read, member, admin)
