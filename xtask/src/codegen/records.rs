@@ -48,6 +48,28 @@ fn about(family: &str) -> anyhow::Result<&'static str> {
     })
 }
 
+/// What both kinds of enums begin with, up to the number of a record's type.
+fn opening(name: &str, by: &str, Arms { variants, kinds, .. }: &Arms) -> String {
+    format!(
+        "
+        use std::ops::RangeInclusive;
+
+        use bytes::Bytes;
+
+        use super::framing::{{self, RecordError}};
+        use crate::api::Message;
+        use crate::primitive::{{EncodeError, Reader}};
+
+        /// A record, by {by}.
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum {name} {{ {variants} }}
+
+        impl {name} {{
+            /// The number of its type.
+            pub fn kind(&self) -> i16 {{ match self {{ {kinds} }} }}"
+    )
+}
+
 /// The enum over records whose type stands before their value.
 fn framed(family: &str, schemas: &[&Schema]) -> anyhow::Result<String> {
     let mut arms = Arms::default();
@@ -62,25 +84,11 @@ fn framed(family: &str, schemas: &[&Schema]) -> anyhow::Result<String> {
         writeln!(arms.encode, "Self::{name}(body) => framing::write_framed({kind}, body, version),")?;
     }
     let name = format!("{}Record", camel(family));
-    let Arms { variants, kinds, versions, decode, encode, .. } = arms;
+    let opening = opening(&name, "its type", &arms);
+    let Arms { versions, decode, encode, .. } = arms;
     Ok(format!(
         "
-        use std::ops::RangeInclusive;
-
-        use bytes::Bytes;
-
-        use super::framing::{{self, RecordError}};
-        use crate::api::Message;
-        use crate::primitive::{{EncodeError, Reader}};
-
-        /// A record, by its type.
-        #[derive(Clone, Debug, PartialEq)]
-        pub enum {name} {{ {variants} }}
-
-        impl {name} {{
-            /// The number of its type.
-            pub fn kind(&self) -> i16 {{ match self {{ {kinds} }} }}
-
+        {opening}
             /// The versions that its schema has.
             pub fn versions(&self) -> RangeInclusive<i16> {{ match self {{ {versions} }} }}
 
@@ -123,25 +131,11 @@ fn keyed(family: &str, schemas: &[&Schema]) -> anyhow::Result<String> {
         )?;
     }
     let name = format!("{}Record", camel(family));
-    let Arms { variants, kinds, versions, decode, encode, .. } = arms;
+    let opening = opening(&name, "the type of its key", &arms);
+    let Arms { versions, decode, encode, .. } = arms;
     Ok(format!(
         "
-        use std::ops::RangeInclusive;
-
-        use bytes::Bytes;
-
-        use super::framing::{{self, RecordError}};
-        use crate::api::Message;
-        use crate::primitive::{{EncodeError, Reader}};
-
-        /// A record, by the type of its key.
-        #[derive(Clone, Debug, PartialEq)]
-        pub enum {name} {{ {variants} }}
-
-        impl {name} {{
-            /// The number of its type.
-            pub fn kind(&self) -> i16 {{ match self {{ {kinds} }} }}
-
+        {opening}
             /// The versions that the schema of its value has.
             pub fn value_versions(&self) -> RangeInclusive<i16> {{ match self {{ {versions} }} }}
 
