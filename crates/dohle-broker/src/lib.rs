@@ -33,5 +33,6 @@ mod waiters;
 pub use config::listeners::{Endpoint, InvalidListeners, Listener};
 pub use config::properties::{Properties, parse as parse_properties};
 pub use config::settings::{InvalidSettings, Settings};
+pub use config::tables::config_tables;
 pub use running::Running;
 pub use start::{StartError, start};

@@ -33,6 +33,11 @@ static ALL: LazyLock<ConfigTables> = LazyLock::new(|| ConfigTables {
     orders: ORDERS,
 });
 
+/// The keys of brokers, topics, groups and subscriptions to clients' metrics, for who documents them.
+pub fn config_tables() -> [Table; 4] {
+    [*BROKER, TOPIC_KEYS, GROUP_KEYS, METRICS_KEYS]
+}
+
 /// The keys of every kind of resource.
 pub(crate) fn all() -> &'static ConfigTables {
     &ALL

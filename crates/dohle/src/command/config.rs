@@ -1,5 +1,7 @@
 //! `dohle config`.
 
+mod keys;
+
 use std::collections::BTreeMap;
 
 use anyhow::Context;
@@ -63,6 +65,13 @@ pub(super) enum Command {
         #[arg(required = true, num_args = 1.., value_name = "NAME KEY")]
         rest: Vec<String>,
     },
+    /// Show every key of this release: its type, default, values, and when a change takes effect
+    #[command(after_help = keys::HELP)]
+    Keys {
+        /// The whole documentation, as a page of Markdown
+        #[arg(long)]
+        markdown: bool,
+    },
 }
 
 #[derive(Args)]
@@ -115,6 +124,7 @@ pub(super) async fn run(common: &Common, command: Command) -> anyhow::Result<()>
             anyhow::ensure!(!keys.is_empty(), "nothing to unset: write KEY behind the name");
             change(common, &resource, keys.into_iter().map(|key| (key, ConfigChange::Unset)).collect()).await
         }
+        Command::Keys { markdown } => keys::run(common, markdown),
     }
 }
 
