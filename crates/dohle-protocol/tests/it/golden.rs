@@ -48,7 +48,7 @@ fn parse(place: &str, line: &str) -> Golden {
     }
 }
 
-/// The body that we write after we have read a frame, and the body that the frame holds.
+/// The body that we write after we have read a frame, and the body that the frame holds, as far as it was read.
 fn again(golden: &Golden) -> Result<(Bytes, Bytes), Box<dyn std::error::Error>> {
     let mut rope = Rope::new();
     let mut reader = Reader::new(golden.frame.clone());
@@ -65,8 +65,12 @@ fn again(golden: &Golden) -> Result<(Bytes, Bytes), Box<dyn std::error::Error>> 
         AnyResponse::decode(&mut reader, golden.api, golden.version)?.encode(&mut rope, golden.version)?;
         start
     };
-    reader.finish()?;
-    Ok((rope.into_bytes(), golden.frame.slice(start..)))
+    // A broker lets bytes behind a request pass, as Kafka does: librdkafka sends three behind Metadata 13. A client does not.
+    let end = reader.position();
+    if !golden.is_request {
+        reader.finish()?;
+    }
+    Ok((rope.into_bytes(), golden.frame.slice(start..end)))
 }
 
 #[test]
