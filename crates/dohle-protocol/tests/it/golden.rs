@@ -65,7 +65,7 @@ fn again(golden: &Golden) -> Result<(Bytes, Bytes), Box<dyn std::error::Error>> 
         AnyResponse::decode(&mut reader, golden.api, golden.version)?.encode(&mut rope, golden.version)?;
         start
     };
-    // A broker lets bytes behind a request pass, as Kafka does: librdkafka sends three behind Metadata 13. A client does not.
+    // A broker lets bytes behind a request pass, as Kafka does: librdkafka may send flags behind Metadata. A client does not.
     let end = reader.position();
     if !golden.is_request {
         reader.finish()?;
