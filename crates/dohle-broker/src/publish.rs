@@ -102,9 +102,7 @@ impl Publisher {
 
     /// Serves a partition no more and deletes its log.
     fn stop(&self, led: &mut Led, topic: &Topic, index: Index) {
-        if topic.name.as_str() == OFFSETS_TOPIC {
-            self.groups.resign(index.0);
-        }
+        self.resign(&topic.name, index);
         let partition = led.remove(&(topic.id, index));
         let log = partition.and_then(|partition| partition.stop(ErrorCode::UnknownTopicOrPartition));
         // Whoever still reads it may go on for as long as after any deletion.
@@ -116,9 +114,7 @@ impl Publisher {
     }
 
     fn close(&self, led: &mut Led, change: &PartitionDelta) {
-        if change.topic.name.as_str() == OFFSETS_TOPIC {
-            self.groups.resign(change.index.0);
-        }
+        self.resign(&change.topic.name, change.index);
         if let Some(partition) = led.remove(&(change.topic.id, change.index)) {
             self.storage.close(&partition, self.clock.wall());
         }
@@ -140,9 +136,22 @@ impl Publisher {
         }
         for partition in self.storage.open_all(&new, |change| self.open(image, change)) {
             led.insert((partition.topic_id, partition.index), Arc::clone(&partition));
-            if partition.topic.as_str() == OFFSETS_TOPIC {
-                self.groups.lead(&partition);
-            }
+            self.coordinate(&partition);
+        }
+    }
+
+    /// Begins to coordinate what a partition keeps, if it is one of those that keep what others coordinate by.
+    fn coordinate(&self, partition: &Arc<Partition>) {
+        match partition.topic.as_str() {
+            OFFSETS_TOPIC => self.groups.lead(partition),
+            _ => {}
+        }
+    }
+
+    fn resign(&self, topic: &str, index: Index) {
+        match topic {
+            OFFSETS_TOPIC => self.groups.resign(index),
+            _ => {}
         }
     }
 

@@ -17,7 +17,7 @@ use crate::net::answers::Answering;
 pub(crate) struct Api {
     pub(crate) key: ApiKey,
     /// A request may start before an earlier one of its connection is answered, if that one may overlap too. Only for a handler
-    /// that has done what it does to the world when it waits for the first time.
+    /// that has done what it does to the world when it waits for the first time, or waits for that with [`Client::ahead`].
     pub(crate) overlaps: bool,
     advertised_from: Option<i16>,
 }

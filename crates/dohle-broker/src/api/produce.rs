@@ -16,6 +16,7 @@ use super::Api;
 use crate::catalog::View;
 use crate::context::Context;
 use crate::dispatch::{Client, Reply};
+use crate::partition::guards::Leave;
 use crate::partition::produce::{ProduceRefusal, Produced};
 use crate::partition::{Outcome, Partition};
 use crate::topics::is_internal;
@@ -129,6 +130,7 @@ impl Walk<'_> {
             records: records.unwrap_or_default(),
             zstd: self.version >= ZSTD_FROM,
             all_in_sync: self.acks == -1,
+            leave: Leave::None,
             now: self.now,
         };
         match partition.produce(&produced) {

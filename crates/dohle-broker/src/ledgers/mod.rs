@@ -1,5 +1,6 @@
 //! Machines whose state is the fold of a log that this broker leads: the controller and the coordinators.
 
+pub(crate) mod coordinators;
 pub(crate) mod groups;
 pub(crate) mod host;
 pub(crate) mod load;
