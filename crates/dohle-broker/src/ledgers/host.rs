@@ -57,7 +57,7 @@ pub(crate) struct Host<M: Journal> {
     /// The high watermark moved while somebody else held the stage.
     moved: AtomicBool,
     alarm: Notify,
-    /// More is committed than was when somebody last waited for it, or nothing will be any more.
+    /// Something happened since somebody last waited for it.
     news: Notify,
     /// The moment for which the timer is set, in nanoseconds of the clock.
     armed: AtomicU64,
@@ -160,26 +160,27 @@ impl<M: Journal> Host<M> {
         }
     }
 
-    /// Waits until more is committed, or the leadership is over. For one caller.
+    /// Waits until more is committed, time has done its part, or the leadership is over. For one caller.
     pub(crate) async fn news(&self) {
         self.news.notified().await;
     }
 
     /// Looks at what can no longer be taken back.
     pub(crate) fn committed<T>(&self, look: impl FnOnce(&M) -> T) -> Result<T, Unanswered> {
-        match &*hold(&self.stage) {
-            Stage::Loading => Err(Unanswered::Loading),
-            Stage::Lost => Err(Unanswered::Lost),
-            Stage::Leading(ledger) => Ok(look(ledger.committed())),
-        }
+        self.look(|ledger| look(ledger.committed()))
     }
 
     /// Where the next record goes.
     pub(crate) fn end(&self) -> Result<Offset, Unanswered> {
+        self.look(Ledger::end)
+    }
+
+    /// Looks at the whole ledger.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&Ledger<M>) -> T) -> Result<T, Unanswered> {
         match &*hold(&self.stage) {
             Stage::Loading => Err(Unanswered::Loading),
             Stage::Lost => Err(Unanswered::Lost),
-            Stage::Leading(ledger) => Ok(ledger.end()),
+            Stage::Leading(ledger) => Ok(look(ledger)),
         }
     }
 
@@ -198,6 +199,7 @@ impl<M: Journal> Host<M> {
         let now = self.clock.now();
         // A ledger that is not leading has nothing due.
         let _ = self.drive(|ledger, effects| ledger.tick(now, effects));
+        self.news.notify_one();
     }
 
     /// Sets the timer; none when the leadership is over.
