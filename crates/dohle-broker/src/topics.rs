@@ -58,7 +58,9 @@ impl Creations {
 
     /// Creates a topic in which coordinators keep what they know, in a while.
     pub(crate) fn create_internal(&self, cx: &Context, topic: &'static str) {
-        self.create_later(cx, TopicName::parse(topic).as_slice());
+        if let Ok(name) = TopicName::parse(topic) {
+            self.create_later(cx, &[name]);
+        }
     }
 }
 

@@ -1,7 +1,5 @@
 //! DescribeTransactions (KIP-664): where transactional producers stand.
 
-use std::sync::Arc;
-
 use dohle_base::{ErrorCode, Timestamp};
 use dohle_coordinator::transaction::Transaction;
 use dohle_protocol::message::describe_transactions::{
@@ -34,7 +32,7 @@ pub(crate) async fn handle(
     DescribeTransactionsResponse { transaction_states, ..Default::default() }
 }
 
-fn find(cx: &Context, transactional_id: &str) -> Result<Arc<Transaction>, ErrorCode> {
+fn find(cx: &Context, transactional_id: &str) -> Result<Transaction, ErrorCode> {
     let coordinator = transacting::coordinator(cx, transactional_id)?;
     let described = coordinator.committed(|state| state.describe(&transactional_id.into()).cloned());
     described.map_err(unanswered_code)?.ok_or(ErrorCode::TransactionalIdNotFound)

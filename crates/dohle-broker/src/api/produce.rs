@@ -47,24 +47,25 @@ pub(crate) async fn handle(
     version: i16,
     request: ProduceRequest,
 ) -> Reply<ProduceResponse> {
+    let ProduceRequest { transactional_id, topic_data, acks, timeout_ms, .. } = request;
     let view = cx.catalog.view();
-    let walk = Walk { cx, client, view: &view, version, acks: request.acks, now: cx.clock.now() };
-    let appended = match walk.transaction(&request) {
-        Ok(None) => walk.append_all(request.topic_data, &Ok(Leaves::default())),
-        Err(code) => walk.append_all(request.topic_data, &Err(code)),
+    let walk = Walk { cx, client, view: &view, version, acks, now: cx.clock.now() };
+    let appended = match walk.transaction(transactional_id.as_deref(), &topic_data) {
+        Ok(None) => walk.append_all(topic_data, &Ok(Leaves::default())),
+        Err(code) => walk.append_all(topic_data, &Err(code)),
         Ok(Some((joiner, batches))) => {
             let ahead = async {
                 let leaves = Ok(joiner.leaves(&batches).await);
-                walk.append_all(request.topic_data, &leaves)
+                walk.append_all(topic_data, &leaves)
             };
             client.ahead(ahead).await
         }
     };
-    if request.acks == 0 {
+    if acks == 0 {
         let failed = appended.iter().flat_map(|topic| &topic.partitions).any(|(_, attempt)| attempt.is_err());
         return if failed { Reply::Close } else { Reply::Nothing };
     }
-    let patience = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
+    let patience = Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(0));
     let deadline = walk.now.instant + patience;
     let mut responses = Vec::with_capacity(appended.len());
     for topic in appended {
@@ -106,10 +107,17 @@ impl From<ErrorCode> for Failed {
 
 impl<'a> Walk<'a> {
     /// Who writes in which transaction, and every batch that may be its first where it goes; none if nothing belongs to one.
-    fn transaction(&self, request: &'a ProduceRequest) -> Result<Option<(Joiner<'a>, Vec<First>)>, ErrorCode> {
+    fn transaction<'b>(
+        &self,
+        transactional_id: Option<&'b str>,
+        topics: &[TopicProduceData],
+    ) -> Result<Option<(Joiner<'b>, Vec<First>)>, ErrorCode>
+    where
+        'a: 'b,
+    {
         let mut found: Option<Producer> = None;
         let mut batches = vec![];
-        for topic in &request.topic_data {
+        for topic in topics {
             for data in &topic.partition_data {
                 let Some(header) = data.records.as_deref().and_then(transactional) else { continue };
                 let producer = Producer { id: header.producer_id, epoch: header.producer_epoch };
@@ -120,7 +128,6 @@ impl<'a> Walk<'a> {
             }
         }
         let Some(producer) = found else { return Ok(None) };
-        let transactional_id = request.transactional_id.as_deref();
         let transactional_id = transactional_id.ok_or(ErrorCode::TransactionalIdAuthorizationFailed)?;
         let joining = Joining::of(self.version, ABORTABLE_FROM, JOINS_FROM);
         Ok(Some((Joiner { cx: self.cx, joining, transactional_id, producer }, batches)))

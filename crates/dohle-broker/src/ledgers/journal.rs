@@ -1,6 +1,7 @@
 //! How each machine's records stand in its log.
 
 use dohle_base::{Offset, Timestamp};
+use dohle_coordinator::transaction::{self, TransactionCoordinator};
 use dohle_coordinator::GroupCoordinator;
 use dohle_metadata::controller::{self, Controller};
 use dohle_protocol::record::MetadataRecord;
@@ -26,6 +27,24 @@ impl Journal for Controller {
         records(batch, |record| {
             let value = record.value.as_ref().ok_or("a metadata record without a value")?;
             MetadataRecord::decode(value).map(Some).map_err(|error| error.to_string())
+        })
+    }
+}
+
+impl Journal for TransactionCoordinator {
+    fn batch(records: &[transaction::Record], now: Timestamp) -> Batch {
+        let mut builder = Builder::new(Settings::default());
+        for encoded in records.iter().map(transaction::Record::encode) {
+            let (key, value) = (Some(&encoded.key[..]), encoded.value.as_deref());
+            builder.append(&Entry { timestamp: now, key, value, headers: &[] }).expect(FITS);
+        }
+        builder.finish()
+    }
+
+    fn read(batch: &Batch) -> Result<Vec<(Offset, transaction::Record)>, LoadError> {
+        records(batch, |record| {
+            let key = record.key.as_ref().ok_or("a transaction record without a key")?;
+            transaction::Record::decode(key, record.value.as_ref()).map_err(|error| error.to_string())
         })
     }
 }
