@@ -21,6 +21,7 @@ mod offsets;
 mod record;
 mod reply;
 mod settings;
+pub mod transaction;
 mod turn;
 
 #[cfg(test)]
@@ -32,7 +33,7 @@ pub use command::{
 };
 pub use coordinator::{GroupCoordinator, Soft};
 pub use group::{GroupMetadata, StoredMember};
-pub use id::{Generation, GroupId, InstanceId, MemberId};
+pub use id::{Generation, GroupId, InstanceId, MemberId, Producer, TransactionalId};
 pub use locate::partition_of;
 pub use offsets::OffsetKey;
 pub use record::{Encoded, InvalidRecord, OffsetValue, Record};
@@ -41,3 +42,4 @@ pub use reply::{
     Synced, refusal_code,
 };
 pub use settings::{KEYS, Settings};
+pub use transaction::TransactionCoordinator;
