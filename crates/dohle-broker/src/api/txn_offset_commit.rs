@@ -127,7 +127,9 @@ async fn commit(
     let asked = coordinator.ask_if(|partition| partition.check_transactional(&batch, leave), command);
     let asked = tokio::time::timeout(cx.groups.settings.commit_timeout, asked).await;
     match asked.map_err(|_| ErrorCode::CoordinatorNotAvailable)?.map_err(unanswered_code)? {
-        Ok(Reply::CommitOffsets(committed)) => committed,
+        // Clients of transactions do not know that a group can be unknown.
+        Ok(Reply::CommitOffsetsInTransaction(Err(ErrorCode::GroupIdNotFound))) => Err(ErrorCode::IllegalGeneration),
+        Ok(Reply::CommitOffsetsInTransaction(committed)) => committed,
         Ok(other) => unreachable!("a commit is answered as one, not as {other:?}"),
         Err(refusal) => Err(told(refusal.code())),
     }

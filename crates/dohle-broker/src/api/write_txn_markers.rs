@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
-use dohle_base::{ErrorCode, Partition as Index};
+use dohle_base::{ErrorCode, LeaderEpoch, Partition as Index};
+use dohle_coordinator::transaction::{Outcome, Version};
 use dohle_protocol::ApiKey;
 use dohle_protocol::message::write_txn_markers::{
     WritableTxnMarker, WritableTxnMarkerPartitionResult, WritableTxnMarkerResult, WritableTxnMarkerTopicResult,
     WriteTxnMarkersRequest, WriteTxnMarkersResponse,
 };
-use dohle_records::control::EndTransaction;
 use tokio::task::JoinSet;
 
 use super::{Api, transacting};
@@ -65,7 +65,9 @@ async fn write(cx: &Context, asked: &[WritableTxnMarker]) -> Vec<ErrorCode> {
 fn told(marker: &WritableTxnMarker) -> Marker {
     Marker {
         producer: transacting::producer(marker.producer_id, marker.producer_epoch),
-        end: EndTransaction { committed: marker.transaction_result, coordinator_epoch: marker.coordinator_epoch },
-        version: i16::from(marker.transaction_version),
+        outcome: if marker.transaction_result { Outcome::Commit } else { Outcome::Abort },
+        coordinator_epoch: LeaderEpoch(marker.coordinator_epoch),
+        // A coordinator of a later release follows the newest protocol at least.
+        version: Version::from_level(marker.transaction_version.into()).unwrap_or(Version::Two),
     }
 }

@@ -9,9 +9,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dohle_base::{ErrorCode, Offset, Partition as Index};
-use dohle_coordinator::transaction::{self, MarkersWritten, Outcome, TopicPartition};
+use dohle_base::{ErrorCode, LeaderEpoch, Offset, Partition as Index, Timestamp};
+use dohle_coordinator::transaction::{self, MarkersWritten, Outcome, TopicPartition, Version};
 use dohle_coordinator::{Command, Producer, Reply};
+use dohle_records::Batch;
 use dohle_records::control::EndTransaction;
 use tokio::task::JoinSet;
 
@@ -36,9 +37,21 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Marker {
     pub(crate) producer: Producer,
-    pub(crate) end: EndTransaction,
-    /// The version of transactions that it follows (KIP-1228).
-    pub(crate) version: i16,
+    pub(crate) outcome: Outcome,
+    /// The leader epoch of the coordinator that says so; an older one is refused.
+    pub(crate) coordinator_epoch: LeaderEpoch,
+    /// The protocol that it follows (KIP-1228).
+    pub(crate) version: Version,
+}
+
+impl Marker {
+    fn record(&self) -> EndTransaction {
+        EndTransaction { committed: self.outcome == Outcome::Commit, coordinator_epoch: self.coordinator_epoch.0 }
+    }
+
+    fn batch(&self, now: Timestamp) -> Batch {
+        self.record().to_batch(now, self.producer.id, self.producer.epoch)
+    }
 }
 
 /// The way of markers into the partitions of this broker.
@@ -64,9 +77,8 @@ impl Markers {
     async fn append(&self, marker: &Marker, partition: &Arc<Partition>) -> Result<(), ErrorCode> {
         let now = self.clock.now();
         partition.check_in_sync(partition.options()?.in_sync_min).map_err(|refusal| refusal.code())?;
-        let author = Author::Coordinator { transaction_version: marker.version };
-        let batch = marker.end.to_batch(now.wall, marker.producer.id, marker.producer.epoch);
-        let appended = partition.append(&batch, author, None, now).map_err(|refusal| refusal.code())?;
+        let author = Author::Coordinator { transaction_version: marker.version.level() };
+        let appended = partition.append(&marker.batch(now.wall), author, None, now).map_err(|refusal| refusal.code())?;
         match partition.safe(&self.clock, appended.last_offset.next(), now.instant + PATIENCE).await {
             Safety::Safe => Ok(()),
             Safety::Expired => Err(ErrorCode::RequestTimedOut),
@@ -77,16 +89,13 @@ impl Markers {
     /// In the topic of groups markers are records of the coordinator, which holds offsets back until it has them.
     async fn tell_groups(&self, marker: &Marker, index: Index) -> Result<(), ErrorCode> {
         let groups = self.groups.over(index).ok_or(ErrorCode::NotLeaderOrFollower)?;
-        let Marker { producer, end, version } = *marker;
-        let batch = end.to_batch(self.clock.wall(), producer.id, producer.epoch);
-        let command = Command::EndTransaction(dohle_coordinator::EndTransaction {
-            producer,
-            committed: end.committed,
-            coordinator_epoch: end.coordinator_epoch,
-        });
-        let asked = groups.ask_if(|partition| partition.check_marker(&batch, end, version), command);
+        let Marker { producer, outcome, coordinator_epoch, version } = *marker;
+        let command = dohle_coordinator::EndTransaction { producer, outcome, version, coordinator_epoch };
+        let (batch, record) = (marker.batch(self.clock.wall()), marker.record());
+        let check = |partition: &Partition| partition.check_marker(&batch, record, version.level());
+        let asked = groups.ask_if(check, Command::EndTransaction(command));
         match tokio::time::timeout(PATIENCE, asked).await.unwrap_or(Err(Unanswered::TimedOut)) {
-            Ok(Ok(Reply::EndTransaction)) => Ok(()),
+            Ok(Ok(Reply::EndTransaction(ended))) => ended,
             Ok(Ok(other)) => unreachable!("the end of a transaction is answered as one, not as {other:?}"),
             Ok(Err(refusal)) => Err(refusal.code()),
             // Coordinators of transactions understand no other code that tells them to come again.
@@ -137,15 +146,16 @@ impl MarkerWriter {
     /// The next transactions that nobody is ending yet: those whose outcome stands at `since` or later.
     fn outstanding(&self, since: Offset, room: usize) -> Result<Vec<Ending>, Unanswered> {
         // A partition that has stopped leads no more, and its host is told in a moment.
-        let coordinator_epoch = self.host.partition().epoch().map_err(|_| Unanswered::Loading)?.0;
+        let coordinator_epoch = self.host.partition().epoch().map_err(|_| Unanswered::Loading)?;
         self.host.look(|ledger| {
             let outstanding = ledger.committed().outstanding(ledger.soft(), since).take(room);
             let each = outstanding.map(|transaction| Ending {
                 prepared_at: transaction.prepared_at,
                 marker: Marker {
                     producer: transaction.producer,
-                    end: EndTransaction { committed: transaction.outcome == Outcome::Commit, coordinator_epoch },
-                    version: transaction.version.level(),
+                    outcome: transaction.outcome,
+                    coordinator_epoch,
+                    version: transaction.version,
                 },
                 partitions: transaction.partitions,
             });
