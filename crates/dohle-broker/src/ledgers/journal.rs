@@ -1,7 +1,7 @@
 //! How each machine's records stand in its log.
 
 use dohle_base::{Offset, Timestamp};
-use dohle_coordinator::GroupCoordinator;
+use dohle_coordinator::{GroupCoordinator, Producer};
 use dohle_metadata::controller::{self, Controller};
 use dohle_protocol::record::MetadataRecord;
 use dohle_records::Batch;
@@ -41,7 +41,9 @@ impl Journal for GroupCoordinator {
     }
 
     fn read(batch: &Batch) -> Result<Vec<(Offset, dohle_coordinator::Record)>, LoadError> {
-        let producer = batch.header().attributes.is_transactional().then_some(batch.header().producer_id);
+        let header = batch.header();
+        let producer = Producer { id: header.producer_id, epoch: header.producer_epoch };
+        let producer = header.attributes.is_transactional().then_some(producer);
         records(batch, |record| {
             let key = record.key.as_ref().ok_or("a group record without a key")?;
             let read = dohle_coordinator::Record::decode(key, record.value.as_ref(), producer);
