@@ -28,8 +28,8 @@ mod turn;
 mod tests;
 
 pub use command::{
-    Command, CommitOffsets, DeleteOffsets, DeletedTopic, FetchOffsets, GroupFilter, Heartbeat, Join, Leave, Leaving,
-    OffsetToCommit, Protocol, Sync, Wanted, Wish,
+    Command, CommitOffsets, CommitOffsetsInTransaction, DeleteOffsets, DeletedTopic, EndTransaction, FetchOffsets,
+    GroupFilter, Heartbeat, Join, Leave, Leaving, OffsetToCommit, Protocol, Sync, Wanted, Wish,
 };
 pub use coordinator::{GroupCoordinator, Soft};
 pub use group::{GroupMetadata, StoredMember};
