@@ -87,8 +87,7 @@ pub fn start(mut settings: Settings) -> Result<Running, StartError> {
     let quorum = membership.lead(Arc::clone(&catalog), Arc::clone(&mailbox), Arc::clone(&waiters))?;
     let transaction_settings = TransactionSettings::resolve(BATCH_BYTES_MAX, Version::default(), written)?;
     let markers = Markers { clock, catalog: Arc::clone(&catalog), groups: Arc::clone(&groups) };
-    let transactions =
-        Transactions::new(transaction_settings, clock, Arc::clone(&cores), Arc::clone(&quorum), markers);
+    let transactions = Transactions::new(transaction_settings, clock, Arc::clone(&cores), Arc::clone(&quorum), markers);
     let transactions = Arc::new(transactions);
     let publisher = Publisher {
         node: settings.node.id,

@@ -5,8 +5,8 @@ use dohle_base::{ErrorCode, Partition as Index};
 use dohle_coordinator::transaction::{AddPartitions, Command, Reply, TopicPartition, Version};
 use dohle_protocol::ApiKey;
 use dohle_protocol::message::add_partitions_to_txn::{
-    AddPartitionsToTxnPartitionResult, AddPartitionsToTxnRequest, AddPartitionsToTxnResponse,
-    AddPartitionsToTxnResult, AddPartitionsToTxnTopic, AddPartitionsToTxnTopicResult, AddPartitionsToTxnTransaction,
+    AddPartitionsToTxnPartitionResult, AddPartitionsToTxnRequest, AddPartitionsToTxnResponse, AddPartitionsToTxnResult,
+    AddPartitionsToTxnTopic, AddPartitionsToTxnTopicResult, AddPartitionsToTxnTransaction,
 };
 
 use super::{Api, transacting};
@@ -73,11 +73,12 @@ impl Addition<'_> {
                 ..Default::default()
             }
         };
-        let topics = transaction.topics.into_iter().map(|topic: AddPartitionsToTxnTopic| AddPartitionsToTxnTopicResult {
-            name: topic.name,
-            results_by_partition: topic.partitions.into_iter().map(&mut result).collect(),
-            ..Default::default()
-        });
+        let topics =
+            transaction.topics.into_iter().map(|topic: AddPartitionsToTxnTopic| AddPartitionsToTxnTopicResult {
+                name: topic.name,
+                results_by_partition: topic.partitions.into_iter().map(&mut result).collect(),
+                ..Default::default()
+            });
         let topic_results = topics.collect();
         AddPartitionsToTxnResult { transactional_id: transaction.transactional_id, topic_results, ..Default::default() }
     }
@@ -91,7 +92,8 @@ impl Addition<'_> {
 
     /// The partitions in the order of the request. Where one does not exist, none is added, and each is told its own code.
     fn places(&self, transaction: &AddPartitionsToTxnTransaction) -> Result<Vec<TopicPartition>, Vec<ErrorCode>> {
-        let named = transaction.topics.iter().flat_map(|topic| topic.partitions.iter().map(|index| (&*topic.name, *index)));
+        let named =
+            transaction.topics.iter().flat_map(|topic| topic.partitions.iter().map(|index| (&*topic.name, *index)));
         let found: Vec<Option<TopicPartition>> = named.map(|(topic, index)| self.find(topic, index)).collect();
         if found.iter().all(Option::is_some) {
             return Ok(found.into_iter().flatten().collect());

@@ -21,11 +21,9 @@ pub(crate) async fn handle(
     request: DescribeTransactionsRequest,
 ) -> DescribeTransactionsResponse {
     let told = |transactional_id: Str| match find(cx, &transactional_id) {
-        Ok(transaction) => TransactionState {
-            error_code: client.code(ErrorCode::None),
-            transactional_id,
-            ..state(&transaction)
-        },
+        Ok(transaction) => {
+            TransactionState { error_code: client.code(ErrorCode::None), transactional_id, ..state(&transaction) }
+        }
         Err(code) => TransactionState { error_code: client.code(code), transactional_id, ..Default::default() },
     };
     let transaction_states = request.transactional_ids.into_iter().map(told).collect();

@@ -33,11 +33,7 @@ pub(crate) async fn handle(
 }
 
 /// The list without those of a coordinator that still reads its log would be a lie; who has ceased to be one has no transactions.
-fn list(
-    cx: &Context,
-    filter: &TransactionFilter,
-    written: Option<&Str>,
-) -> Result<Vec<TransactionState>, ErrorCode> {
+fn list(cx: &Context, filter: &TransactionFilter, written: Option<&Str>) -> Result<Vec<TransactionState>, ErrorCode> {
     let pattern = pattern(written)?;
     let now = cx.clock.wall();
     let mut states = vec![];

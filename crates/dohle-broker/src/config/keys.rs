@@ -181,13 +181,7 @@ pub(crate) const BROKER_KEYS: Table = Table(&[
         Accepts::Between(0, i32::MAX as i64),
         "How long a batch waits for the transaction before its own to be over in all its partitions.",
     ),
-    key(
-        "add.partitions.to.txn.retry.backoff.ms",
-        Kind::Int,
-        "20",
-        POSITIVE,
-        "How often it is looked whether it is.",
-    ),
+    key("add.partitions.to.txn.retry.backoff.ms", Kind::Int, "20", POSITIVE, "How often it is looked whether it is."),
     key(
         "producer.id.expiration.ms",
         Kind::Int,

@@ -78,7 +78,8 @@ impl Markers {
         let now = self.clock.now();
         partition.check_in_sync(partition.options()?.in_sync_min).map_err(|refusal| refusal.code())?;
         let author = Author::Coordinator { transaction_version: marker.version.level() };
-        let appended = partition.append(&marker.batch(now.wall), author, None, now).map_err(|refusal| refusal.code())?;
+        let appended =
+            partition.append(&marker.batch(now.wall), author, None, now).map_err(|refusal| refusal.code())?;
         match partition.safe(&self.clock, appended.last_offset.next(), now.instant + PATIENCE).await {
             Safety::Safe => Ok(()),
             Safety::Expired => Err(ErrorCode::RequestTimedOut),

@@ -82,7 +82,12 @@ impl Partition {
 
     /// Whether this marker would be taken now, from a coordinator that follows this version of transactions. It stays so as long as
     /// nobody else writes.
-    pub(crate) fn check_marker(&self, batch: &Batch, marker: EndTransaction, version: i16) -> Result<(), AppendRefusal> {
+    pub(crate) fn check_marker(
+        &self,
+        batch: &Batch,
+        marker: EndTransaction,
+        version: i16,
+    ) -> Result<(), AppendRefusal> {
         let checked = self.look(|log, _| log.producers().check_marker(batch.header(), marker, version));
         Ok(checked.map_err(AppendRefusal::Stopped)?.map_err(AppendError::from)?)
     }

@@ -107,7 +107,8 @@ impl Life {
         values: &[&str],
         version: i16,
     ) -> PartitionProduceResponse {
-        let told = client.ask_in(&self.request(topic, values), version).responses.remove(0).partition_responses.remove(0);
+        let told =
+            client.ask_in(&self.request(topic, values), version).responses.remove(0).partition_responses.remove(0);
         if told.error_code == 0 {
             self.sequence += values.len() as i32;
         }

@@ -3,9 +3,7 @@
 use dohle_base::ErrorCode;
 use dohle_protocol::message::add_offsets_to_txn::AddOffsetsToTxnRequest;
 use dohle_protocol::message::join_group::JoinGroupResponse;
-use dohle_protocol::message::offset_fetch::{
-    OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopics,
-};
+use dohle_protocol::message::offset_fetch::{OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopics};
 use dohle_protocol::message::txn_offset_commit::{
     TxnOffsetCommitRequest, TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic,
 };
@@ -26,11 +24,8 @@ fn request(life: &Life, offset: i64, member: Option<&JoinGroupResponse>) -> TxnO
         committed_metadata: Some("mine".into()),
         ..Default::default()
     };
-    let topic = TxnOffsetCommitRequestTopic {
-        name: "t".into(),
-        partitions: vec![place(0), place(9)],
-        ..Default::default()
-    };
+    let topic =
+        TxnOffsetCommitRequestTopic { name: "t".into(), partitions: vec![place(0), place(9)], ..Default::default() };
     TxnOffsetCommitRequest {
         transactional_id: life.transactional_id.as_str().into(),
         group_id: "group".into(),
@@ -89,7 +84,10 @@ fn offsets_count_when_their_transaction_is_committed_and_not_when_it_is_aborted(
     life.end(&mut client, true);
     settled_at(&mut client, 5);
     assert_eq!(commit(&mut client, &request(&life, 9, None), COMMIT), ErrorCode::None);
-    assert_eq!((fetched(&mut client, false), fetched(&mut client, true)), (Ok(5), Err(ErrorCode::UnstableOffsetCommit)));
+    assert_eq!(
+        (fetched(&mut client, false), fetched(&mut client, true)),
+        (Ok(5), Err(ErrorCode::UnstableOffsetCommit))
+    );
     life.end(&mut client, false);
     settled_at(&mut client, 5);
     settled(&mut client, "t");
@@ -147,7 +145,10 @@ fn offsets_of_an_open_transaction_are_held_back_after_a_crash_too() {
     let mut client = survivor.client();
     coordinated(&mut client);
     crate::groups::coordinated(&mut client);
-    assert_eq!((fetched(&mut client, false), fetched(&mut client, true)), (Ok(5), Err(ErrorCode::UnstableOffsetCommit)));
+    assert_eq!(
+        (fetched(&mut client, false), fetched(&mut client, true)),
+        (Ok(5), Err(ErrorCode::UnstableOffsetCommit))
+    );
     // Whoever reads the log next finds the end of a transaction as well as its offsets.
     wait("the coordinator ends it", || life.end_in(&mut client, true, crate::producer::END).error_code == 0);
     settled_at(&mut client, 9);

@@ -10,9 +10,7 @@ use dohle_protocol::message::incremental_alter_configs::{
     AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
 };
 use dohle_protocol::message::list_transactions::{ListTransactionsRequest, ListTransactionsResponse};
-use dohle_protocol::message::write_txn_markers::{
-    WritableTxnMarker, WritableTxnMarkerTopic, WriteTxnMarkersRequest,
-};
+use dohle_protocol::message::write_txn_markers::{WritableTxnMarker, WritableTxnMarkerTopic, WriteTxnMarkersRequest};
 
 use crate::client::{Client, batch_of};
 use crate::producer::{
@@ -249,11 +247,8 @@ fn producers(client: &mut Client, name: &str) -> Vec<ProducerState> {
 }
 
 fn mark(client: &mut Client, producer_id: i64, producer_epoch: i16, coordinator_epoch: i32, version: i8) -> ErrorCode {
-    let place = |name: &str| WritableTxnMarkerTopic {
-        name: name.into(),
-        partition_indexes: vec![0],
-        ..Default::default()
-    };
+    let place =
+        |name: &str| WritableTxnMarkerTopic { name: name.into(), partition_indexes: vec![0], ..Default::default() };
     let marker = WritableTxnMarker {
         producer_id,
         producer_epoch,
@@ -302,7 +297,8 @@ fn a_batch_outside_of_the_open_transaction_is_refused() {
     assert_eq!(code(nameless.error_code), ErrorCode::TransactionalIdAuthorizationFailed);
     let stranger = Life { id: life.id + 1_000_000, ..life.clone() }.write_in(&mut client, "t", &["b"], PRODUCE);
     assert_eq!(code(stranger.error_code), ErrorCode::InvalidProducerIdMapping);
-    let late_start = Life { sequence: 5, ..Life::begin(&mut client, "other") }.write_in(&mut client, "t", &["b"], PRODUCE);
+    let late_start =
+        Life { sequence: 5, ..Life::begin(&mut client, "other") }.write_in(&mut client, "t", &["b"], PRODUCE);
     assert_eq!(code(late_start.error_code), ErrorCode::OutOfOrderSequenceNumber, "each transaction counts from 0");
 }
 
