@@ -14,7 +14,7 @@ use dohle_protocol::message::txn_offset_commit::{
     TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
 };
 use dohle_records::Batch;
-use dohle_records::batch::encode::{Builder, Settings};
+use dohle_records::batch::encode::{Builder, Entry, Settings};
 use dohle_records::batch::header::NO_SEQUENCE;
 
 use super::lookup::{self, Docket, Named};
@@ -171,5 +171,7 @@ fn told(code: ErrorCode) -> ErrorCode {
 fn first_batch(producer: Producer) -> Batch {
     use dohle_records::batch::encode::Producer as Author;
     let author = Author { id: producer.id, epoch: producer.epoch, base_sequence: NO_SEQUENCE };
-    Builder::new(Settings { producer: Some(author), transactional: true, ..Settings::default() }).finish()
+    let mut builder = Builder::new(Settings { producer: Some(author), transactional: true, ..Settings::default() });
+    builder.append(&Entry::default()).expect("one record is small");
+    builder.finish()
 }
