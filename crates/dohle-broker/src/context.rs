@@ -14,6 +14,7 @@ use crate::cores::Cores;
 use crate::dispatch::Apis;
 use crate::fetch::session::Sessions;
 use crate::ledgers::groups::Groups;
+use crate::ledgers::transactions::Transactions;
 use crate::net::budget::Budget;
 use crate::net::listener::Crowd;
 use crate::notice::Notice;
@@ -35,6 +36,8 @@ pub(crate) struct Context {
     pub(crate) quorum: Arc<Quorum>,
     /// The group coordinators.
     pub(crate) groups: Arc<Groups>,
+    /// The transaction coordinators.
+    pub(crate) transactions: Arc<Transactions>,
     /// The log directories.
     pub(crate) storage: Arc<Storage>,
     /// Topics that are being created because clients asked for them.

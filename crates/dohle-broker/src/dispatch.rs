@@ -3,6 +3,7 @@
 //! Owns the way, not the answers: which APIs there are and in which versions is told by the heads of the files in `api`.
 
 use std::cell::Cell;
+use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -38,12 +39,21 @@ pub(crate) struct Client {
     cells: Arc<ApiCells>,
     /// Memory that the answer takes until it is sent.
     kept: Cell<Option<Share>>,
+    holds_up: Rc<Cell<bool>>,
 }
 
 impl Client {
     /// Keeps a share of memory until the answer is sent.
     pub(crate) fn keep(&self, share: Share) {
         self.kept.set(Some(share));
+    }
+
+    /// Does first what must be done before any later request of the connection starts.
+    pub(crate) async fn ahead<T>(&self, part: impl Future<Output = T>) -> T {
+        self.holds_up.set(true);
+        let done = part.await;
+        self.holds_up.set(false);
+        done
     }
 
     /// The number of an error for the answer; counts it.
@@ -88,7 +98,8 @@ pub(crate) fn ask(context: &Arc<Context>, peer: &Rc<Peer>, frame: Frame) -> Resu
         Ok(decoded) => decoded,
         Err(HeaderError::UnknownVersion { api: ApiKey::ApiVersions, prefix }) => {
             let answer = unknown_versions(context, prefix);
-            return Ok(Asked { answering: Box::pin(async { answer }), overlaps: false, _share: frame.share });
+            let (answering, holds_up) = (Box::pin(async { answer }), Rc::default());
+            return Ok(Asked { answering, overlaps: false, holds_up, _share: frame.share });
         }
         Err(error) => return Err(error.into()),
     };
@@ -96,14 +107,16 @@ pub(crate) fn ask(context: &Arc<Context>, peer: &Rc<Peer>, frame: Frame) -> Resu
     if !served.api.versions().contains(&head.version) {
         return Err(Refusal::VersionNotServed { api: head.api, version: head.version });
     }
+    let holds_up = Rc::default();
     let client = Client {
         id: head.client_id.clone(),
         peer: Rc::clone(peer),
         cells: Arc::clone(&served.cells),
         kept: Cell::default(),
+        holds_up: Rc::clone(&holds_up),
     };
     let call = Call { context: Arc::clone(context), client, head, body };
-    Ok(Asked { answering: (served.start)(call), overlaps: served.api.overlaps, _share: frame.share })
+    Ok(Asked { answering: (served.start)(call), overlaps: served.api.overlaps, holds_up, _share: frame.share })
 }
 
 /// A client that asks in a version from the future is told in the oldest what there is (KIP-511).

@@ -10,14 +10,17 @@ use std::thread::JoinHandle;
 use dohle_base::config::InvalidValue;
 use dohle_base::{BrokerId, ErrorCode, Partition as Index};
 use dohle_coordinator::DeletedTopic;
+use dohle_coordinator::transaction::Version;
 use dohle_log::options::Options;
 use dohle_metadata::Image;
 use dohle_metadata::delta::{Delta, PartitionDelta};
+use dohle_metadata::image::features::TRANSACTION_VERSION;
 use dohle_metadata::image::{Resource, ResourceKind, Topic};
 
 use crate::catalog::{Catalog, Led, View};
 use crate::clock::Clock;
 use crate::ledgers::groups::{Groups, OFFSETS_TOPIC};
+use crate::ledgers::transactions::{TRANSACTIONS_TOPIC, Transactions};
 use crate::lock::hold;
 use crate::partition::{Identity, Outcome, Partition};
 use crate::storage::Storage;
@@ -67,6 +70,7 @@ pub(crate) struct Publisher {
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) storage: Arc<Storage>,
     pub(crate) groups: Arc<Groups>,
+    pub(crate) transactions: Arc<Transactions>,
     pub(crate) chores: Arc<Chores>,
     pub(crate) waiters: Arc<Waiters<Outcome>>,
 }
@@ -102,9 +106,7 @@ impl Publisher {
 
     /// Serves a partition no more and deletes its log.
     fn stop(&self, led: &mut Led, topic: &Topic, index: Index) {
-        if topic.name.as_str() == OFFSETS_TOPIC {
-            self.groups.resign(index.0);
-        }
+        self.resign(&topic.name, index);
         let partition = led.remove(&(topic.id, index));
         let log = partition.and_then(|partition| partition.stop(ErrorCode::UnknownTopicOrPartition));
         // Whoever still reads it may go on for as long as after any deletion.
@@ -116,9 +118,7 @@ impl Publisher {
     }
 
     fn close(&self, led: &mut Led, change: &PartitionDelta) {
-        if change.topic.name.as_str() == OFFSETS_TOPIC {
-            self.groups.resign(change.index.0);
-        }
+        self.resign(&change.topic.name, change.index);
         if let Some(partition) = led.remove(&(change.topic.id, change.index)) {
             self.storage.close(&partition, self.clock.wall());
         }
@@ -140,9 +140,27 @@ impl Publisher {
         }
         for partition in self.storage.open_all(&new, |change| self.open(image, change)) {
             led.insert((partition.topic_id, partition.index), Arc::clone(&partition));
-            if partition.topic.as_str() == OFFSETS_TOPIC {
-                self.groups.lead(&partition);
+            self.coordinate(&partition, image);
+        }
+    }
+
+    /// Begins to coordinate what a partition keeps, if it is one of those that keep what others coordinate by.
+    fn coordinate(&self, partition: &Arc<Partition>, image: &Image) {
+        match partition.topic.as_str() {
+            OFFSETS_TOPIC => self.groups.lead(partition),
+            TRANSACTIONS_TOPIC => {
+                let level = image.features.level(TRANSACTION_VERSION);
+                self.transactions.lead(partition, Version::from_level(level).unwrap_or_default());
             }
+            _ => {}
+        }
+    }
+
+    fn resign(&self, topic: &str, index: Index) {
+        match topic {
+            OFFSETS_TOPIC => self.groups.resign(index),
+            TRANSACTIONS_TOPIC => self.transactions.resign(index),
+            _ => {}
         }
     }
 

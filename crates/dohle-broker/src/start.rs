@@ -7,6 +7,7 @@ use std::sync::Arc;
 use dohle_base::Rng;
 use dohle_base::config::InvalidValue;
 use dohle_coordinator::Settings as GroupSettings;
+use dohle_coordinator::transaction::{Settings as TransactionSettings, Version};
 use dohle_metadata::controller::brokers::RegisterBroker;
 use dohle_metadata::{Image, Refusal};
 use tokio::sync::watch;
@@ -23,6 +24,8 @@ use crate::fetch::session::Sessions;
 use crate::http;
 use crate::ledgers::groups::Groups;
 use crate::ledgers::host::BATCH_BYTES_MAX;
+use crate::ledgers::markers::Markers;
+use crate::ledgers::transactions::Transactions;
 use crate::membership::Membership;
 use crate::net::budget::Budget;
 use crate::net::listener::{self, Crowd};
@@ -76,22 +79,27 @@ pub fn start(mut settings: Settings) -> Result<Running, StartError> {
 
     let image = Image::new(storage.cluster_id());
     let catalog = Arc::new(Catalog::new(View { image, led: imbl::OrdMap::new() }));
-    let group_settings = GroupSettings::resolve(BATCH_BYTES_MAX, |key| settings.written.get(key).map(String::as_str))?;
+    let written = |key: &'static str| settings.written.get(key).map(String::as_str);
+    let group_settings = GroupSettings::resolve(BATCH_BYTES_MAX, written)?;
     let groups = Arc::new(Groups::new(group_settings, clock, Arc::clone(&cores)));
     let (waiters, mailbox, chores) = (Waiters::new(), Arc::new(Mailbox::default()), Arc::new(Chores::default()));
+    let membership = Membership { settings: &settings, listeners: &listeners, storage: &storage, clock };
+    let quorum = membership.lead(Arc::clone(&catalog), Arc::clone(&mailbox), Arc::clone(&waiters))?;
+    let transaction_settings = TransactionSettings::resolve(BATCH_BYTES_MAX, Version::default(), written)?;
+    let markers = Markers { clock, catalog: Arc::clone(&catalog), groups: Arc::clone(&groups) };
+    let transactions = Transactions::new(transaction_settings, clock, Arc::clone(&cores), Arc::clone(&quorum), markers);
+    let transactions = Arc::new(transactions);
     let publisher = Publisher {
         node: settings.node.id,
         clock,
         catalog: Arc::clone(&catalog),
         storage: Arc::clone(&storage),
         groups: Arc::clone(&groups),
+        transactions: Arc::clone(&transactions),
         chores: Arc::clone(&chores),
         waiters: Arc::clone(&waiters),
     };
     let mut threads = vec![publisher.start(Arc::clone(&mailbox)).map_err(StartError::Thread)?];
-
-    let membership = Membership { settings: &settings, listeners: &listeners, storage: &storage, clock };
-    let quorum = membership.lead(Arc::clone(&catalog), Arc::clone(&mailbox), Arc::clone(&waiters))?;
     join(&cores, &quorum, membership.registration())?;
 
     let upkeep = Upkeep {
@@ -114,6 +122,7 @@ pub fn start(mut settings: Settings) -> Result<Running, StartError> {
         catalog,
         quorum,
         groups,
+        transactions,
         storage,
         topics: Creations::default(),
         waiters,

@@ -12,10 +12,11 @@ use dohle_metadata::controller::{Command, Reply};
 
 use crate::context::Context;
 use crate::ledgers::groups::OFFSETS_TOPIC;
+use crate::ledgers::transactions::TRANSACTIONS_TOPIC;
 use crate::lock::hold;
 
 /// Topics that clients may read and not write.
-const INTERNAL: [&str; 3] = [OFFSETS_TOPIC, "__transaction_state", "__share_group_state"];
+const INTERNAL: [&str; 3] = [OFFSETS_TOPIC, TRANSACTIONS_TOPIC, "__share_group_state"];
 /// Topics that are being created because clients asked for them; further ones have to be asked for again.
 const CREATIONS_MAX: usize = 1_000;
 
@@ -55,9 +56,9 @@ impl Creations {
         }));
     }
 
-    /// Creates the topic of groups and their offsets, in a while.
-    pub(crate) fn create_offsets_topic(&self, cx: &Context) {
-        if let Ok(name) = TopicName::parse(OFFSETS_TOPIC) {
+    /// Creates a topic in which coordinators keep what they know, in a while.
+    pub(crate) fn create_internal(&self, cx: &Context, topic: &'static str) {
+        if let Ok(name) = TopicName::parse(topic) {
             self.create_later(cx, &[name]);
         }
     }
@@ -65,27 +66,53 @@ impl Creations {
 
 /// A topic as it is created when nobody says how.
 fn specify(cx: &Context, name: &TopicName) -> NewTopic {
-    if name.as_str() == OFFSETS_TOPIC {
-        return offsets_topic(cx);
+    match name.as_str() {
+        OFFSETS_TOPIC => offsets_topic(cx),
+        TRANSACTIONS_TOPIC => transactions_topic(cx),
+        _ => NewTopic::named(name),
     }
-    NewTopic::named(name)
 }
 
 fn offsets_topic(cx: &Context) -> NewTopic {
     let settings = &cx.groups.settings;
-    let live = cx.catalog.view().image.brokers.live().count();
-    let value = |value: String| Some(value);
     NewTopic {
         partitions: settings.offsets_topic_partitions,
-        // Kafka's default of three would leave a small cluster without groups.
-        replication_factor: settings.offsets_topic_replication_factor.min(live.clamp(1, i16::MAX as usize) as i16),
-        configs: vec![
-            ("cleanup.policy".to_owned(), value("compact".to_owned())),
-            ("compression.type".to_owned(), value("producer".to_owned())),
-            ("segment.bytes".to_owned(), value(settings.offsets_topic_segment_bytes.to_string())),
-        ],
+        replication_factor: at_most_live(cx, settings.offsets_topic_replication_factor),
+        configs: configs(&[
+            ("cleanup.policy", "compact"),
+            ("compression.type", "producer"),
+            ("segment.bytes", &settings.offsets_topic_segment_bytes.to_string()),
+        ]),
         ..NewTopic::named(OFFSETS_TOPIC)
     }
+}
+
+fn transactions_topic(cx: &Context) -> NewTopic {
+    let settings = &cx.transactions.settings;
+    let replication_factor = at_most_live(cx, settings.topic_replication_factor);
+    let in_sync_min = settings.topic_in_sync_min.min(replication_factor.into());
+    NewTopic {
+        partitions: settings.topic_partitions,
+        replication_factor,
+        configs: configs(&[
+            ("cleanup.policy", "compact"),
+            ("compression.type", "uncompressed"),
+            ("min.insync.replicas", &in_sync_min.to_string()),
+            ("segment.bytes", &settings.topic_segment_bytes.to_string()),
+            ("unclean.leader.election.enable", "false"),
+        ]),
+        ..NewTopic::named(TRANSACTIONS_TOPIC)
+    }
+}
+
+/// Kafka's default of three would leave a small cluster without coordinators.
+fn at_most_live(cx: &Context, replication_factor: i16) -> i16 {
+    let live = cx.catalog.view().image.brokers.live().count();
+    replication_factor.min(live.clamp(1, i16::MAX as usize) as i16)
+}
+
+fn configs(pairs: &[(&str, &str)]) -> Vec<(String, Option<String>)> {
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), Some((*value).to_owned()))).collect()
 }
 
 fn tell(result: &TopicResult) {

@@ -9,7 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use dohle_base::{LeaderEpoch, Offset, Partition, TopicId, TopicName, Uuid};
 
-use crate::{Generation, GroupId, InstanceId, MemberId};
+use crate::transaction::{Outcome, Version};
+use crate::{Generation, GroupId, InstanceId, MemberId, Producer};
 
 /// A request.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,6 +25,10 @@ pub enum Command {
     Leave(Leave),
     /// OffsetCommit.
     CommitOffsets(CommitOffsets),
+    /// TxnOffsetCommit (KIP-447).
+    CommitOffsetsInTransaction(CommitOffsetsInTransaction),
+    /// WriteTxnMarkers, for this partition of the offsets topic.
+    EndTransaction(EndTransaction),
     /// OffsetFetch that must not overtake a commit on its way (KIP-447). One that may is answered by
     /// [`GroupCoordinator::fetch_offsets`](crate::GroupCoordinator::fetch_offsets) on the committed state.
     FetchOffsets(FetchOffsets),
@@ -142,6 +147,28 @@ pub struct CommitOffsets {
     pub retention: Option<Duration>,
     /// The places, one a partition.
     pub offsets: Vec<OffsetToCommit>,
+}
+
+/// Places that count once a transaction is committed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CommitOffsetsInTransaction {
+    /// Whose transaction. That it is open, and that this partition belongs to it, the caller has verified.
+    pub producer: Producer,
+    /// The places, and who speaks for the group; before version 3 nobody does. There is no retention.
+    pub commit: CommitOffsets,
+}
+
+/// A transaction is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EndTransaction {
+    /// The producer, in the epoch of the marker.
+    pub producer: Producer,
+    /// Whether its places count.
+    pub outcome: Outcome,
+    /// Under [`Version::Two`] the epoch of the marker is above that of the transaction (KIP-1228).
+    pub version: Version,
+    /// The leader epoch of the transaction coordinator.
+    pub coordinator_epoch: LeaderEpoch,
 }
 
 /// One place.

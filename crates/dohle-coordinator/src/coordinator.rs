@@ -91,6 +91,10 @@ impl Folded for GroupCoordinator {
             Command::Heartbeat(heartbeat) => self.heartbeat(soft, &mut turn, token, &heartbeat),
             Command::Leave(leave) => self.leave(soft, &mut turn, token, leave),
             Command::CommitOffsets(request) => self.commit_offsets(soft, &mut turn, token, &request),
+            Command::CommitOffsetsInTransaction(request) => {
+                self.commit_offsets_in_transaction(soft, &mut turn, token, &request);
+            }
+            Command::EndTransaction(end) => self.end_transaction(&mut turn, token, end),
             Command::FetchOffsets(question) => {
                 turn.answer(token, Reply::FetchOffsets(self.offsets.fetch(&question)));
             }
@@ -137,7 +141,9 @@ impl Folded for GroupCoordinator {
                 self.groups.insert(group.clone(), Arc::clone(value));
             }
             Record::Group { group, value: None } => drop(self.groups.remove(group)),
-            Record::TransactionEnded { producer, committed } => self.offsets.end(*producer, *committed),
+            Record::TransactionEnded { producer, outcome, coordinator_epoch: _ } => {
+                self.offsets.end(producer.id, *outcome);
+            }
         }
     }
 

@@ -1,10 +1,10 @@
-//! The names of groups and of those who belong to them.
+//! The names of groups, of those who belong to them, and of transactional producers.
 
 use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
-use dohle_base::Uuid;
+use dohle_base::{ProducerEpoch, ProducerId, Uuid};
 
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident) => {
@@ -62,6 +62,25 @@ name! {
 name! {
     /// A member that its operator named, the same through restarts (KIP-345).
     InstanceId
+}
+
+name! {
+    /// A producer that its operator named, the same through restarts (KIP-98). Kafka refuses the empty name.
+    TransactionalId
+}
+
+/// One life of a producer: who it is, and which of its incarnations. Whoever carries an older epoch is fenced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Producer {
+    /// Its id.
+    pub id: ProducerId,
+    /// Its epoch under that id.
+    pub epoch: ProducerEpoch,
+}
+
+impl Producer {
+    /// Nobody, as the protocol writes it.
+    pub const NONE: Self = Self { id: ProducerId::NONE, epoch: ProducerEpoch::NONE };
 }
 
 /// The longest stem of a member's name: with the id behind it, the wire still carries the name.

@@ -21,18 +21,19 @@ mod offsets;
 mod record;
 mod reply;
 mod settings;
+pub mod transaction;
 mod turn;
 
 #[cfg(test)]
 mod tests;
 
 pub use command::{
-    Command, CommitOffsets, DeleteOffsets, DeletedTopic, FetchOffsets, GroupFilter, Heartbeat, Join, Leave, Leaving,
-    OffsetToCommit, Protocol, Sync, Wanted, Wish,
+    Command, CommitOffsets, CommitOffsetsInTransaction, DeleteOffsets, DeletedTopic, EndTransaction, FetchOffsets,
+    GroupFilter, Heartbeat, Join, Leave, Leaving, OffsetToCommit, Protocol, Sync, Wanted, Wish,
 };
 pub use coordinator::{GroupCoordinator, Soft};
 pub use group::{GroupMetadata, StoredMember};
-pub use id::{Generation, GroupId, InstanceId, MemberId};
+pub use id::{Generation, GroupId, InstanceId, MemberId, Producer, TransactionalId};
 pub use locate::partition_of;
 pub use offsets::OffsetKey;
 pub use record::{Encoded, InvalidRecord, OffsetValue, Record};
@@ -41,3 +42,4 @@ pub use reply::{
     Synced, refusal_code,
 };
 pub use settings::{KEYS, Settings};
+pub use transaction::TransactionCoordinator;

@@ -7,14 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dohle_base::{InvalidTopicName, LeaderEpoch, Offset, Partition, ProducerId, Timestamp, TopicId, TopicName};
+use dohle_base::{InvalidTopicName, LeaderEpoch, Offset, Partition, Timestamp, TopicId, TopicName};
 use dohle_protocol::Str;
 use dohle_protocol::record::group::{
     GroupMetadataKey, GroupMetadataValue, OffsetCommitKey, OffsetCommitValue, group_metadata::MemberMetadata,
 };
 use dohle_protocol::record::{GroupRecord, RecordError};
 
-use crate::{Generation, GroupId, GroupMetadata, InstanceId, MemberId, OffsetKey, StoredMember};
+use crate::transaction::Outcome;
+use crate::{Generation, GroupId, GroupMetadata, InstanceId, MemberId, OffsetKey, Producer, StoredMember};
 
 /// The version in which groups are written, as Kafka 4.4 does: the next one is not written by any release yet.
 const GROUP_VERSION: i16 = 3;
@@ -38,8 +39,9 @@ pub enum Record {
         key: OffsetKey,
         /// The place; none to forget it.
         value: Option<OffsetValue>,
-        /// The producer whose transaction this is part of: the place counts when that is committed.
-        producer: Option<ProducerId>,
+        /// The producer whose transaction this is part of: the place counts when that is committed. All records of a
+        /// batch have the same one.
+        producer: Option<Producer>,
     },
     /// What a group agreed on, or that it is no more.
     Group {
@@ -48,12 +50,14 @@ pub enum Record {
         /// What it agreed on; none to forget it.
         value: Option<Arc<GroupMetadata>>,
     },
-    /// The end of a producer's transaction: a control record of the log.
+    /// The end of a producer's transaction: a control record of the log, alone in its batch.
     TransactionEnded {
-        /// The producer.
-        producer: ProducerId,
-        /// Whether the transaction holds.
-        committed: bool,
+        /// The producer, in the epoch of the marker.
+        producer: Producer,
+        /// Whether its places count.
+        outcome: Outcome,
+        /// The leader epoch of the transaction coordinator.
+        coordinator_epoch: LeaderEpoch,
     },
 }
 
@@ -101,7 +105,7 @@ impl Record {
     pub fn decode(
         key: &Bytes,
         value: Option<&Bytes>,
-        producer: Option<ProducerId>,
+        producer: Option<Producer>,
     ) -> Result<Option<Self>, InvalidRecord> {
         let record = match GroupRecord::decode(key, value) {
             Ok(record) => record,

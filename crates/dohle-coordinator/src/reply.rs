@@ -22,6 +22,11 @@ pub enum Reply {
     /// OffsetCommit: one code for each place, in order. A refusal of all, where it is
     /// [`ErrorCode::GroupIdNotFound`], is [`ErrorCode::IllegalGeneration`] below version 9.
     CommitOffsets(Result<Vec<ErrorCode>, ErrorCode>),
+    /// TxnOffsetCommit: one code for each place, in order. A refusal of all, where it is [`ErrorCode::GroupIdNotFound`] and
+    /// the version does not know it, is [`ErrorCode::IllegalGeneration`].
+    CommitOffsetsInTransaction(Result<Vec<ErrorCode>, ErrorCode>),
+    /// WriteTxnMarkers: the marker is safe.
+    EndTransaction(Result<(), ErrorCode>),
     /// OffsetFetch: in the order of the question, or by topic and partition where all were wanted.
     FetchOffsets(Vec<FetchedOffset>),
     /// OffsetDelete: one code for each partition, in order.

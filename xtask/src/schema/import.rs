@@ -138,11 +138,13 @@ fn field(json: &Value) -> anyhow::Result<Field> {
         Some(_) => text(json, name)?.parse::<Versions>(),
         None => Ok(Versions::NONE),
     };
+    // A field that gives the versions of its tag only is in just those (`FieldSpec`).
+    let present = if json.get("versions").is_some() { "versions" } else { "taggedVersions" };
     let tag = json.get("tag").and_then(Value::as_u64).map(u32::try_from).transpose()?;
     Ok(Field {
         name: text(json, "name")?.to_owned(),
         kind: text(json, "type")?.parse()?,
-        versions: versions("versions")?,
+        versions: versions(present)?,
         nullable: versions("nullableVersions")?,
         tagged: match tag {
             Some(tag) => Some(Tagged { tag, versions: versions("taggedVersions")? }),
@@ -203,6 +205,14 @@ mod tests {
         assert_eq!(message.kind, Kind::Data);
         assert_eq!(message.versions, Versions { low: 0, high: 1 });
         assert_eq!(message.fields[0].default.as_deref(), Some("2147483647"));
+    }
+
+    #[test]
+    fn a_field_is_in_the_versions_of_its_tag_where_it_gives_no_others() {
+        let text = r#"{ "type": "data", "name": "Thing", "validVersions": "0-1", "flexibleVersions": "1+",
+              "fields": [ { "name": "Id", "type": "int32", "taggedVersions": "1+", "tag": 0 } ] }"#;
+        let message = message(&parse(text).unwrap()).unwrap();
+        assert_eq!(message.fields[0].versions, "1+".parse().unwrap());
     }
 
     #[test]

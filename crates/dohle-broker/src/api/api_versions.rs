@@ -16,6 +16,12 @@ pub(crate) const API: Api = Api::of(ApiKey::ApiVersions);
 
 /// The version since which a feature may be off.
 const FEATURES_OFF_FROM: i16 = 4;
+/// What nobody is told of unless this API is served: a client that is told would use it.
+const FEATURES_OF_APIS: [(&str, ApiKey); 3] = [
+    ("group.version", ApiKey::ConsumerGroupHeartbeat),
+    ("share.version", ApiKey::ShareGroupHeartbeat),
+    ("streams.version", ApiKey::StreamsGroupHeartbeat),
+];
 
 /// Answers also a client whose names are refused: it may go on without them.
 pub(crate) async fn handle(
@@ -64,14 +70,18 @@ fn features(cx: &Context, version: i16) -> ApiVersionsResponse {
         max_version: feature.most,
         ..Default::default()
     };
+    let is_served = |name: &str| {
+        let mut needed = FEATURES_OF_APIS.iter().filter(|(feature, _)| *feature == name);
+        needed.all(|(_, key)| cx.apis.iter().any(|served| served.api.key == *key))
+    };
     let this = view.image.brokers.get(cx.settings.node.id);
-    let features = this.into_iter().flat_map(|broker| &broker.features);
+    let features = this.into_iter().flat_map(|broker| &broker.features).filter(|feature| is_served(&feature.name));
     // Older clients do not survive a feature that may be off (KAFKA-17492).
     let told = features.filter(|feature| feature.least > 0 || version >= FEATURES_OFF_FROM);
     ApiVersionsResponse {
         supported_features: told.map(supported).collect(),
         finalized_features_epoch: view.image.offset.0,
-        finalized_features: view.image.features.iter().map(level).collect(),
+        finalized_features: view.image.features.iter().filter(|(name, _)| is_served(name)).map(level).collect(),
         ..served(cx)
     }
 }

@@ -9,7 +9,8 @@ use dohle_protocol::Str;
 
 use crate::catalog::View;
 use crate::context::Context;
-use crate::ledgers::groups::{Group, OFFSETS_TOPIC, unanswered_code};
+use crate::ledgers::coordinators::unanswered_code;
+use crate::ledgers::groups::{Group, OFFSETS_TOPIC};
 use crate::ledgers::host::Unanswered;
 
 /// The coordinator of a group, if it is this broker's.

@@ -1,17 +1,19 @@
-//! FindCoordinator (KIP-699): which broker speaks for a group. Who asks before there is one makes it: `__consumer_offsets` is created.
+//! FindCoordinator (KIP-699): which broker speaks for a group or a transactional producer. Who asks before there is one makes it: the topic
+//! of groups or of transactions is created.
 //!
-//! Transactions and share groups are not served; their keys are refused with codes that clients take as final.
+//! Share groups are not served; their keys are refused with a code that clients take as final.
 
-use dohle_base::{ErrorCode, Partition as Index};
+use dohle_base::ErrorCode;
 use dohle_coordinator::partition_of;
 use dohle_protocol::message::find_coordinator::{Coordinator, FindCoordinatorRequest, FindCoordinatorResponse};
 use dohle_protocol::{ApiKey, Str};
 
-use super::{Api, coordination, endpoint};
+use super::{Api, coordination, endpoint, transacting};
 use crate::catalog::View;
 use crate::context::Context;
 use crate::dispatch::Client;
 use crate::ledgers::groups::OFFSETS_TOPIC;
+use crate::ledgers::transactions::TRANSACTIONS_TOPIC;
 
 pub(crate) const API: Api = Api::of(ApiKey::FindCoordinator);
 
@@ -40,20 +42,16 @@ pub(crate) async fn handle(
 type Node = (i32, Str, i32);
 
 fn find(cx: &Context, client: &Client, view: &View, key_type: i8, key: &str) -> Result<Node, ErrorCode> {
-    match key_type {
-        GROUP => find_group(cx, client, view, key),
-        TRANSACTION => Err(ErrorCode::TransactionalIdAuthorizationFailed),
-        _ => Err(ErrorCode::InvalidRequest),
-    }
-}
-
-fn find_group(cx: &Context, client: &Client, view: &View, group: &str) -> Result<Node, ErrorCode> {
-    let Some(topic) = view.topic(OFFSETS_TOPIC) else {
-        cx.topics.create_offsets_topic(cx);
+    let (topic, partitions) = match key_type {
+        GROUP => (OFFSETS_TOPIC, coordination::partitions(cx, view)),
+        TRANSACTION => (TRANSACTIONS_TOPIC, transacting::partitions(cx, view)),
+        _ => return Err(ErrorCode::InvalidRequest),
+    };
+    let Some(found) = view.topic(topic) else {
+        cx.topics.create_internal(cx, topic);
         return Err(ErrorCode::CoordinatorNotAvailable);
     };
-    let index = partition_of(group, coordination::partitions(cx, view));
-    let led = topic.partition(Index(index.0)).filter(|assignment| assignment.has_leader());
+    let led = found.partition(partition_of(key, partitions)).filter(|assignment| assignment.has_leader());
     let found = led.and_then(|assignment| endpoint(view, client, assignment.leader.0));
     found.map(|(id, host, port, _)| (id, host, port)).ok_or(ErrorCode::CoordinatorNotAvailable)
 }
@@ -67,8 +65,7 @@ fn told(client: &Client, found: Result<Node, ErrorCode>, key: Str) -> Coordinato
 
 fn message(error: ErrorCode) -> &'static str {
     match error {
-        ErrorCode::TransactionalIdAuthorizationFailed => "transactions are not served",
-        ErrorCode::InvalidRequest => "only coordinators of groups are served",
+        ErrorCode::InvalidRequest => "only coordinators of groups and of transactions are served",
         ErrorCode::CoordinatorNotAvailable => "the coordinator is not available yet: try again",
         _ => "",
     }

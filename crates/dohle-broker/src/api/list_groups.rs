@@ -8,7 +8,7 @@ use dohle_protocol::{ApiKey, Str};
 use super::Api;
 use crate::context::Context;
 use crate::dispatch::Client;
-use crate::ledgers::groups::unanswered_code;
+use crate::ledgers::coordinators::unanswered_code;
 
 pub(crate) const API: Api = Api::of(ApiKey::ListGroups);
 

@@ -17,7 +17,7 @@ use crate::net::answers::Answering;
 pub(crate) struct Api {
     pub(crate) key: ApiKey,
     /// A request may start before an earlier one of its connection is answered, if that one may overlap too. Only for a handler
-    /// that has done what it does to the world when it waits for the first time.
+    /// that has done what it does to the world when it waits for the first time, or waits for that with [`Client::ahead`].
     pub(crate) overlaps: bool,
     advertised_from: Option<i16>,
 }
@@ -69,6 +69,8 @@ macro_rules! serve {
 }
 
 serve! {
+    add_offsets_to_txn
+    add_partitions_to_txn
     alter_configs
     api_versions
     create_partitions
@@ -83,6 +85,8 @@ serve! {
     describe_producers
     describe_quorum
     describe_topic_partitions
+    describe_transactions
+    end_txn
     fetch
     find_coordinator
     heartbeat
@@ -93,6 +97,7 @@ serve! {
     list_config_resources
     list_groups
     list_offsets
+    list_transactions
     metadata
     offset_commit
     offset_delete
@@ -100,6 +105,8 @@ serve! {
     offset_for_leader_epoch
     produce
     sync_group
+    txn_offset_commit
+    write_txn_markers
 }
 
 mod controlling;
@@ -108,6 +115,8 @@ mod lookup;
 mod operations;
 mod replicas;
 mod resource;
+mod transacting;
+mod verification;
 
 /// Where a broker can be called on the listener that the client called: its number, host, port and rack.
 fn endpoint(view: &View, client: &Client, broker: i32) -> Option<(i32, Str, i32, Option<Str>)> {

@@ -14,7 +14,7 @@ use super::{Api, coordination};
 use crate::catalog::View;
 use crate::context::Context;
 use crate::dispatch::Client;
-use crate::ledgers::groups::unanswered_code;
+use crate::ledgers::coordinators::unanswered_code;
 
 pub(crate) const API: Api = Api::of(ApiKey::OffsetFetch);
 

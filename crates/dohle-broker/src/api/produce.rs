@@ -1,18 +1,24 @@
-//! Produce: batches in, their offsets out, once they are as safe as the client asked for.
+//! Produce (KIP-98, KIP-890, KIP-951): batches in, their offsets out, once they are as safe as the client asked for. The first batch of
+//! a transaction is asked about before, and holds up what comes behind it on the connection.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use dohle_base::{ErrorCode, Instant, Now, Partition as Index};
+use dohle_coordinator::Producer;
+use dohle_coordinator::transaction::TopicPartition;
 use dohle_log::log::Appended;
+use dohle_metadata::image::Topic;
 use dohle_protocol::message::produce::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceData, PartitionProduceResponse,
     ProduceRequest, ProduceResponse, TopicProduceData, TopicProduceResponse,
 };
 use dohle_protocol::{ApiKey, Str};
+use dohle_records::Header;
 
 use super::Api;
+use super::verification::{First, Joiner, Joining, Leaves};
 use crate::catalog::View;
 use crate::context::Context;
 use crate::dispatch::{Client, Reply};
@@ -29,22 +35,37 @@ const ADMIN_CLIENT: &str = "__admin_client";
 const BY_ID_FROM: i16 = 13;
 /// The version since which zstd may be used (KIP-110).
 const ZSTD_FROM: i16 = 7;
+/// The version since which a client knows that it can go on after an abort.
+const ABORTABLE_FROM: i16 = 11;
+/// The version since which a batch adds its partition to the transaction.
+const JOINS_FROM: i16 = 12;
 
-/// All batches are in their logs when this waits for the first time.
+/// All batches are in their logs when this waits for the first time, but for what it does ahead of later requests.
 pub(crate) async fn handle(
     cx: &Context,
     client: &Client,
     version: i16,
     request: ProduceRequest,
 ) -> Reply<ProduceResponse> {
+    let ProduceRequest { transactional_id, topic_data, acks, timeout_ms, .. } = request;
     let view = cx.catalog.view();
-    let walk = Walk { cx, client, view: &view, version, acks: request.acks, now: cx.clock.now() };
-    let appended: Vec<_> = request.topic_data.into_iter().map(|topic| walk.append(topic)).collect();
-    if request.acks == 0 {
+    let walk = Walk { cx, client, view: &view, version, acks, now: cx.clock.now() };
+    let appended = match walk.transaction(transactional_id.as_deref(), &topic_data) {
+        Ok(None) => walk.append_all(topic_data, &Ok(Leaves::default())),
+        Err(code) => walk.append_all(topic_data, &Err(code)),
+        Ok(Some((joiner, batches))) => {
+            let ahead = async {
+                let leaves = Ok(joiner.leaves(&batches).await);
+                walk.append_all(topic_data, &leaves)
+            };
+            client.ahead(ahead).await
+        }
+    };
+    if acks == 0 {
         let failed = appended.iter().flat_map(|topic| &topic.partitions).any(|(_, attempt)| attempt.is_err());
         return if failed { Reply::Close } else { Reply::Nothing };
     }
-    let patience = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
+    let patience = Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(0));
     let deadline = walk.now.instant + patience;
     let mut responses = Vec::with_capacity(appended.len());
     for topic in appended {
@@ -84,16 +105,60 @@ impl From<ErrorCode> for Failed {
     }
 }
 
-impl Walk<'_> {
-    fn append(&self, topic: TopicProduceData) -> Attempted {
-        let found = self.find(&topic);
-        let attempt = |data: PartitionProduceData| (data.index, self.attempt(&found, data.index, data.records));
+impl<'a> Walk<'a> {
+    /// Who writes in which transaction, and every batch that may be its first where it goes; none if nothing belongs to one.
+    fn transaction<'b>(
+        &self,
+        transactional_id: Option<&'b str>,
+        topics: &[TopicProduceData],
+    ) -> Result<Option<(Joiner<'b>, Vec<First>)>, ErrorCode>
+    where
+        'a: 'b,
+    {
+        let mut found: Option<Producer> = None;
+        let mut batches = vec![];
+        for topic in topics {
+            for data in &topic.partition_data {
+                let Some(header) = data.records.as_deref().and_then(transactional) else { continue };
+                let producer = Producer { id: header.producer_id, epoch: header.producer_epoch };
+                if found.replace(producer).is_some_and(|before| before != producer) {
+                    return Err(ErrorCode::InvalidProducerIdMapping);
+                }
+                batches.extend(self.first(topic, data.index, header.base_sequence));
+            }
+        }
+        let Some(producer) = found else { return Ok(None) };
+        let transactional_id = transactional_id.ok_or(ErrorCode::TransactionalIdAuthorizationFailed)?;
+        let joining = Joining::of(self.version, ABORTABLE_FROM, JOINS_FROM);
+        Ok(Some((Joiner { cx: self.cx, joining, transactional_id, producer }, batches)))
+    }
+
+    /// A batch that goes into a partition which is led here; what becomes of any other is told when it is to be appended.
+    fn first(&self, topic: &TopicProduceData, index: i32, sequence: i32) -> Option<First> {
+        let topic = self.find(topic).ok()?;
+        let partition = self.view.partition(topic.id, Index(index))?;
+        let place = TopicPartition { topic: topic.name.clone(), partition: Index(index) };
+        Some(First { topic_id: topic.id, place, partition: Arc::clone(partition), sequence })
+    }
+
+    /// Appends all batches, or none for the reason in place of the leaves.
+    fn append_all(&self, topics: Vec<TopicProduceData>, leaves: &Result<Leaves, ErrorCode>) -> Vec<Attempted> {
+        topics.into_iter().map(|topic| self.append(topic, leaves)).collect()
+    }
+
+    fn append(&self, topic: TopicProduceData, leaves: &Result<Leaves, ErrorCode>) -> Attempted {
+        let found = self.find(&topic).and_then(|topic| Ok((topic, leaves.as_ref().map_err(|code| *code)?)));
+        let attempt = |data: PartitionProduceData| {
+            let attempt = found.as_ref().map_err(|code| Failed::from(*code));
+            let attempt = attempt.and_then(|(topic, leaves)| self.attempt(topic, leaves, data.index, data.records));
+            (data.index, attempt)
+        };
         let partitions = topic.partition_data.into_iter().map(attempt).collect();
         let answer = TopicProduceResponse { name: topic.name, topic_id: topic.topic_id, ..Default::default() };
         Attempted { topic: answer, partitions }
     }
 
-    fn find(&self, asked: &TopicProduceData) -> Result<Arc<dohle_metadata::image::Topic>, ErrorCode> {
+    fn find(&self, asked: &TopicProduceData) -> Result<&'a Arc<Topic>, ErrorCode> {
         if !matches!(self.acks, -1..=1) {
             return Err(ErrorCode::InvalidRequiredAcks);
         }
@@ -105,16 +170,10 @@ impl Walk<'_> {
         if is_internal(&topic.name) && self.client.id.as_ref().map(Str::as_str) != Some(ADMIN_CLIENT) {
             return Err(ErrorCode::InvalidTopic);
         }
-        Ok(Arc::clone(topic))
+        Ok(topic)
     }
 
-    fn attempt(
-        &self,
-        topic: &Result<Arc<dohle_metadata::image::Topic>, ErrorCode>,
-        index: i32,
-        records: Option<Bytes>,
-    ) -> Attempt {
-        let topic = topic.as_ref().map_err(|code| *code)?;
+    fn attempt(&self, topic: &Topic, leaves: &Leaves, index: i32, records: Option<Bytes>) -> Attempt {
         let assignment = topic.partition(Index(index)).ok_or(ErrorCode::UnknownTopicOrPartition)?;
         let elsewhere = || Failed {
             refusal: ErrorCode::NotLeaderOrFollower.into(),
@@ -129,11 +188,25 @@ impl Walk<'_> {
             records: records.unwrap_or_default(),
             zstd: self.version >= ZSTD_FROM,
             all_in_sync: self.acks == -1,
+            leave: leaves.of(topic.id, Index(index)).map_err(|code| self.without_leave(code))?,
             now: self.now,
         };
         match partition.produce(&produced) {
             Ok(appended) => Ok((Arc::clone(partition), appended)),
             Err(refusal) => Err(Failed { refusal, leader: LeaderIdAndEpoch::default() }),
+        }
+    }
+
+    /// What a client understands of the coordinator's refusal. Older ones do not come again for these codes, but do for the one that they
+    /// are given (`ReplicaManager.handleProduceAppend`).
+    fn without_leave(&self, code: ErrorCode) -> ErrorCode {
+        match code {
+            ErrorCode::NetworkException
+            | ErrorCode::CoordinatorLoadInProgress
+            | ErrorCode::CoordinatorNotAvailable
+            | ErrorCode::NotCoordinator => ErrorCode::NotEnoughReplicas,
+            ErrorCode::ConcurrentTransactions if self.version < JOINS_FROM => ErrorCode::NotEnoughReplicas,
+            code => code,
         }
     }
 
@@ -202,4 +275,10 @@ impl Walk<'_> {
         let endpoint = |(node_id, host, port, rack)| NodeEndpoint { node_id, host, port, rack, ..Default::default() };
         found.map(endpoint).collect()
     }
+}
+
+/// The header of a batch that says that it belongs to a transaction. Whether it is one at all is looked at when it is appended.
+fn transactional(records: &[u8]) -> Option<Header> {
+    let header = Header::parse(records).ok()?;
+    (header.attributes.is_transactional() && header.has_producer()).then_some(header)
 }

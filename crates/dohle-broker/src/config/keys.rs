@@ -175,6 +175,14 @@ pub(crate) const BROKER_KEYS: Table = Table(&[
         "How often the high watermarks are written down.",
     ),
     key(
+        "add.partitions.to.txn.retry.backoff.max.ms",
+        Kind::Int,
+        "100",
+        Accepts::Between(0, i32::MAX as i64),
+        "How long a batch waits for the transaction before its own to be over in all its partitions.",
+    ),
+    key("add.partitions.to.txn.retry.backoff.ms", Kind::Int, "20", POSITIVE, "How often it is looked whether it is."),
+    key(
         "producer.id.expiration.ms",
         Kind::Int,
         "86400000",

@@ -24,6 +24,7 @@ pub struct Settings {
     pub(crate) http: Option<SocketAddr>,
     pub(crate) topics: Topics,
     pub(crate) fetch: Fetch,
+    pub(crate) transactions: Transactions,
     pub(crate) upkeep: Upkeep,
     /// Keys that nobody here knows, named once at the start.
     unknown: Vec<String>,
@@ -70,6 +71,14 @@ pub(crate) struct Topics {
 pub(crate) struct Fetch {
     pub(crate) bytes_max: usize,
     pub(crate) sessions_max: usize,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Transactions {
+    /// For how long a batch waits for the transaction before its own to be told to all its partitions.
+    pub(crate) join_patience: Duration,
+    /// How often it is looked.
+    pub(crate) join_pause: Duration,
 }
 
 #[derive(Clone, Debug)]
@@ -128,6 +137,10 @@ impl Settings {
             fetch: Fetch {
                 bytes_max: values.size("fetch.max.bytes")?,
                 sessions_max: values.size("max.incremental.fetch.session.cache.slots")?,
+            },
+            transactions: Transactions {
+                join_patience: values.millis("add.partitions.to.txn.retry.backoff.max.ms")?,
+                join_pause: values.millis("add.partitions.to.txn.retry.backoff.ms")?,
             },
             upkeep: upkeep(values)?,
             unknown,

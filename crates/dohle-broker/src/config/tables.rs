@@ -19,7 +19,7 @@ const ORDERS: &[Order] = {
 };
 
 static BROKER: LazyLock<Table> = LazyLock::new(|| {
-    let rooms = [BROKER_KEYS, TOPIC_DEFAULT_KEYS, dohle_coordinator::KEYS];
+    let rooms = [BROKER_KEYS, TOPIC_DEFAULT_KEYS, dohle_coordinator::KEYS, dohle_coordinator::transaction::KEYS];
     let keys: Vec<Key> = rooms.iter().flat_map(|room| room.0.iter().copied()).collect();
     // For as long as the process lives: tables are constants everywhere else.
     Table(keys.leak())

@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex, TryLockError};
 use std::time::Duration;
 
 use dohle_base::{Instant, Offset, Timestamp};
-use dohle_log::producers::Origin;
 use dohle_records::Batch;
 use dohle_replication::ledger::{Effect, Effects, Folded, Ledger, Refusal};
 use tokio::sync::Notify;
@@ -18,6 +17,7 @@ use tokio::sync::Notify;
 use super::load::LoadError;
 use crate::clock::Clock;
 use crate::lock::hold;
+use crate::partition::guards::Author;
 use crate::partition::{AppendRefusal, Follows, Partition};
 use crate::waiters::Waiters;
 
@@ -57,6 +57,8 @@ pub(crate) struct Host<M: Journal> {
     /// The high watermark moved while somebody else held the stage.
     moved: AtomicBool,
     alarm: Notify,
+    /// Something happened since somebody last waited for it.
+    news: Notify,
     /// The moment for which the timer is set, in nanoseconds of the clock.
     armed: AtomicU64,
     /// Is shown every state that can no longer be taken back.
@@ -91,6 +93,7 @@ impl<M: Journal> Host<M> {
             stage: Mutex::new(Stage::Loading),
             moved: AtomicBool::new(false),
             alarm: Notify::new(),
+            news: Notify::new(),
             armed: AtomicU64::new(u64::MAX),
             observe,
         });
@@ -111,6 +114,7 @@ impl<M: Journal> Host<M> {
                 (self.observe)(&state);
                 let ledger = Ledger::lead(state, self.clock.now(), end, BATCH_BYTES_MAX);
                 *stage = Stage::Leading(Box::new(ledger));
+                self.news.notify_one();
                 self.rearm(&stage);
             }
         }
@@ -129,11 +133,7 @@ impl<M: Journal> Host<M> {
         let waiter = self.waiters.admit();
         let (token, now) = (waiter.token(), self.clock.now());
         self.drive(|ledger, effects| ledger.propose(now, token, command, effects))?;
-        match waiter.await {
-            Some(Ok(reply)) => Ok(reply),
-            Some(Err(Refusal::TooLarge)) => Err(Unanswered::TooLarge),
-            Some(Err(Refusal::Resigned)) | None => Err(Unanswered::Lost),
-        }
+        answered(waiter.await)
     }
 
     /// The same, for `patience` at most.
@@ -141,21 +141,46 @@ impl<M: Journal> Host<M> {
         tokio::time::timeout(patience, self.ask(command)).await.unwrap_or(Err(Unanswered::TimedOut))
     }
 
+    /// Asks where `check` allows it at that moment, before anything is decided; nobody else writes in between.
+    pub(crate) async fn ask_if<E>(
+        &self,
+        check: impl FnOnce(&Partition) -> Result<(), E>,
+        command: M::Command,
+    ) -> Result<Result<M::Reply, E>, Unanswered> {
+        let waiter = self.waiters.admit();
+        let (token, now) = (waiter.token(), self.clock.now());
+        let mut refused = None;
+        self.drive(|ledger, effects| match check(&self.partition) {
+            Ok(()) => ledger.propose(now, token, command, effects),
+            Err(refusal) => refused = Some(refusal),
+        })?;
+        match refused {
+            Some(refusal) => Ok(Err(refusal)),
+            None => answered(waiter.await).map(Ok),
+        }
+    }
+
+    /// Waits until more is committed, time has done its part, or the leadership is over. For one caller.
+    pub(crate) async fn news(&self) {
+        self.news.notified().await;
+    }
+
     /// Looks at what can no longer be taken back.
     pub(crate) fn committed<T>(&self, look: impl FnOnce(&M) -> T) -> Result<T, Unanswered> {
-        match &*hold(&self.stage) {
-            Stage::Loading => Err(Unanswered::Loading),
-            Stage::Lost => Err(Unanswered::Lost),
-            Stage::Leading(ledger) => Ok(look(ledger.committed())),
-        }
+        self.look(|ledger| look(ledger.committed()))
     }
 
     /// Where the next record goes.
     pub(crate) fn end(&self) -> Result<Offset, Unanswered> {
+        self.look(Ledger::end)
+    }
+
+    /// Looks at the whole ledger.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&Ledger<M>) -> T) -> Result<T, Unanswered> {
         match &*hold(&self.stage) {
             Stage::Loading => Err(Unanswered::Loading),
             Stage::Lost => Err(Unanswered::Lost),
-            Stage::Leading(ledger) => Ok(ledger.end()),
+            Stage::Leading(ledger) => Ok(look(ledger)),
         }
     }
 
@@ -174,6 +199,7 @@ impl<M: Journal> Host<M> {
         let now = self.clock.now();
         // A ledger that is not leading has nothing due.
         let _ = self.drive(|ledger, effects| ledger.tick(now, effects));
+        self.news.notify_one();
     }
 
     /// Sets the timer; none when the leadership is over.
@@ -242,6 +268,7 @@ impl<M: Journal> Host<M> {
         if high_watermark > before {
             ledger.commit(high_watermark, &mut effects);
             (self.observe)(ledger.committed());
+            self.news.notify_one();
         }
         self.perform(stage, effects);
     }
@@ -269,12 +296,14 @@ impl<M: Journal> Host<M> {
     fn append(&self, at: Offset, records: &[M::Record]) -> Result<(), Misplaced> {
         let now = self.clock.now();
         let batch = M::batch(records, now.wall);
-        let origin = Origin::Coordinator { transaction_version: 0 };
-        let found = self.partition.append(&batch, origin, None, now)?.base_offset;
+        // Whatever is demanded of a marker beyond that has been looked at before it was decided.
+        let author = Author::Coordinator { transaction_version: 0 };
+        let found = self.partition.append(&batch, author, None, now)?.base_offset;
         if found == at { Ok(()) } else { Err(Misplaced::Elsewhere { found, at }) }
     }
 
     fn lose(&self, stage: &mut Stage<M>) {
+        self.news.notify_one();
         if let Stage::Leading(ledger) = std::mem::replace(stage, Stage::Lost) {
             let mut effects = vec![];
             ledger.resign(&mut effects);
@@ -286,6 +315,14 @@ impl<M: Journal> Host<M> {
                 }
             }
         }
+    }
+}
+
+fn answered<A>(answer: Option<Result<A, Refusal>>) -> Result<A, Unanswered> {
+    match answer {
+        Some(Ok(reply)) => Ok(reply),
+        Some(Err(Refusal::TooLarge)) => Err(Unanswered::TooLarge),
+        Some(Err(Refusal::Resigned)) | None => Err(Unanswered::Lost),
     }
 }
 

@@ -2,14 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use dohle_base::Partition as Index;
+use dohle_log::producers::Producer;
 
 use super::exposition::{Exposition, Kind};
 use crate::catalog::View;
 use crate::context::Context;
-use crate::partition::Partition;
+use crate::ledgers::transactions::Transactor;
+use crate::partition::{Log, Partition};
 
+/// How long a transaction may be overdue before it counts as late.
+const LATE_AFTER: Duration = Duration::from_secs(5 * 60);
 /// The limits of the time histogram, in microseconds.
 const TIME_LIMITS_US: [u64; 12] =
     [100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 100_000, 500_000, 2_500_000, 10_000_000];
@@ -47,8 +52,39 @@ fn broker(page: &mut Exposition, context: &Context, view: &View) {
         context.answers_budget.used(),
     );
     one("dohle_fetch_sessions", Kind::Gauge, "Incremental fetch sessions.", context.sessions.len() as u64);
+    one(
+        "dohle_transactions_open",
+        Kind::Gauge,
+        "Transactions that are open with this broker's coordinators.",
+        context.transactions.all().iter().map(|host| open_transactions(host)).sum(),
+    );
+    one(
+        "dohle_partitions_with_late_transactions",
+        Kind::Gauge,
+        "Partitions with a transaction that should have been over for five minutes at least.",
+        late_transactions(context, view),
+    );
     one("dohle_partitions_led", Kind::Gauge, "Partitions that this broker leads.", view.led.len() as u64);
     one("kafka_brokers", Kind::Gauge, "Brokers in the cluster.", view.image.brokers.live().count() as u64);
+}
+
+/// A coordinator that is still loading has nothing to tell yet.
+fn open_transactions(host: &Transactor) -> u64 {
+    host.committed(|state| state.ongoing_count() as u64).unwrap_or(0)
+}
+
+/// Partitions of this broker in which an open transaction has been silent for longer than any may take
+/// (`PartitionsWithLateTransactionsCount`).
+fn late_transactions(context: &Context, view: &View) -> u64 {
+    let (now, allowed) = (context.clock.wall(), context.transactions.settings.timeout_max + LATE_AFTER);
+    let is_late = |producer: &Producer| {
+        producer.transaction_start.is_some() && now.saturating_since(producer.last_timestamp) > allowed
+    };
+    let has_late = |partition: &&Arc<Partition>| {
+        let look = |log: &Log| log.producers().first_open().is_some() && log.producers().iter().any(is_late);
+        partition.look(|log, _| look(log)).unwrap_or(false)
+    };
+    view.led.values().filter(has_late).count() as u64
 }
 
 fn requests(page: &mut Exposition, context: &Context) {

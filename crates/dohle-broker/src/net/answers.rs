@@ -1,11 +1,13 @@
 //! Requests of one connection that are not answered yet, and the order in which they are.
 //!
 //! Laws: answers leave in the order of their requests; a request starts when everything before it is answered, or when it
-//! and everything before it may overlap.
+//! and everything before it may overlap and none of them holds the others up.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use dohle_protocol::Pieces;
@@ -41,6 +43,8 @@ pub(crate) struct Asked {
     pub(crate) answering: Answering,
     /// Whether it may start while an earlier one that may overlap is not answered.
     pub(crate) overlaps: bool,
+    /// Set while nothing behind it may start, although it overlaps: what it does to the world is still to be done.
+    pub(crate) holds_up: Rc<Cell<bool>>,
     /// The memory that its bytes are counted for, returned when it is answered.
     pub(crate) _share: Share,
 }
@@ -100,7 +104,7 @@ impl Answers {
             match asked.answering.as_mut().poll(context) {
                 // The request's bytes and its share of memory go here.
                 Poll::Ready(answer) => *slot = Slot::Done(answer),
-                Poll::Pending if overlaps => unanswered = true,
+                Poll::Pending if overlaps && !asked.holds_up.get() => unanswered = true,
                 Poll::Pending => return,
             }
         }
@@ -110,7 +114,6 @@ impl Answers {
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
-    use std::rc::Rc;
 
     use tokio::sync::oneshot;
 
@@ -121,12 +124,14 @@ mod tests {
     struct Fixture {
         answers: Answers,
         started: Rc<RefCell<Vec<usize>>>,
+        holds_up: Vec<Rc<Cell<bool>>>,
         finish: Vec<Option<oneshot::Sender<()>>>,
     }
 
     impl Fixture {
         fn new(overlaps: &[bool]) -> Self {
-            let mut fixture = Self { answers: Answers::default(), started: Rc::default(), finish: vec![] };
+            let (answers, started) = (Answers::default(), Rc::default());
+            let mut fixture = Self { answers, started, holds_up: vec![], finish: vec![] };
             for (name, overlaps) in overlaps.iter().enumerate() {
                 let (finish, finished) = oneshot::channel();
                 let started = Rc::clone(&fixture.started);
@@ -135,8 +140,9 @@ mod tests {
                     finished.await.unwrap();
                     Answer::Nothing
                 });
-                let share = Budget::new(1).open();
-                fixture.answers.push(Asked { answering, overlaps: *overlaps, _share: share });
+                let (share, holds_up) = (Budget::new(1).open(), Rc::new(Cell::new(false)));
+                fixture.holds_up.push(Rc::clone(&holds_up));
+                fixture.answers.push(Asked { answering, overlaps: *overlaps, holds_up, _share: share });
                 fixture.finish.push(Some(finish));
             }
             fixture
@@ -174,5 +180,17 @@ mod tests {
         assert_eq!(*fixture.started.borrow(), [0, 1]);
         assert_eq!(fixture.finish(1), 1);
         assert_eq!(*fixture.started.borrow(), [0, 1, 2]);
+    }
+
+    #[test]
+    fn a_request_that_holds_the_others_up_lets_them_start_when_it_has_done_its_part() {
+        let mut fixture = Fixture::new(&[true, true, true]);
+        fixture.holds_up[1].set(true);
+        fixture.turn();
+        assert_eq!(*fixture.started.borrow(), [0, 1]);
+        fixture.holds_up[1].set(false);
+        fixture.turn();
+        assert_eq!(*fixture.started.borrow(), [0, 1, 2]);
+        assert_eq!((fixture.finish(2), fixture.finish(1), fixture.finish(0)), (0, 0, 3));
     }
 }

@@ -5,11 +5,13 @@ use std::sync::atomic::Ordering;
 
 use dohle_base::{ErrorCode, Now, Timestamp};
 use dohle_log::log::{Append, AppendError, Appended};
-use dohle_log::producers::Origin;
+use dohle_log::producers::{self, Origin};
 use dohle_records::Batch;
+use dohle_records::control::EndTransaction;
 use dohle_replication::partition::Event;
 
 use super::Partition;
+use super::guards::{Author, Leave, Unverified};
 
 /// Why nothing was appended.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +20,8 @@ pub(crate) enum AppendRefusal {
     Stopped(ErrorCode),
     #[error("the in-sync set has {found} members, min.insync.replicas asks for {wanted}")]
     NotEnoughReplicas { found: usize, wanted: usize },
+    #[error(transparent)]
+    Unverified(#[from] Unverified),
     #[error(transparent)]
     Log(#[from] AppendError),
 }
@@ -28,6 +32,7 @@ impl AppendRefusal {
         match self {
             Self::Stopped(code) => *code,
             Self::NotEnoughReplicas { .. } => ErrorCode::NotEnoughReplicas,
+            Self::Unverified(_) => ErrorCode::InvalidTxnState,
             Self::Log(error) => error.code(),
         }
     }
@@ -39,23 +44,27 @@ impl Partition {
     pub(crate) fn append(
         self: &Arc<Self>,
         batch: &Batch,
-        origin: Origin,
+        author: Author,
         largest: Option<Timestamp>,
         now: Now,
     ) -> Result<Appended, AppendRefusal> {
         if self.volume.is_offline() {
             return Err(AppendRefusal::Stopped(ErrorCode::KafkaStorageError));
         }
-        let appended = self.step(|leading, effects| {
+        let appended = self.step(|leading, effects| -> Result<Appended, AppendRefusal> {
+            let origin = leading.guards.admit(&leading.log, batch.header(), author)?;
             let append = Append { leader_epoch: leading.leader.epoch(), origin, largest };
             let appended = leading.log.append(batch, &append, now.wall)?;
             if !appended.duplicate {
                 leading.leader.step(now.instant, Event::Written { end: leading.log.end() }, effects);
+                if batch.header().attributes.is_transactional() {
+                    leading.guards.close(batch.header().producer_id);
+                }
             }
             Ok(appended)
         });
-        let appended: Appended = match appended {
-            Ok(appended) => appended.inspect_err(|error| self.note_failure(error))?,
+        let appended = match appended {
+            Ok(appended) => appended.inspect_err(|refusal| self.note_failure(refusal))?,
             Err(stopped) => return Err(AppendRefusal::Stopped(stopped)),
         };
         if !appended.duplicate {
@@ -71,9 +80,32 @@ impl Partition {
         if found < wanted { Err(AppendRefusal::NotEnoughReplicas { found, wanted }) } else { Ok(()) }
     }
 
+    /// Whether this marker would be taken now, from a coordinator that follows this version of transactions. It stays so as long as
+    /// nobody else writes.
+    pub(crate) fn check_marker(
+        &self,
+        batch: &Batch,
+        marker: EndTransaction,
+        version: i16,
+    ) -> Result<(), AppendRefusal> {
+        let checked = self.look(|log, _| log.producers().check_marker(batch.header(), marker, version));
+        Ok(checked.map_err(AppendRefusal::Stopped)?.map_err(AppendError::from)?)
+    }
+
+    /// The same for a batch of a transaction that a coordinator would write.
+    pub(crate) fn check_transactional(&self, batch: &Batch, leave: Leave) -> Result<(), AppendRefusal> {
+        let origin = Origin::Coordinator { transaction_version: 0 };
+        self.look_leading(|leading| {
+            leading.guards.check(&leading.log, batch.header(), leave)?;
+            let judged: Result<_, producers::Refusal> = leading.log.producers().check(batch.header(), origin);
+            Ok(judged.map(drop).map_err(AppendError::from)?)
+        })
+        .map_err(AppendRefusal::Stopped)?
+    }
+
     /// A log that could undo a half-written batch, on a disk that is full, goes on. After any other failure the disk is lost.
-    fn note_failure(&self, error: &AppendError) {
-        if let AppendError::Storage(failure) = error
+    fn note_failure(&self, refusal: &AppendRefusal) {
+        if let AppendRefusal::Log(AppendError::Storage(failure)) = refusal
             && self.look(|log, _| log.is_offline()) == Ok(true)
         {
             self.volume.fail(failure);

@@ -4,6 +4,7 @@
 //! deletion, no scan.
 //! Laws: the high watermark that readers see is the machine's; who waits for it is told after the lock is free.
 
+pub(crate) mod guards;
 pub(crate) mod produce;
 
 mod append;
@@ -18,13 +19,14 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use dohle_base::metric::Counter;
-use dohle_base::{ErrorCode, Instant, LeaderEpoch, Offset, Partition as Index, TopicId, TopicName};
+use dohle_base::{ErrorCode, Instant, LeaderEpoch, Offset, Partition as Index, Timestamp, TopicId, TopicName};
 use dohle_log::disk::Files;
 use dohle_replication::partition::{Effect, Event, Leader};
 
 use crate::lock::hold;
 use crate::volume::Volume;
 use crate::waiters::Waiters;
+use guards::{FirstBatch, Guard, Guards};
 
 pub(crate) use append::AppendRefusal;
 pub(crate) use offsets::Sought;
@@ -80,6 +82,8 @@ enum State {
 struct Leading {
     log: Log,
     leader: Leader,
+    /// Transactions about which their coordinators are asked.
+    guards: Guards,
 }
 
 impl Leading {
@@ -88,7 +92,7 @@ impl Leading {
         assert!(log.synced() == log.end(), "a reign begins over a durable log");
         let leader = Leader::new(epoch, config::durability(log.options()), log.end());
         log.begin_epoch(epoch);
-        Self { log, leader }
+        Self { log, leader, guards: Guards::default() }
     }
 
     /// Begins another reign over the same log. Who waits is refused: what it waits for was promised by the reign before. What may be
@@ -133,6 +137,11 @@ impl Partition {
             follower: OnceLock::new(),
             state: Mutex::new(State::Leading(Box::new(leading))),
         })
+    }
+
+    /// A guard under which to ask the coordinator about the first batch of a transaction; none if the transaction is open here.
+    pub(crate) fn guard(&self, batch: &FirstBatch, now: Timestamp) -> Result<Option<Guard>, ErrorCode> {
+        self.look_leading(|leading| leading.guards.open(&leading.log, batch, now))
     }
 
     /// Goes on leading in another epoch.
@@ -180,9 +189,13 @@ impl Partition {
 
     /// The same, for what the log keeps in order as it is asked.
     fn look_mut<T>(&self, look: impl FnOnce(&mut Log, &Leader) -> T) -> Result<T, ErrorCode> {
+        self.look_leading(|leading| look(&mut leading.log, &leading.leader))
+    }
+
+    fn look_leading<T>(&self, look: impl FnOnce(&mut Leading) -> T) -> Result<T, ErrorCode> {
         match &mut *hold(&self.state) {
             State::Stopped(why) => Err(*why),
-            State::Leading(leading) => Ok(look(&mut leading.log, &leading.leader)),
+            State::Leading(leading) => Ok(look(leading)),
         }
     }
 

@@ -9,11 +9,11 @@ use bytes::Bytes;
 use dohle_base::{ErrorCode, Now, Timestamp};
 use dohle_log::log::{AppendError, Appended};
 use dohle_log::options::Options;
-use dohle_log::producers::Origin;
 use dohle_records::batch::decode::Malformed;
 use dohle_records::batch::{check, validate};
 use dohle_records::{Batch, TimestampType};
 
+use super::guards::{Author, Leave};
 use super::{AppendRefusal, Partition};
 
 /// What a client produces for one partition.
@@ -23,6 +23,8 @@ pub(crate) struct Produced {
     pub(crate) zstd: bool,
     /// The client waits for the whole in-sync set.
     pub(crate) all_in_sync: bool,
+    /// For the first batch of a transaction.
+    pub(crate) leave: Leave,
     pub(crate) now: Now,
 }
 
@@ -37,8 +39,6 @@ pub(crate) enum ProduceRefusal {
     Malformed(#[from] Malformed),
     #[error(transparent)]
     Append(#[from] AppendRefusal),
-    #[error("transactions are not served yet: produce without a transactional.id")]
-    Transactional,
     #[error("{0}")]
     Code(ErrorCode),
 }
@@ -57,7 +57,6 @@ impl ProduceRefusal {
             Self::Records(refusal) => refusal.code(),
             Self::Malformed(malformed) => malformed.code(),
             Self::Append(refusal) => refusal.code(),
-            Self::Transactional => ErrorCode::InvalidTxnState,
             Self::Code(code) => *code,
         }
     }
@@ -66,9 +65,7 @@ impl ProduceRefusal {
     pub(crate) fn message(&self) -> Option<String> {
         match self {
             Self::Code(_) => None,
-            Self::Batch(_) | Self::Records(_) | Self::Malformed(_) | Self::Append(_) | Self::Transactional => {
-                Some(self.to_string())
-            }
+            Self::Batch(_) | Self::Records(_) | Self::Malformed(_) | Self::Append(_) => Some(self.to_string()),
         }
     }
 
@@ -95,14 +92,11 @@ impl Partition {
             zstd: produced.zstd,
         };
         let batch = check::check(&produced.records, &limits)?;
-        if batch.header().attributes.is_transactional() {
-            return Err(ProduceRefusal::Transactional);
-        }
         let rules = Rules { options: &options, now: produced.now.wall };
         let largest = rules.largest(&batch)?;
         let packed = rules.pack(&batch)?;
         let batch = packed.as_ref().unwrap_or(&batch);
-        let appended = self.append(batch, Origin::Client(None), largest, produced.now);
+        let appended = self.append(batch, Author::Client(produced.leave), largest, produced.now);
         appended.map_err(|refusal| rules.explain(batch, refusal))
     }
 }

@@ -27,6 +27,9 @@ impl Partition {
 
     /// Forgets producers that were silent for too long.
     pub(crate) fn expire_producers(&self, now: Timestamp) {
-        let _ = self.look_mut(|log, _| log.expire_producers(now));
+        let _ = self.look_leading(|leading| {
+            leading.log.expire_producers(now);
+            leading.guards.expire(now, leading.log.options().producer_expiration);
+        });
     }
 }

@@ -12,7 +12,6 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use dohle_base::{ErrorCode, Offset};
-use dohle_log::producers::Origin;
 use dohle_metadata::Refusal;
 use dohle_metadata::controller::brokers::{Heartbeat, RegisterBroker};
 use dohle_metadata::controller::{Command, Controller, Reply};
@@ -22,6 +21,7 @@ use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::ledgers::host::{Host, Unanswered};
 use crate::ledgers::load::{LoadError, load};
+use crate::partition::guards::Author;
 use crate::partition::{AppendRefusal, Partition};
 
 pub(crate) use control::Voter;
@@ -64,8 +64,8 @@ impl Quorum {
     ) -> Result<Arc<Self>, LeadError> {
         let (state, end) = load(&partition, controller)?;
         let began = control::begin_epoch(voter, end == Offset::ZERO, clock.wall());
-        let origin = Origin::Coordinator { transaction_version: 0 };
-        let appended = partition.append(&began, origin, None, clock.now())?;
+        let author = Author::Coordinator { transaction_version: 0 };
+        let appended = partition.append(&began, author, None, clock.now())?;
         let host = Host::new(partition, clock, observe);
         host.begin(state, appended.last_offset.next());
         let producer_ids = ProducerIdBlock::default();

@@ -141,9 +141,12 @@ fn who_asks_for_the_first_coordinator_makes_it() {
         let request = FindCoordinatorRequest { key_type, coordinator_keys: keys, ..Default::default() };
         ErrorCode::from_code(client.ask_in(&request, version).coordinators[0].error_code)
     };
-    assert_eq!(refused(1, 6), ErrorCode::TransactionalIdAuthorizationFailed);
+    assert_eq!(refused(1, 6), ErrorCode::CoordinatorNotAvailable);
     assert_eq!(refused(2, 6), ErrorCode::InvalidRequest);
     assert_eq!(refused(9, 6), ErrorCode::InvalidRequest);
+    crate::producer::coordinated(&mut client);
+    let transactions = client.topic("__transaction_state");
+    assert!(transactions.is_internal && transactions.partitions.len() == 50);
 }
 
 #[test]

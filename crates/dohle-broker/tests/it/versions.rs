@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use dohle_protocol::message::add_offsets_to_txn::AddOffsetsToTxnRequest;
+use dohle_protocol::message::add_partitions_to_txn::AddPartitionsToTxnRequest;
 use dohle_protocol::message::alter_configs::AlterConfigsRequest;
 use dohle_protocol::message::api_versions::ApiVersionsRequest;
 use dohle_protocol::message::create_partitions::CreatePartitionsRequest;
@@ -16,6 +18,8 @@ use dohle_protocol::message::describe_log_dirs::DescribeLogDirsRequest;
 use dohle_protocol::message::describe_producers::DescribeProducersRequest;
 use dohle_protocol::message::describe_quorum::{DescribeQuorumRequest, RequestPartitionData, RequestTopicData};
 use dohle_protocol::message::describe_topic_partitions::DescribeTopicPartitionsRequest;
+use dohle_protocol::message::describe_transactions::DescribeTransactionsRequest;
+use dohle_protocol::message::end_txn::EndTxnRequest;
 use dohle_protocol::message::fetch::FetchRequest;
 use dohle_protocol::message::find_coordinator::FindCoordinatorRequest;
 use dohle_protocol::message::heartbeat::HeartbeatRequest;
@@ -26,6 +30,7 @@ use dohle_protocol::message::leave_group::LeaveGroupRequest;
 use dohle_protocol::message::list_config_resources::ListConfigResourcesRequest;
 use dohle_protocol::message::list_groups::ListGroupsRequest;
 use dohle_protocol::message::list_offsets::ListOffsetsRequest;
+use dohle_protocol::message::list_transactions::ListTransactionsRequest;
 use dohle_protocol::message::metadata::MetadataRequest;
 use dohle_protocol::message::offset_commit::OffsetCommitRequest;
 use dohle_protocol::message::offset_delete::OffsetDeleteRequest;
@@ -33,6 +38,8 @@ use dohle_protocol::message::offset_fetch::{OffsetFetchRequest, OffsetFetchReque
 use dohle_protocol::message::offset_for_leader_epoch::OffsetForLeaderEpochRequest;
 use dohle_protocol::message::produce::ProduceRequest;
 use dohle_protocol::message::sync_group::SyncGroupRequest;
+use dohle_protocol::message::txn_offset_commit::TxnOffsetCommitRequest;
+use dohle_protocol::message::write_txn_markers::WriteTxnMarkersRequest;
 use dohle_protocol::{ApiKey, Request};
 
 use crate::broker::Broker;
@@ -55,12 +62,14 @@ fn every_api_answers_in_every_version() {
         ($($request:ty)*) => { $(in_all_versions(&mut client, &mut tried, |_| <$request>::default());)* };
     }
     with_defaults! {
-        AlterConfigsRequest CreatePartitionsRequest CreateTopicsRequest DeleteGroupsRequest DeleteRecordsRequest
-        DeleteTopicsRequest DescribeClusterRequest DescribeConfigsRequest DescribeGroupsRequest DescribeLogDirsRequest
-        DescribeProducersRequest DescribeTopicPartitionsRequest FetchRequest FindCoordinatorRequest HeartbeatRequest
-        IncrementalAlterConfigsRequest InitProducerIdRequest JoinGroupRequest LeaveGroupRequest
-        ListConfigResourcesRequest ListGroupsRequest ListOffsetsRequest MetadataRequest OffsetCommitRequest
-        OffsetDeleteRequest OffsetForLeaderEpochRequest SyncGroupRequest
+        AddOffsetsToTxnRequest AddPartitionsToTxnRequest AlterConfigsRequest CreatePartitionsRequest
+        CreateTopicsRequest DeleteGroupsRequest DeleteRecordsRequest DeleteTopicsRequest DescribeClusterRequest
+        DescribeConfigsRequest DescribeGroupsRequest DescribeLogDirsRequest DescribeProducersRequest
+        DescribeTopicPartitionsRequest DescribeTransactionsRequest EndTxnRequest FetchRequest FindCoordinatorRequest
+        HeartbeatRequest IncrementalAlterConfigsRequest InitProducerIdRequest JoinGroupRequest LeaveGroupRequest
+        ListConfigResourcesRequest ListGroupsRequest ListOffsetsRequest ListTransactionsRequest MetadataRequest
+        OffsetCommitRequest OffsetDeleteRequest OffsetForLeaderEpochRequest SyncGroupRequest TxnOffsetCommitRequest
+        WriteTxnMarkersRequest
     }
     in_all_versions(&mut client, &mut tried, |version| OffsetFetchRequest {
         topics: Some(vec![]),

@@ -8,8 +8,8 @@ use super::{GROUPS_MAX, GroupCoordinator, PLACES_MAX, Soft};
 use crate::offsets::commit;
 use crate::turn::Turn;
 use crate::{
-    CommitOffsets, DeleteOffsets, DeletedGroup, GroupFilter, GroupId, GroupMetadata, GroupView, ListedGroup, Record,
-    Reply,
+    CommitOffsets, CommitOffsetsInTransaction, DeleteOffsets, DeletedGroup, EndTransaction, GroupFilter, GroupId,
+    GroupMetadata, GroupView, ListedGroup, Producer, Record, Reply,
 };
 
 /// The name of the only kind of group that this coordinator serves.
@@ -19,22 +19,64 @@ impl GroupCoordinator {
     pub(super) fn commit_offsets(&self, soft: &mut Soft, turn: &mut Turn<'_>, token: Token, request: &CommitOffsets) {
         let allowed = self.allow_commit(soft, turn, request);
         soft.settle(&request.group);
-        let reply = allowed.and_then(|()| commit(turn, request));
+        let reply = allowed.and_then(|()| commit(turn, request, None));
         turn.answer(token, Reply::CommitOffsets(reply));
+    }
+
+    pub(super) fn commit_offsets_in_transaction(
+        &self,
+        soft: &Soft,
+        turn: &mut Turn<'_>,
+        token: Token,
+        request: &CommitOffsetsInTransaction,
+    ) {
+        let CommitOffsetsInTransaction { producer, commit: places } = request;
+        let allowed = self.allow_commit_in_transaction(soft, *producer, places);
+        let reply = allowed.and_then(|()| commit(turn, places, Some(*producer)));
+        turn.answer(token, Reply::CommitOffsetsInTransaction(reply));
+    }
+
+    fn allow_commit_in_transaction(
+        &self,
+        soft: &Soft,
+        producer: Producer,
+        request: &CommitOffsets,
+    ) -> Result<(), ErrorCode> {
+        self.offsets.allow_hold(producer)?;
+        match soft.get(&request.group) {
+            Some(group) => group.allow_commit_in_transaction(request),
+            None => self.allow_commit_of_nobody(request),
+        }
+    }
+
+    /// Ends a transaction for every group that had a place in it. One that has none here ends all the same.
+    pub(super) fn end_transaction(&self, turn: &mut Turn<'_>, token: Token, end: EndTransaction) {
+        let EndTransaction { producer, outcome, version, coordinator_epoch } = end;
+        let allowed = self.offsets.allow_end(producer, version);
+        if allowed.is_ok() {
+            turn.write(Record::TransactionEnded { producer, outcome, coordinator_epoch });
+        }
+        turn.answer(token, Reply::EndTransaction(allowed));
     }
 
     fn allow_commit(&self, soft: &mut Soft, turn: &Turn<'_>, request: &CommitOffsets) -> Result<(), ErrorCode> {
         if self.offsets.len() >= PLACES_MAX {
             return Err(ErrorCode::PolicyViolation);
         }
-        let outside = request.generation.0 < 0;
-        match (soft.get_mut(&request.group), self.groups.get(&request.group)) {
-            (Some(group), _) => group.allow_commit(turn.now.instant, request),
-            (None, Some(_)) if outside => Ok(()),
-            (None, Some(_)) => Err(ErrorCode::UnknownMemberId),
-            (None, None) if !outside => Err(ErrorCode::GroupIdNotFound),
-            (None, None) if self.groups.len() >= GROUPS_MAX => Err(ErrorCode::PolicyViolation),
-            (None, None) => Ok(()),
+        match soft.get_mut(&request.group) {
+            Some(group) => group.allow_commit(turn.now.instant, request),
+            None => self.allow_commit_of_nobody(request),
+        }
+    }
+
+    /// Whether places may be committed for a group that nobody is in, or that is not known.
+    fn allow_commit_of_nobody(&self, request: &CommitOffsets) -> Result<(), ErrorCode> {
+        let is_known = self.groups.contains_key(&request.group);
+        match request.generation.0 < 0 {
+            true if is_known || self.groups.len() < GROUPS_MAX => Ok(()),
+            true => Err(ErrorCode::PolicyViolation),
+            false if is_known => Err(ErrorCode::UnknownMemberId),
+            false => Err(ErrorCode::GroupIdNotFound),
         }
     }
 

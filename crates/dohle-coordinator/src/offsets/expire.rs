@@ -138,7 +138,7 @@ impl Offsets {
         held: impl Iterator<Item = &'a (OffsetKey, ProducerId)>,
     ) -> Option<Cursor> {
         for (looked_at, (key, producer)) in held.enumerate() {
-            let place = self.open.get(producer).and_then(|places| places.get(key)).expect("what is held is open");
+            let place = self.open.get(producer).and_then(|open| open.places.get(key)).expect("what is held is open");
             let full = is_gone(topics, key, &place.value) && turn.try_write(tombstone(key.clone())) == Attempt::Full;
             if full || looked_at == PLACES_PER_PIECE {
                 return Some(Cursor::Open(key.clone(), *producer));

@@ -8,10 +8,11 @@ mod delete;
 mod expire;
 mod fetch;
 
-use dohle_base::{Offset, Partition, ProducerId, TopicName};
+use dohle_base::{ErrorCode, Offset, Partition, ProducerEpoch, ProducerId, TopicName};
 use imbl::{OrdMap, OrdSet};
 
-use crate::{GroupId, OffsetValue};
+use crate::transaction::{Outcome, Version};
+use crate::{GroupId, OffsetValue, Producer};
 
 pub(crate) use commit::commit;
 pub(crate) use expire::{Chores, Expired, PLACES_PER_PIECE, Purge, Retained};
@@ -42,12 +43,19 @@ pub(crate) struct Place {
     recorded_at: Offset,
 }
 
+/// A producer's open transaction, as far as it has places.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Open {
+    epoch: ProducerEpoch,
+    places: OrdMap<OffsetKey, Place>,
+}
+
 /// All places of one partition of the offsets topic.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Offsets {
     committed: OrdMap<OffsetKey, Place>,
     /// What counts only once its producer's transaction is committed.
-    open: OrdMap<ProducerId, OrdMap<OffsetKey, Place>>,
+    open: OrdMap<ProducerId, Open>,
     /// Whose open transactions hold which places back.
     held: OrdSet<(OffsetKey, ProducerId)>,
 }
@@ -97,11 +105,29 @@ impl Offsets {
         }
     }
 
+    /// Whether the producer may have places here: not if a later incarnation has some.
+    pub(crate) fn allow_hold(&self, producer: Producer) -> Result<(), ErrorCode> {
+        let is_late = self.open.get(&producer.id).is_some_and(|open| producer.epoch < open.epoch);
+        if is_late { Err(ErrorCode::InvalidProducerEpoch) } else { Ok(()) }
+    }
+
+    /// Whether a marker of this epoch may end the producer's transaction: not if it is an earlier one's (KIP-1228).
+    pub(crate) fn allow_end(&self, producer: Producer, version: Version) -> Result<(), ErrorCode> {
+        let is_late = |open: &Open| match version.raises_epoch() {
+            true => producer.epoch <= open.epoch,
+            false => producer.epoch < open.epoch,
+        };
+        if self.open.get(&producer.id).is_some_and(is_late) { Err(ErrorCode::InvalidProducerEpoch) } else { Ok(()) }
+    }
+
     /// Takes in a place that counts once the producer's transaction is committed.
-    pub(crate) fn hold(&mut self, recorded_at: Offset, key: &OffsetKey, value: OffsetValue, producer: ProducerId) {
+    pub(crate) fn hold(&mut self, recorded_at: Offset, key: &OffsetKey, value: OffsetValue, producer: Producer) {
         let key = self.shared(key);
-        self.held.insert((key.clone(), producer));
-        self.open.entry(producer).or_default().insert(key, Place { value, recorded_at });
+        self.held.insert((key.clone(), producer.id));
+        let nothing = Open { epoch: producer.epoch, places: OrdMap::new() };
+        let open = self.open.entry(producer.id).or_insert(nothing);
+        open.epoch = open.epoch.max(producer.epoch);
+        open.places.insert(key, Place { value, recorded_at });
     }
 
     /// Forgets a place, held or not.
@@ -111,19 +137,20 @@ impl Offsets {
         for producer in holders {
             self.held.remove(&(key.clone(), producer));
             let open = self.open.get_mut(&producer).expect("a holder has an open transaction");
-            open.remove(key);
-            if open.is_empty() {
+            open.places.remove(key);
+            if open.places.is_empty() {
                 self.open.remove(&producer);
             }
         }
     }
 
     /// The producer's transaction is over. A place that was committed later than the transaction's stays.
-    pub(crate) fn end(&mut self, producer: ProducerId, committed: bool) {
-        for (key, place) in self.open.remove(&producer).unwrap_or_default() {
+    pub(crate) fn end(&mut self, producer: ProducerId, outcome: Outcome) {
+        let Some(open) = self.open.remove(&producer) else { return };
+        for (key, place) in open.places {
             self.held.remove(&(key.clone(), producer));
             let later = self.committed.get(&key).is_some_and(|known| known.recorded_at >= place.recorded_at);
-            if committed && !later {
+            if outcome == Outcome::Commit && !later {
                 self.committed.insert(key, place);
             }
         }
@@ -145,11 +172,11 @@ impl Offsets {
 
     /// The laws.
     pub(crate) fn check(&self) {
-        let held: usize = self.open.values().map(OrdMap::len).sum();
+        let held: usize = self.open.values().map(|open| open.places.len()).sum();
         assert!(self.held.len() == held);
-        assert!(self.open.values().all(|places| !places.is_empty()));
+        assert!(self.open.values().all(|open| !open.places.is_empty()));
         let is_open =
-            |key: &OffsetKey, producer| self.open.get(producer).is_some_and(|places| places.contains_key(key));
+            |key: &OffsetKey, producer| self.open.get(producer).is_some_and(|open| open.places.contains_key(key));
         assert!(self.held.iter().all(|(key, producer)| is_open(key, producer)));
     }
 }
@@ -174,6 +201,10 @@ mod tests {
             expires_at: None,
             topic_id: TopicId::ZERO,
         }
+    }
+
+    fn producer(id: i64, epoch: i16) -> Producer {
+        Producer { id: ProducerId(id), epoch: ProducerEpoch(epoch) }
     }
 
     fn at(offsets: &Offsets, key: &OffsetKey) -> Option<i64> {
@@ -201,12 +232,12 @@ mod tests {
     fn a_transaction_counts_when_it_is_committed_unless_a_later_commit_overtook_it() {
         let mut offsets = Offsets::default();
         let (one, two) = (key("g", "t", 1), key("g", "t", 2));
-        offsets.hold(Offset(1), &one, value(10), ProducerId(7));
-        offsets.hold(Offset(2), &two, value(20), ProducerId(7));
+        offsets.hold(Offset(1), &one, value(10), producer(7, 0));
+        offsets.hold(Offset(2), &two, value(20), producer(7, 0));
         offsets.put(Offset(3), &two, value(25));
         assert_eq!((at(&offsets, &one), offsets.is_held(&one)), (None, true));
         offsets.check();
-        offsets.end(ProducerId(7), true);
+        offsets.end(ProducerId(7), Outcome::Commit);
         assert_eq!((at(&offsets, &one), at(&offsets, &two)), (Some(10), Some(25)));
         assert!(!offsets.holds_any_of(&"g".into()));
         offsets.check();
@@ -216,14 +247,27 @@ mod tests {
     fn an_aborted_transaction_leaves_nothing_and_a_tombstone_reaches_into_open_ones() {
         let mut offsets = Offsets::default();
         let place = key("g", "t", 1);
-        offsets.hold(Offset(1), &place, value(10), ProducerId(7));
-        offsets.end(ProducerId(7), false);
+        offsets.hold(Offset(1), &place, value(10), producer(7, 0));
+        offsets.end(ProducerId(7), Outcome::Abort);
         assert_eq!(at(&offsets, &place), None);
-        offsets.hold(Offset(2), &place, value(10), ProducerId(8));
+        offsets.hold(Offset(2), &place, value(10), producer(8, 0));
         offsets.remove(&place);
         offsets.check();
-        offsets.end(ProducerId(8), true);
+        offsets.end(ProducerId(8), Outcome::Commit);
         assert_eq!(at(&offsets, &place), None);
         assert_eq!(offsets, Offsets::default());
+    }
+
+    #[test]
+    fn a_late_marker_does_not_end_the_next_transaction() {
+        let mut offsets = Offsets::default();
+        offsets.hold(Offset(1), &key("g", "t", 1), value(10), producer(7, 3));
+        let late = Err(ErrorCode::InvalidProducerEpoch);
+        assert_eq!(offsets.allow_end(producer(7, 3), Version::Two), late);
+        assert_eq!(offsets.allow_end(producer(7, 4), Version::Two), Ok(()));
+        assert_eq!(offsets.allow_end(producer(7, 2), Version::Zero), late);
+        assert_eq!(offsets.allow_end(producer(7, 3), Version::Zero), Ok(()));
+        assert_eq!(offsets.allow_end(producer(8, 0), Version::Two), Ok(()));
+        assert_eq!(offsets.allow_hold(producer(7, 2)), late);
     }
 }

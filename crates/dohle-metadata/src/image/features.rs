@@ -13,6 +13,8 @@ pub const METADATA_VERSION: &str = "metadata.version";
 pub const KRAFT_VERSION: &str = "kraft.version";
 /// Eligible leaders (KIP-966).
 pub const ELIGIBLE_LEADERS: &str = "eligible.leader.replicas.version";
+/// How transactions end (KIP-890).
+pub const TRANSACTION_VERSION: &str = "transaction.version";
 
 /// A feature of this release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +35,7 @@ pub const FEATURES: &[Feature] = &[
     Feature { name: "group.version", least: 0, most: 1 },
     Feature { name: "share.version", least: 0, most: 2 },
     Feature { name: "streams.version", least: 0, most: 1 },
-    Feature { name: "transaction.version", least: 0, most: 2 },
+    Feature { name: TRANSACTION_VERSION, least: 0, most: 2 },
 ];
 
 /// The levels agreed on. Cloning shares them.

@@ -15,7 +15,7 @@ use rdkafka::producer::{BaseRecord, DeliveryResult, ProducerContext, ThreadedPro
 use crate::broker::Broker;
 
 /// Whatever has not come by then does not come.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 const PARTITIONS: i32 = 3;
 /// Where the attributes of a batch are, of which the lowest bits name the codec.
 const ATTRIBUTES_AT: usize = 22;
@@ -104,7 +104,7 @@ impl Producer {
     }
 }
 
-fn config(broker: &Broker, properties: &[(&str, &str)]) -> ClientConfig {
+pub(crate) fn config(broker: &Broker, properties: &[(&str, &str)]) -> ClientConfig {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", &broker.address);
     config.set("reconnect.backoff.ms", "10").set("reconnect.backoff.max.ms", "50").set("retry.backoff.ms", "10");
@@ -113,14 +113,14 @@ fn config(broker: &Broker, properties: &[(&str, &str)]) -> ClientConfig {
 }
 
 /// A member of a group, which begins with the first record.
-fn member(broker: &Broker, group: &str, topics: &[&str]) -> BaseConsumer {
+pub(crate) fn member(broker: &Broker, group: &str, topics: &[&str]) -> BaseConsumer {
     let properties = [("group.id", group), ("auto.offset.reset", "earliest"), ("enable.auto.commit", "false")];
     let consumer: BaseConsumer = config(broker, &properties).create().unwrap();
     consumer.subscribe(topics).unwrap();
     consumer
 }
 
-fn read_one(consumer: &BaseConsumer) -> BorrowedMessage<'_> {
+pub(crate) fn read_one(consumer: &BaseConsumer) -> BorrowedMessage<'_> {
     let deadline = Instant::now() + PATIENCE;
     // What happens to the group ends a poll too.
     let message = iter::from_fn(|| (Instant::now() < deadline).then(|| consumer.poll(PATIENCE))).flatten().next();
@@ -141,7 +141,7 @@ fn read(consumer: &BaseConsumer, count: usize) -> Rows {
     rows
 }
 
-fn create(broker: &Broker, topic: &str, partitions: i32) {
+pub(crate) fn create(broker: &Broker, topic: &str, partitions: i32) {
     let output = broker.run(&["topic", "create", topic, "--partitions", &partitions.to_string()]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }

@@ -42,6 +42,18 @@ impl Group {
         }
     }
 
+    /// Whether the caller may commit offsets for the group as part of a transaction. Before KIP-447 nobody says who commits,
+    /// and whoever says nothing is believed; a place of an older share does no harm, for the transaction can still be fenced.
+    pub(crate) fn allow_commit_in_transaction(&self, request: &CommitOffsets) -> Result<(), ErrorCode> {
+        let is_silent = request.member.is_none() && request.instance.is_none();
+        if request.generation.0 < 0 && (self.is_empty() || is_silent) {
+            return Ok(());
+        }
+        let member = request.member.clone().unwrap_or_else(|| MemberId::from(""));
+        self.validate(&member, request.instance.as_ref())?;
+        if request.generation == self.generation { Ok(()) } else { Err(ErrorCode::IllegalGeneration) }
+    }
+
     /// The member's session begins anew.
     pub(super) fn renew_session(&mut self, id: &MemberId, now: Instant) {
         let Some(member) = self.members.get_mut(id) else { return };

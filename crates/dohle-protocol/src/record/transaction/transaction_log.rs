@@ -37,8 +37,14 @@ impl Message for TransactionLogKey {
 pub struct TransactionLogValue {
     /// In all versions.
     pub producer_id: i64,
+    /// Since version 1; tag 0.
+    pub previous_producer_id: i64,
+    /// Since version 1; tag 1.
+    pub next_producer_id: i64,
     /// In all versions.
     pub producer_epoch: i16,
+    /// Since version 1; tag 3.
+    pub next_producer_epoch: i16,
     /// In all versions.
     pub transaction_timeout_ms: i32,
     /// In all versions.
@@ -49,6 +55,8 @@ pub struct TransactionLogValue {
     pub transaction_last_update_timestamp_ms: i64,
     /// In all versions.
     pub transaction_start_timestamp_ms: i64,
+    /// Since version 1; tag 2.
+    pub client_transaction_version: i16,
     /// Tagged fields that this release does not know.
     pub unknown_tags: Tags,
 }
@@ -57,12 +65,16 @@ impl Default for TransactionLogValue {
     fn default() -> Self {
         Self {
             producer_id: 0,
+            previous_producer_id: -1,
+            next_producer_id: -1,
             producer_epoch: 0,
+            next_producer_epoch: -1,
             transaction_timeout_ms: 0,
             transaction_status: 0,
             transaction_partitions: Some(Vec::new()),
             transaction_last_update_timestamp_ms: 0,
             transaction_start_timestamp_ms: 0,
+            client_transaction_version: 0,
             unknown_tags: Tags::default(),
         }
     }
@@ -72,28 +84,85 @@ impl Part for TransactionLogValue {
     const SIZE_MIN: usize = 33;
 
     fn read(reader: &mut Reader, form: Form) -> Self {
-        Self {
+        let mut it = Self {
             producer_id: reader.i64(),
+            previous_producer_id: -1,
+            next_producer_id: -1,
             producer_epoch: reader.i16(),
+            next_producer_epoch: -1,
             transaction_timeout_ms: reader.i32(),
             transaction_status: reader.i8(),
             transaction_partitions: reader.nullable_array(form),
             transaction_last_update_timestamp_ms: reader.i64(),
             transaction_start_timestamp_ms: reader.i64(),
-            unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
+            client_transaction_version: 0,
+            unknown_tags: Tags::default(),
+        };
+        if form.flexible {
+            it.unknown_tags = reader.tags_with(&mut |reader, tag| {
+                match tag {
+                    0 => it.previous_producer_id = reader.i64(),
+                    1 => it.next_producer_id = reader.i64(),
+                    2 => it.client_transaction_version = reader.i16(),
+                    3 => it.next_producer_epoch = reader.i16(),
+                    _ => return false,
+                }
+                true
+            });
         }
+        it
     }
 
     fn write(&self, rope: &mut Rope, form: Form) {
         rope.i64(self.producer_id);
+        if form.version < 1 && self.previous_producer_id != -1 {
+            rope.refuse("TransactionLogValue.previous_producer_id", form.version);
+        }
+        if form.version < 1 && self.next_producer_id != -1 {
+            rope.refuse("TransactionLogValue.next_producer_id", form.version);
+        }
         rope.i16(self.producer_epoch);
+        if form.version < 1 && self.next_producer_epoch != -1 {
+            rope.refuse("TransactionLogValue.next_producer_epoch", form.version);
+        }
         rope.i32(self.transaction_timeout_ms);
         rope.i8(self.transaction_status);
         rope.nullable_array(&self.transaction_partitions, form);
         rope.i64(self.transaction_last_update_timestamp_ms);
         rope.i64(self.transaction_start_timestamp_ms);
+        if form.version < 1 && self.client_transaction_version != 0 {
+            rope.refuse("TransactionLogValue.client_transaction_version", form.version);
+        }
         if form.flexible {
-            rope.tags(&self.unknown_tags);
+            let mut known = 0;
+            if self.previous_producer_id != -1 {
+                known += 1;
+            }
+            if self.next_producer_id != -1 {
+                known += 1;
+            }
+            if self.client_transaction_version != 0 {
+                known += 1;
+            }
+            if self.next_producer_epoch != -1 {
+                known += 1;
+            }
+
+            let mut tags = rope.tags_with(known, &self.unknown_tags);
+            if self.previous_producer_id != -1 {
+                tags.field(rope, 0, &mut |rope| rope.i64(self.previous_producer_id));
+            }
+            if self.next_producer_id != -1 {
+                tags.field(rope, 1, &mut |rope| rope.i64(self.next_producer_id));
+            }
+            if self.client_transaction_version != 0 {
+                tags.field(rope, 2, &mut |rope| rope.i16(self.client_transaction_version));
+            }
+            if self.next_producer_epoch != -1 {
+                tags.field(rope, 3, &mut |rope| rope.i16(self.next_producer_epoch));
+            }
+
+            tags.finish(rope);
         } else if !self.unknown_tags.is_empty() {
             rope.refuse("TransactionLogValue.unknown_tags", form.version);
         }
