@@ -12,6 +12,7 @@ use crate::config::settings::Settings;
 use crate::config::tables;
 use crate::cores::Cores;
 use crate::dispatch::Apis;
+use crate::fetch::readers::Readers;
 use crate::fetch::session::Sessions;
 use crate::ledgers::groups::Groups;
 use crate::net::budget::Budget;
@@ -41,6 +42,8 @@ pub(crate) struct Context {
     pub(crate) topics: Creations,
     /// Fetch sessions.
     pub(crate) sessions: Sessions,
+    /// Threads that wait for the disk.
+    pub(crate) readers: Readers,
     /// Who waits for partitions.
     pub(crate) waiters: Arc<Waiters<Outcome>>,
     /// Memory for what arrives.

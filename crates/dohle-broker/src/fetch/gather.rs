@@ -1,6 +1,7 @@
 //! Gathering what partitions have for a reader: at once what is there, and if that is too little, what comes until the deadline.
 //!
-//! Owns the patience and the limits of an answer; the bytes are read when it is clear that they are sent.
+//! Owns the patience and the limits of an answer; the bytes are read when it is clear that they are sent. What may have to wait for the
+//! disk is read by other threads, so that a reader of old records holds nobody up.
 //! Laws: the first partition with records gives its first batch whole; what all give together keeps to the limit otherwise.
 
 use std::sync::Arc;
@@ -8,10 +9,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dohle_base::{ErrorCode, Instant, Offset};
-use dohle_log::disk::Handle;
-use dohle_log::log::{ReadError, Slice};
+use dohle_log::disk::{Files, Handle};
+use dohle_log::log::{Aborts, Plan, ReadError, Slice};
 use dohle_log::{Aborted, epochs::EpochEnd};
 
+use super::readers::{Pending, Readers};
 use super::session::Wanted;
 use crate::context::Context;
 use crate::net::budget::Share;
@@ -61,15 +63,22 @@ struct Look {
 /// Gathers for a reader. The memory that the records take is counted for as long as `share` lives.
 pub(crate) async fn gather(cx: &Context, sources: Vec<Source>, terms: &Terms, share: &mut Share) -> Vec<Gathered> {
     let deadline = cx.clock.instant() + terms.wait_max;
-    let mut round = look(&sources, terms);
+    let mut round = look(cx, &sources, terms).await;
     while !round.is_enough(terms) && cx.clock.instant() < deadline {
         if !wait(cx, &sources, &round, deadline).await {
             break;
         }
-        round = look(&sources, terms);
+        round = look(cx, &sources, terms).await;
     }
     share.grow(round.bytes).await;
-    sources.into_iter().zip(round.looks).map(|(source, look)| look.read(source, terms)).collect()
+    // All reads are under way before the first is waited for.
+    let begun: Vec<_> =
+        sources.into_iter().zip(round.looks).map(|(source, look)| look.begin(cx, source, terms)).collect();
+    let mut gathered = Vec::with_capacity(begun.len());
+    for begun in begun {
+        gathered.push(begun.finish().await);
+    }
+    gathered
 }
 
 impl Round {
@@ -78,7 +87,7 @@ impl Round {
     }
 }
 
-fn look(sources: &[Source], terms: &Terms) -> Round {
+async fn look(cx: &Context, sources: &[Source], terms: &Terms) -> Round {
     let mut round = Round { looks: Vec::with_capacity(sources.len()), bytes: 0, urgent: false };
     for source in sources {
         let left = terms.bytes_max.saturating_sub(round.bytes);
@@ -90,7 +99,7 @@ fn look(sources: &[Source], terms: &Terms) -> Round {
             current_epoch: source.wanted.current_leader_epoch,
             last_fetched_epoch: source.wanted.last_fetched_epoch,
         };
-        let look = look_at(source, &want);
+        let look = look_at(cx, source, &want).await;
         round.bytes += look.slice.as_ref().map_or(0, Slice::len);
         round.urgent |= look.is_urgent();
         round.looks.push(look);
@@ -98,7 +107,7 @@ fn look(sources: &[Source], terms: &Terms) -> Round {
     round
 }
 
-fn look_at(source: &Source, want: &Want) -> Look {
+async fn look_at(cx: &Context, source: &Source, want: &Want) -> Look {
     let partition = match &source.partition {
         Ok(partition) => partition,
         Err(refused) => return Look { reading: Err(*refused), slice: None },
@@ -107,9 +116,8 @@ fn look_at(source: &Source, want: &Want) -> Look {
         Ok(reading) => reading,
         Err(refused) => return Look { reading: Err(refused), slice: None },
     };
-    // A segment that is not the newest may have to be looked for on the disk: without the lock.
     let slice = match std::mem::replace(&mut reading.found, Found::Nothing) {
-        Found::Records(plan) => match plan.resolve() {
+        Found::Records(plan) => match resolve(&cx.readers, plan).await {
             Ok(slice) => slice,
             Err(error) => return Look { reading: Err(reading.refused(&error)), slice: None },
         },
@@ -121,6 +129,14 @@ fn look_at(source: &Source, want: &Want) -> Look {
     Look { reading: Ok(reading), slice }
 }
 
+/// Finds the bytes of a plan: in an older segment they may have to be looked for on the disk.
+async fn resolve(readers: &Readers, plan: Plan<Files>) -> Result<Option<Slice<Handle>>, ReadError> {
+    if plan.is_near() {
+        return plan.resolve();
+    }
+    readers.begin(move || plan.resolve()).await.unwrap_or(Err(ReadError::Moved))
+}
+
 impl Look {
     fn is_urgent(&self) -> bool {
         match &self.reading {
@@ -129,18 +145,79 @@ impl Look {
         }
     }
 
-    /// Reads the records that were found.
-    fn read(self, source: Source, terms: &Terms) -> Gathered {
+    /// Begins to read the records that were found.
+    fn begin(self, cx: &Context, source: Source, terms: &Terms) -> Begun {
         let wanted = source.wanted;
         let (reading, partition) = match (self.reading, source.partition) {
             (Ok(reading), Ok(partition)) => (reading, partition),
-            (Err(refused), _) | (_, Err(refused)) => return Gathered::refused(wanted, refused),
+            (Err(refused), _) | (_, Err(refused)) => return Begun::Refused(wanted, refused),
         };
-        let read = match &self.slice {
-            Some(slice) => read_slice(&partition, &wanted, &reading, slice, terms.isolation),
-            None => Ok((Bytes::new(), vec![])),
+        let records = match self.slice {
+            Some(slice) => {
+                let aborts = match terms.isolation {
+                    Isolation::ReadUncommitted => None,
+                    // A partition that stopped meanwhile has nothing more to say.
+                    Isolation::ReadCommitted => {
+                        let asked = partition.look(|log, _| log.aborts(wanted.offset, reading.visible, &slice));
+                        asked.unwrap_or_default()
+                    }
+                };
+                Records::begin(&cx.readers, slice, aborts)
+            }
+            None => Records::Here(Ok(Read::default())),
         };
-        let (records, aborted) = match read {
+        Begun::Reading { wanted, reading, partition, records }
+    }
+}
+
+/// A partition whose records are being read.
+enum Begun {
+    Refused(Wanted, Refused),
+    Reading { wanted: Wanted, reading: Reading, partition: Arc<Partition>, records: Records },
+}
+
+/// Records on their way from the log.
+enum Records {
+    Here(Result<Read, ReadError>),
+    Coming(Pending<Result<Read, ReadError>>),
+}
+
+/// Records, and what a reader of committed ones has to leave out.
+#[derive(Default)]
+struct Read {
+    records: Bytes,
+    aborted: Vec<Aborted>,
+}
+
+impl Records {
+    /// Reads at once what was written lately, and lets others wait for the rest.
+    fn begin(readers: &Readers, slice: Slice<Handle>, aborts: Option<Aborts<Files>>) -> Self {
+        let near = slice.near && aborts.as_ref().is_none_or(Aborts::is_near);
+        let read = move || Read::of(&slice, aborts.as_ref());
+        if near { Self::Here(read()) } else { Self::Coming(readers.begin(read)) }
+    }
+}
+
+impl Read {
+    fn of(slice: &Slice<Handle>, aborts: Option<&Aborts<Files>>) -> Result<Self, ReadError> {
+        let records = slice.read()?;
+        let aborted = aborts.map(Aborts::find).transpose()?.unwrap_or_default();
+        Ok(Self { records, aborted })
+    }
+}
+
+impl Begun {
+    /// Waits for the records.
+    async fn finish(self) -> Gathered {
+        let (wanted, reading, partition, records) = match self {
+            Self::Refused(wanted, refused) => return Gathered::refused(wanted, refused),
+            Self::Reading { wanted, reading, partition, records } => (wanted, reading, partition, records),
+        };
+        let read = match records {
+            Records::Here(read) => read,
+            Records::Coming(pending) => pending.await.unwrap_or(Err(ReadError::Moved)),
+        };
+        let Read { records, aborted } = match read {
             Ok(read) => read,
             Err(error) => return Gathered::refused(wanted, reading.refused(&error)),
         };
@@ -157,25 +234,6 @@ impl Look {
             records,
         }
     }
-}
-
-fn read_slice(
-    partition: &Arc<Partition>,
-    wanted: &Wanted,
-    reading: &Reading,
-    slice: &Slice<Handle>,
-    isolation: Isolation,
-) -> Result<(Bytes, Vec<Aborted>), ReadError> {
-    let records = slice.read()?;
-    let aborted = match isolation {
-        Isolation::ReadUncommitted => vec![],
-        Isolation::ReadCommitted => {
-            let found = partition.look(|log, _| log.aborted(wanted.offset, reading.visible, slice));
-            // A partition that stopped meanwhile has nothing more to say.
-            found.unwrap_or_else(|_| Ok(vec![]))?
-        }
-    };
-    Ok((records, aborted))
 }
 
 impl Gathered {
