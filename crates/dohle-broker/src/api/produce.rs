@@ -3,14 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use dohle_base::{ErrorCode, Instant, Now, Partition as Index};
 use dohle_log::log::Appended;
 use dohle_protocol::message::produce::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceData, PartitionProduceResponse,
     ProduceRequest, ProduceResponse, TopicProduceData, TopicProduceResponse,
 };
-use dohle_protocol::{ApiKey, Str};
+use dohle_protocol::{ApiKey, Records, Str};
 
 use super::Api;
 use crate::catalog::View;
@@ -112,7 +111,7 @@ impl Walk<'_> {
         &self,
         topic: &Result<Arc<dohle_metadata::image::Topic>, ErrorCode>,
         index: i32,
-        records: Option<Bytes>,
+        records: Option<Records>,
     ) -> Attempt {
         let topic = topic.as_ref().map_err(|code| *code)?;
         let assignment = topic.partition(Index(index)).ok_or(ErrorCode::UnknownTopicOrPartition)?;
@@ -126,7 +125,7 @@ impl Walk<'_> {
         };
         let partition = self.view.partition(topic.id, Index(index)).ok_or_else(elsewhere)?;
         let produced = Produced {
-            records: records.unwrap_or_default(),
+            records: records.unwrap_or_default().into_held(),
             zstd: self.version >= ZSTD_FROM,
             all_in_sync: self.acks == -1,
             now: self.now,

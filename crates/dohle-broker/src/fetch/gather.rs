@@ -17,7 +17,11 @@ use super::readers::{Pending, Readers};
 use super::session::Wanted;
 use crate::context::Context;
 use crate::net::budget::Share;
+use crate::net::outbox::SENDS_FILES;
 use crate::partition::{Found, Interest, Isolation, Partition, Reading, Refused, Want};
+
+/// Records from so many bytes on are sent from the log without being read.
+const SENT_UNREAD_FROM: u64 = 16 << 10;
 
 /// What a reader asks for on the whole.
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +47,25 @@ pub(crate) struct Gathered {
     pub(crate) log_start: Offset,
     pub(crate) diverging: Option<EpochEnd>,
     pub(crate) aborted: Vec<Aborted>,
-    pub(crate) records: Bytes,
+    pub(crate) records: Got,
+}
+
+/// Records for a reader.
+pub(crate) enum Got {
+    /// Read.
+    Held(Bytes),
+    /// Left where they are, for the kernel to send.
+    Filed(Slice<Handle>),
+}
+
+impl Got {
+    /// How many bytes they are.
+    pub(crate) fn len(&self) -> u64 {
+        match self {
+            Self::Held(bytes) => bytes.len() as u64,
+            Self::Filed(slice) => slice.len(),
+        }
+    }
 }
 
 /// One look at all partitions.
@@ -70,7 +92,7 @@ pub(crate) async fn gather(cx: &Context, sources: Vec<Source>, terms: &Terms, sh
         }
         round = look(cx, &sources, terms).await;
     }
-    share.grow(round.bytes).await;
+    share.grow(round.bytes_in_memory()).await;
     // All reads are under way before the first is waited for.
     let begun: Vec<_> =
         sources.into_iter().zip(round.looks).map(|(source, look)| look.begin(cx, source, terms)).collect();
@@ -84,6 +106,12 @@ pub(crate) async fn gather(cx: &Context, sources: Vec<Source>, terms: &Terms, sh
 impl Round {
     fn is_enough(&self, terms: &Terms) -> bool {
         self.urgent || self.looks.is_empty() || self.bytes >= terms.bytes_min
+    }
+
+    /// How much of it has to be read.
+    fn bytes_in_memory(&self) -> u64 {
+        let slices = self.looks.iter().filter_map(|look| look.slice.as_ref());
+        slices.filter(|slice| !is_sent_unread(slice)).map(Slice::len).sum()
     }
 }
 
@@ -164,7 +192,7 @@ impl Look {
                 };
                 Records::begin(&cx.readers, slice, aborts)
             }
-            None => Records::Here(Ok(Read::default())),
+            None => Records::Here(Ok(Read { records: Got::Held(Bytes::new()), aborted: vec![] })),
         };
         Begun::Reading { wanted, reading, partition, records }
     }
@@ -183,24 +211,29 @@ enum Records {
 }
 
 /// Records, and what a reader of committed ones has to leave out.
-#[derive(Default)]
 struct Read {
-    records: Bytes,
+    records: Got,
     aborted: Vec<Aborted>,
+}
+
+/// Whether the kernel takes the records from the log when they are sent: what is small is copied for less than that costs, and what may not
+/// be in the page cache would hold the core up.
+fn is_sent_unread(slice: &Slice<Handle>) -> bool {
+    SENDS_FILES && slice.near && slice.len() >= SENT_UNREAD_FROM
 }
 
 impl Records {
     /// Reads at once what was written lately, and lets others wait for the rest.
     fn begin(readers: &Readers, slice: Slice<Handle>, aborts: Option<Aborts<Files>>) -> Self {
         let near = slice.near && aborts.as_ref().is_none_or(Aborts::is_near);
-        let read = move || Read::of(&slice, aborts.as_ref());
+        let read = move || Read::of(slice, aborts.as_ref());
         if near { Self::Here(read()) } else { Self::Coming(readers.begin(read)) }
     }
 }
 
 impl Read {
-    fn of(slice: &Slice<Handle>, aborts: Option<&Aborts<Files>>) -> Result<Self, ReadError> {
-        let records = slice.read()?;
+    fn of(slice: Slice<Handle>, aborts: Option<&Aborts<Files>>) -> Result<Self, ReadError> {
+        let records = if is_sent_unread(&slice) { Got::Filed(slice) } else { Got::Held(slice.read()?) };
         let aborted = aborts.map(Aborts::find).transpose()?.unwrap_or_default();
         Ok(Self { records, aborted })
     }
@@ -221,7 +254,7 @@ impl Begun {
             Ok(read) => read,
             Err(error) => return Gathered::refused(wanted, reading.refused(&error)),
         };
-        partition.cells.bytes_out.add(records.len() as u64);
+        partition.cells.bytes_out.add(records.len());
         let diverging = if let Found::Diverging(end) = reading.found { Some(end) } else { None };
         Gathered {
             wanted,
@@ -246,7 +279,7 @@ impl Gathered {
             log_start: refused.log_start,
             diverging: None,
             aborted: vec![],
-            records: Bytes::new(),
+            records: Got::Held(Bytes::new()),
         }
     }
 }

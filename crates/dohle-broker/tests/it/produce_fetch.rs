@@ -35,7 +35,7 @@ fn a_fetch_waits_for_records_and_gets_them_when_they_come() {
     assert_eq!(writer.produce("t", &["late"]).error_code, 0);
     assert_eq!(values(reader.receive::<FetchRequest>(12)), ["late"]);
     let empty = reader.fetch("t", 1);
-    assert_eq!(empty.responses[0].partitions[0].records.as_deref(), Some(&[][..]));
+    assert_eq!(empty.responses[0].partitions[0].records, Some(Records::default()));
     let beyond = reader.fetch("t", 9);
     assert_eq!(beyond.responses[0].partitions[0].error_code, ErrorCode::OffsetOutOfRange.code());
 }

@@ -245,6 +245,16 @@ impl Reader {
         Some(self.take(length))
     }
 
+    /// Record batches, shared with the frame.
+    pub fn records(&mut self, form: Form) -> Records {
+        Records::Held(self.bytes(form))
+    }
+
+    /// Record batches or null.
+    pub fn nullable_records(&mut self, form: Form) -> Option<Records> {
+        self.nullable_bytes(form).map(Records::Held)
+    }
+
     /// An array.
     pub fn array<T: Part>(&mut self, form: Form) -> Vec<T> {
         let at = self.at;
