@@ -76,7 +76,10 @@ impl Context {
 /// Lines that strangers can provoke.
 #[derive(Default)]
 pub(crate) struct Notices {
+    /// Connections that spoke another protocol, by mistake of whoever configured the client.
+    pub(crate) strangers: Notice,
     pub(crate) connections: Notice,
+    pub(crate) unacknowledged: Notice,
     pub(crate) malformed: Notice,
     pub(crate) crowded: Notice,
 }

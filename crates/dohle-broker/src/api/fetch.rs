@@ -41,7 +41,7 @@ pub(crate) async fn handle(cx: &Context, client: &Client, version: i16, request:
         Err(error) => return refused(client, error),
     };
     let view = cx.catalog.view();
-    let answer = Answer { cx, client, view: &view, version };
+    let answer = Answer { client, view: &view, version };
     let mut share = cx.answers_budget.open();
     let response = match plan {
         Plan::Once(wanted) => {
@@ -119,7 +119,6 @@ fn refused(client: &Client, error: ErrorCode) -> FetchResponse {
 }
 
 struct Answer<'a> {
-    cx: &'a Context,
     client: &'a Client,
     view: &'a View,
     version: i16,
@@ -132,12 +131,6 @@ impl Answer<'_> {
     }
 
     fn find(&self, wanted: &Wanted) -> Result<Arc<crate::partition::Partition>, Refused> {
-        if let TopicKey::Id(id) = wanted.topic
-            && id == dohle_base::Uuid::METADATA_TOPIC
-            && wanted.partition == 0
-        {
-            return Ok(Arc::clone(self.cx.quorum.partition()));
-        }
         let (topic, unknown) = match &wanted.topic {
             TopicKey::Name(name) => (self.view.topic(name), ErrorCode::UnknownTopicOrPartition),
             TopicKey::Id(id) => (self.view.image.topics.get(*id), ErrorCode::UnknownTopicId),

@@ -9,7 +9,7 @@ use dohle_protocol::message::produce::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceData, PartitionProduceResponse,
     ProduceRequest, ProduceResponse, TopicProduceData, TopicProduceResponse,
 };
-use dohle_protocol::{ApiKey, Records, Str};
+use dohle_protocol::{ApiKey, Records};
 
 use super::Api;
 use crate::catalog::View;
@@ -22,8 +22,6 @@ use crate::topics::is_internal;
 /// Old clients look for version 0 to learn which codecs there are (KAFKA-18659); it is not served.
 pub(crate) const API: Api = Api::of(ApiKey::Produce).overlapping().advertised_from(0);
 
-/// The client id under which Kafka's own tools may write to internal topics.
-const ADMIN_CLIENT: &str = "__admin_client";
 /// The version since which topics are named by their ids.
 const BY_ID_FROM: i16 = 13;
 /// The version since which zstd may be used (KIP-110).
@@ -40,8 +38,7 @@ pub(crate) async fn handle(
     let walk = Walk { cx, client, view: &view, version, acks: request.acks, now: cx.clock.now() };
     let appended: Vec<_> = request.topic_data.into_iter().map(|topic| walk.append(topic)).collect();
     if request.acks == 0 {
-        let failed = appended.iter().flat_map(|topic| &topic.partitions).any(|(_, attempt)| attempt.is_err());
-        return if failed { Reply::Close } else { Reply::Nothing };
+        return walk.silently(&appended);
     }
     let patience = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
     let deadline = walk.now.instant + patience;
@@ -101,7 +98,8 @@ impl Walk<'_> {
         } else {
             self.view.topic(&asked.name).ok_or(ErrorCode::UnknownTopicOrPartition)?
         };
-        if is_internal(&topic.name) && self.client.id.as_ref().map(Str::as_str) != Some(ADMIN_CLIENT) {
+        // Nobody but its coordinator writes to an internal topic: Kafka lets a client through that calls itself `__admin_client`.
+        if is_internal(&topic.name) {
             return Err(ErrorCode::InvalidTopic);
         }
         Ok(Arc::clone(topic))
@@ -134,6 +132,24 @@ impl Walk<'_> {
             Ok(appended) => Ok((Arc::clone(partition), appended)),
             Err(refusal) => Err(Failed { refusal, leader: LeaderIdAndEpoch::default() }),
         }
+    }
+
+    /// For a client that wants no answer: it learns of a failure by the end of its connection.
+    fn silently(&self, appended: &[Attempted]) -> Reply<ProduceResponse> {
+        let mut failed = None;
+        for (topic, (index, attempt)) in appended.iter().flat_map(|it| it.partitions.iter().map(|each| (&it.topic, each))) {
+            let code = attempt.as_ref().err().map_or(ErrorCode::None, |failed| failed.refusal.code());
+            self.client.count(code);
+            if !code.is_none() {
+                failed = Some((&topic.name, index, code));
+            }
+        }
+        let Some((topic, index, code)) = failed else { return Reply::Nothing };
+        if let Some(left_out) = self.cx.notices.unacknowledged.admit(self.cx.clock.instant()) {
+            let client = self.client.peer.address;
+            tracing::warn!(%client, topic = topic.as_str(), index, left_out, "refused with acks=0, connection closed: {code}");
+        }
+        Reply::Close
     }
 
     async fn await_topic(&self, attempted: Attempted, deadline: Instant) -> TopicProduceResponse {

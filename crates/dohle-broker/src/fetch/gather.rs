@@ -18,7 +18,7 @@ use super::session::Wanted;
 use crate::context::Context;
 use crate::net::budget::Share;
 use crate::net::outbox::SENDS_FILES;
-use crate::partition::{Found, Interest, Isolation, Partition, Reading, Refused, Want};
+use crate::partition::{Found, Interest, Isolation, Outcome, Partition, Reading, Refused, Want};
 
 /// Records from so many bytes on are sent from the log without being read.
 const SENT_UNREAD_FROM: u64 = 16 << 10;
@@ -87,10 +87,14 @@ pub(crate) async fn gather(cx: &Context, sources: Vec<Source>, terms: &Terms, sh
     let deadline = cx.clock.instant() + terms.wait_max;
     let mut round = look(cx, &sources, terms).await;
     while !round.is_enough(terms) && cx.clock.instant() < deadline {
-        if !wait(cx, &sources, &round, deadline).await {
+        let waited = wait(cx, &sources, &round, deadline).await;
+        if let Waited::Long = waited {
             break;
         }
         round = look(cx, &sources, terms).await;
+        if let Waited::Changed = waited {
+            break;
+        }
     }
     share.grow(round.bytes_in_memory()).await;
     // All reads are under way before the first is waited for.
@@ -284,8 +288,18 @@ impl Gathered {
     }
 }
 
-/// Waits until one of the partitions has more than this round saw; false when the deadline came first.
-async fn wait(cx: &Context, sources: &[Source], round: &Round, deadline: Instant) -> bool {
+/// What ended the wait for more.
+enum Waited {
+    /// A partition has more.
+    More,
+    /// A partition stopped, or too many wait for it: the reader is told what there is.
+    Changed,
+    /// The deadline came, or the broker stops.
+    Long,
+}
+
+/// Waits until one of the partitions has more than this round saw.
+async fn wait(cx: &Context, sources: &[Source], round: &Round, deadline: Instant) -> Waited {
     let waiter = cx.waiters.admit();
     let mut interests: Vec<Interest> = Vec::with_capacity(sources.len());
     for (source, look) in sources.iter().zip(&round.looks) {
@@ -293,9 +307,11 @@ async fn wait(cx: &Context, sources: &[Source], round: &Round, deadline: Instant
         let more = reading.high_watermark.next();
         interests.extend(partition.interest(waiter.token(), more, deadline));
     }
+    let mut stop = cx.stop.subscribe();
     // Dropping the interests withdraws the token from all partitions but the one that has told.
     tokio::select! {
-        _ = waiter => true,
-        () = tokio::time::sleep_until(cx.clock.timer(deadline)) => false,
+        told = waiter => if let Some(Outcome::Safe) = told { Waited::More } else { Waited::Changed },
+        () = tokio::time::sleep_until(cx.clock.timer(deadline)) => Waited::Long,
+        _ = stop.wait_for(|stopping| *stopping) => Waited::Long,
     }
 }

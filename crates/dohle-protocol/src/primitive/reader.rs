@@ -10,7 +10,7 @@ use bytes::Bytes;
 use dohle_base::Uuid;
 
 use super::tags::Gathered;
-use super::{DecodeError, Form, Part, Str, Tags};
+use super::{DecodeError, Form, Part, Records, Str, Tags};
 
 /// The most elements that an array may have, as in Kafka 4.4.
 pub const ARRAY_LENGTH_MAX: usize = 1_000_000;
