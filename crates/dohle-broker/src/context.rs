@@ -12,6 +12,7 @@ use crate::config::settings::Settings;
 use crate::config::tables;
 use crate::cores::Cores;
 use crate::dispatch::Apis;
+use crate::fetch::readers::Readers;
 use crate::fetch::session::Sessions;
 use crate::ledgers::groups::Groups;
 use crate::ledgers::transactions::Transactions;
@@ -44,6 +45,8 @@ pub(crate) struct Context {
     pub(crate) topics: Creations,
     /// Fetch sessions.
     pub(crate) sessions: Sessions,
+    /// Threads that wait for the disk.
+    pub(crate) readers: Readers,
     /// Who waits for partitions.
     pub(crate) waiters: Arc<Waiters<Outcome>>,
     /// Memory for what arrives.
@@ -76,7 +79,10 @@ impl Context {
 /// Lines that strangers can provoke.
 #[derive(Default)]
 pub(crate) struct Notices {
+    /// Connections that spoke another protocol, by mistake of whoever configured the client.
+    pub(crate) strangers: Notice,
     pub(crate) connections: Notice,
+    pub(crate) unacknowledged: Notice,
     pub(crate) malformed: Notice,
     pub(crate) crowded: Notice,
 }

@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 
 use crate::lock::{hold, read, write};
+use crate::vital;
 
 /// Makes a task on the core that it was dealt to.
 pub(crate) type Task = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()>>> + Send>;
@@ -52,11 +53,11 @@ impl Cores {
             let load = Arc::new(AtomicUsize::new(0));
             inboxes.push(Inbox { tasks: sender, load: Arc::clone(&load) });
             let runtime = Builder::new_current_thread;
-            let thread = std::thread::Builder::new().name(format!("core-{number}"));
-            threads.push(thread.spawn(move || match runtime().enable_all().build_local(LocalOptions::default()) {
+            let body = move || match runtime().enable_all().build_local(LocalOptions::default()) {
                 Ok(runtime) => runtime.block_on(run(tasks, load)),
-                Err(error) => tracing::error!("a core has no runtime: {error}"),
-            })?);
+                Err(error) => vital::end(&format!("a core has no runtime: {error}")),
+            };
+            threads.push(vital::spawn(&format!("core-{number}"), body)?);
         }
         Ok(Arc::new(Self { inboxes: RwLock::new(inboxes), threads: Mutex::new(threads) }))
     }
@@ -107,13 +108,13 @@ async fn run(mut tasks: mpsc::UnboundedReceiver<(Term, Task)>, load: Arc<AtomicU
                 Some((Term::Broker, task)) => drop(kept.spawn_local(task())),
                 None => break,
             },
-            Some(ended) = running.join_next(), if !running.is_empty() => note(&load, ended),
-            Some(ended) = kept.join_next(), if !kept.is_empty() => note(&load, ended),
+            Some(ended) = running.join_next(), if !running.is_empty() => note(&load, Term::Own, ended),
+            Some(ended) = kept.join_next(), if !kept.is_empty() => note(&load, Term::Broker, ended),
         }
     }
     let all = async {
         while let Some(ended) = running.join_next().await {
-            note(&load, ended);
+            note(&load, Term::Own, ended);
         }
     };
     if tokio::time::timeout(GRACE, all).await.is_err() {
@@ -121,10 +122,12 @@ async fn run(mut tasks: mpsc::UnboundedReceiver<(Term, Task)>, load: Arc<AtomicU
     }
 }
 
-fn note(load: &AtomicUsize, ended: Result<(), JoinError>) {
+fn note(load: &AtomicUsize, term: Term, ended: Result<(), JoinError>) {
     load.fetch_sub(1, Ordering::Relaxed);
-    if let Err(error) = ended {
-        tracing::error!("a task died: {error}");
+    match (ended, term) {
+        (Ok(()), _) => {}
+        (Err(error), Term::Own) => tracing::error!("a task died: {error}"),
+        (Err(error), Term::Broker) => vital::end(&format!("a task died that the broker cannot do without: {error}")),
     }
 }
 

@@ -8,6 +8,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use dohle_base::ErrorCode;
+use dohle_log::disk::Handle;
+use dohle_log::log::Slice;
 use dohle_protocol::header::{self, Head, HeaderError, Prefix};
 use dohle_protocol::{ApiKey, DecodeError, EncodeError, Message, Pieces, Reader, Request, Str};
 
@@ -40,6 +42,8 @@ pub(crate) struct Client {
     /// Memory that the answer takes until it is sent.
     kept: Cell<Option<Share>>,
     holds_up: Rc<Cell<bool>>,
+    /// What fills the gaps of the answer, in their order.
+    filed: Cell<Vec<Slice<Handle>>>,
 }
 
 impl Client {
@@ -54,6 +58,11 @@ impl Client {
         let done = part.await;
         self.holds_up.set(false);
         done
+    }
+
+    /// Fills the gaps of the answer from these logs, in their order.
+    pub(crate) fn fill(&self, filed: Vec<Slice<Handle>>) {
+        self.filed.set(filed);
     }
 
     /// The number of an error for the answer; counts it.
@@ -114,6 +123,7 @@ pub(crate) fn ask(context: &Arc<Context>, peer: &Rc<Peer>, frame: Frame) -> Resu
         cells: Arc::clone(&served.cells),
         kept: Cell::default(),
         holds_up: Rc::clone(&holds_up),
+        filed: Cell::default(),
     };
     let call = Call { context: Arc::clone(context), client, head, body };
     Ok(Asked { answering: (served.start)(call), overlaps: served.api.overlaps, holds_up, _share: frame.share })
@@ -122,7 +132,7 @@ pub(crate) fn ask(context: &Arc<Context>, peer: &Rc<Peer>, frame: Frame) -> Resu
 /// A client that asks in a version from the future is told in the oldest what there is (KIP-511).
 fn unknown_versions(context: &Context, prefix: Prefix) -> Answer {
     let response = api_versions::unsupported(context);
-    sealed(&response, None, ApiKey::ApiVersions, 0, prefix.correlation_id)
+    sealed(&response, ApiKey::ApiVersions, 0, prefix.correlation_id, Filling::default())
 }
 
 impl Call {
@@ -140,7 +150,8 @@ impl Call {
         };
         let answer = match handle(&self.context, &self.client, version, request).await.into() {
             Reply::Send(response) => {
-                sealed(&response, self.client.kept.take(), self.head.api, version, self.head.correlation_id)
+                let filling = Filling { share: self.client.kept.take(), filed: self.client.filed.take() };
+                sealed(&response, self.head.api, version, self.head.correlation_id, filling)
             }
             Reply::Nothing => Answer::Nothing,
             Reply::Close => Answer::Close,
@@ -164,14 +175,21 @@ impl Call {
     }
 }
 
-fn sealed<R: Message>(response: &R, share: Option<Share>, api: ApiKey, version: i16, correlation_id: i32) -> Answer {
-    let written = || -> Result<Pieces, EncodeError> {
+/// What goes with an answer: the memory that it takes, and what fills its gaps.
+#[derive(Default)]
+struct Filling {
+    share: Option<Share>,
+    filed: Vec<Slice<Handle>>,
+}
+
+fn sealed<R: Message>(response: &R, api: ApiKey, version: i16, correlation_id: i32, filling: Filling) -> Answer {
+    let written = || -> Result<Vec<Pieces>, EncodeError> {
         let mut rope = header::answer(api, version, correlation_id)?;
         response.encode(&mut rope, version)?;
-        rope.seal()
+        rope.seal_with_gaps()
     };
     match written() {
-        Ok(pieces) => Answer::Send(Sealed { pieces, _share: share }),
+        Ok(held) => Answer::Send(Sealed::new(held, filling.filed, filling.share)),
         Err(error) => {
             tracing::error!(%api, version, "an answer that the version cannot carry: {error}");
             Answer::Close

@@ -27,6 +27,7 @@ mod start;
 mod storage;
 mod topics;
 mod upkeep;
+mod vital;
 mod volume;
 mod waiters;
 

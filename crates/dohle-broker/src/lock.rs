@@ -1,20 +1,24 @@
-//! Taking a lock. Owns the one decision about a thread that died while it held one.
+//! Taking a lock. Owns the one decision about a thread that died while it held one: nobody goes on with what it left behind.
 
-use std::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{LockResult, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-const LAW: &str = "a law was broken under this lock: nobody goes on with what is left behind";
+use crate::vital;
 
 /// Takes a short lock: nothing below it may wait, sync, create, delete or scan.
 pub(crate) fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().expect(LAW)
+    whole(mutex.lock())
 }
 
 /// Reads beside other readers.
 pub(crate) fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
-    lock.read().expect(LAW)
+    whole(lock.read())
 }
 
 /// Writes alone.
 pub(crate) fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
-    lock.write().expect(LAW)
+    whole(lock.write())
+}
+
+fn whole<G>(taken: LockResult<G>) -> G {
+    taken.unwrap_or_else(|_| vital::end("a law was broken under a lock"))
 }

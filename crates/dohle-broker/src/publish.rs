@@ -25,6 +25,7 @@ use crate::lock::hold;
 use crate::partition::{Identity, Outcome, Partition};
 use crate::storage::Storage;
 use crate::upkeep::{Chores, Doomed};
+use crate::vital;
 use crate::waiters::Waiters;
 
 /// The newest committed image, waiting to be published.
@@ -78,7 +79,7 @@ pub(crate) struct Publisher {
 impl Publisher {
     /// Publishes on a thread of its own until the mailbox is closed.
     pub(crate) fn start(self, mailbox: Arc<Mailbox>) -> std::io::Result<JoinHandle<()>> {
-        std::thread::Builder::new().name("publisher".to_owned()).spawn(move || {
+        vital::spawn("publisher", move || {
             while let Some(image) = mailbox.next() {
                 self.publish(image);
             }

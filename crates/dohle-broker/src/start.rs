@@ -20,6 +20,7 @@ use crate::config::settings::Settings;
 use crate::context::{Context, Notices};
 use crate::cores::Cores;
 use crate::dispatch::Apis;
+use crate::fetch::readers::Readers;
 use crate::fetch::session::Sessions;
 use crate::http;
 use crate::ledgers::groups::Groups;
@@ -115,6 +116,7 @@ pub fn start(mut settings: Settings) -> Result<Running, StartError> {
     let memory = settings.net.requests_bytes_max.unwrap_or_else(|| memory_bytes() / MEMORY_PART);
     let context = Arc::new(Context {
         sessions: Sessions::new(settings.fetch.sessions_max, Rng::new(chance::number())),
+        readers: Readers::start().map_err(StartError::Thread)?,
         settings,
         clock,
         cores: Arc::clone(&cores),

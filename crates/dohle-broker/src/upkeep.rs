@@ -21,6 +21,7 @@ use crate::lock::hold;
 use crate::partition::Partition;
 use crate::quorum::Quorum;
 use crate::storage::Storage;
+use crate::vital;
 use crate::volume::Volume;
 
 /// How often the thread looks what is due.
@@ -95,7 +96,7 @@ impl Chores {
 impl Upkeep {
     /// Starts the thread; it ends after [`Chores::close`].
     pub(crate) fn start(mut self) -> std::io::Result<JoinHandle<()>> {
-        std::thread::Builder::new().name("upkeep".to_owned()).spawn(move || {
+        vital::spawn("upkeep", move || {
             let begun = self.clock.instant();
             let mut times = Times {
                 retention: begun + RETENTION_FIRST.min(self.settings.retention),

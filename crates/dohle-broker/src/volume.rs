@@ -18,6 +18,7 @@ use dohle_log::log::Opening;
 use crate::clock::Clock;
 use crate::lock::hold;
 use crate::partition::Partition;
+use crate::vital;
 
 /// A directory of logs.
 pub(crate) struct Volume {
@@ -126,7 +127,7 @@ impl Volume {
     /// Starts the thread that makes partitions durable; it ends after [`Flusher::close`].
     pub(crate) fn start_flusher(self: &Arc<Self>, clock: Clock) -> std::io::Result<JoinHandle<()>> {
         let volume = Arc::clone(self);
-        std::thread::Builder::new().name("flusher".to_owned()).spawn(move || {
+        vital::spawn("flusher", move || {
             while let Some(dirty) = volume.flusher.next() {
                 for partition in dirty {
                     partition.flush(|| clock.now());

@@ -15,6 +15,6 @@ mod primitive;
 pub use api::{Message, Request, Response};
 pub use message::ApiKey;
 pub use primitive::{
-    ARRAY_LENGTH_MAX, ARRAY_RESERVED_MAX, COPIED_BYTES_MAX, DecodeError, EncodeError, Form, Part, Pieces, Reader, Rope,
-    Str, TAGS_MAX, TagWriter, Tags, memory_max,
+    ARRAY_LENGTH_MAX, ARRAY_RESERVED_MAX, COPIED_BYTES_MAX, DecodeError, EncodeError, Form, Part, Pieces, Reader,
+    Records, Rope, Str, TAGS_MAX, TagWriter, Tags, memory_max,
 };

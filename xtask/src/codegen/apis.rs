@@ -61,7 +61,7 @@ fn uses(body: &str) -> String {
     if has("ApiKey") {
         uses += "use crate::message::ApiKey;\n";
     }
-    let primitives = some(&["Form", "Part", "Reader", "Rope", "Str", "Tags"]);
+    let primitives = some(&["Form", "Part", "Reader", "Records", "Rope", "Str", "Tags"]);
     let _ = writeln!(uses, "use crate::primitive::{{{primitives}}};");
     uses
 }

@@ -212,8 +212,11 @@ impl Writer<'_> {
             Type::Single(Primitive::String) => {
                 (format!("reader.string({form})"), format!("reader.nullable_string({form})"))
             }
-            Type::Single(Primitive::Bytes | Primitive::Records) => {
+            Type::Single(Primitive::Bytes) => {
                 (format!("reader.bytes({form})"), format!("reader.nullable_bytes({form})"))
+            }
+            Type::Single(Primitive::Records) => {
+                (format!("reader.records({form})"), format!("reader.nullable_records({form})"))
             }
             Type::Single(Primitive::Struct(_)) => {
                 (format!("Part::read(reader, {form})"), format!("reader.nullable({form})"))
@@ -309,7 +312,8 @@ impl Writer<'_> {
         let write = |value: &str, null: &str| match &field.kind {
             Type::Array(_) => format!("rope.{null}array({value}, {form});\n"),
             Type::Single(Primitive::String) => format!("rope.{null}string({value}, {form});\n"),
-            Type::Single(Primitive::Bytes | Primitive::Records) => format!("rope.{null}bytes({value}, {form});\n"),
+            Type::Single(Primitive::Bytes) => format!("rope.{null}bytes({value}, {form});\n"),
+            Type::Single(Primitive::Records) => format!("rope.{null}records({value}, {form});\n"),
             Type::Single(Primitive::Struct(_)) if null.is_empty() => {
                 format!("{}.write(rope, {form});\n", value.trim_start_matches('&'))
             }
@@ -375,7 +379,8 @@ impl Writer<'_> {
             (Type::Single(Primitive::Float64), None) => "0.0".to_owned(),
             (Type::Single(Primitive::Uuid), None) => "Uuid::ZERO".to_owned(),
             (Type::Single(Primitive::String), None) => "Str::default()".to_owned(),
-            (Type::Single(Primitive::Bytes | Primitive::Records), None) => "Bytes::new()".to_owned(),
+            (Type::Single(Primitive::Bytes), None) => "Bytes::new()".to_owned(),
+            (Type::Single(Primitive::Records), None) => "Records::default()".to_owned(),
             (Type::Single(Primitive::Struct(nested)), None) => format!("{}::default()", self.shape.unit(nested).rust),
             (Type::Single(_), None) => "0".to_owned(),
             (kind, Some(default)) => bail!("{}: default {default} of {kind}", field.name),
@@ -403,7 +408,8 @@ impl Writer<'_> {
         match kind {
             Primitive::Uuid => "Uuid".to_owned(),
             Primitive::String => "Str".to_owned(),
-            Primitive::Bytes | Primitive::Records => "Bytes".to_owned(),
+            Primitive::Bytes => "Bytes".to_owned(),
+            Primitive::Records => "Records".to_owned(),
             Primitive::Struct(name) => self.shape.unit(name).rust.clone(),
             number => method(number).to_owned(),
         }

@@ -22,6 +22,8 @@ const FEATURES_OF_APIS: [(&str, ApiKey); 3] = [
     ("share.version", ApiKey::ShareGroupHeartbeat),
     ("streams.version", ApiKey::StreamsGroupHeartbeat),
 ];
+/// The version since which a client says whom it means to ask.
+const IDENTITY_FROM: i16 = 5;
 
 /// Answers also a client whose names are refused: it may go on without them.
 pub(crate) async fn handle(
@@ -38,7 +40,16 @@ pub(crate) async fn handle(
         }
         client.peer.software.replace(software);
     }
+    if is_for_another(cx, version, &request) {
+        return ApiVersionsResponse { error_code: client.code(ErrorCode::RebootstrapRequired), ..Default::default() };
+    }
     ApiVersionsResponse { error_code: client.code(ErrorCode::None), ..features(cx, version) }
+}
+
+/// Whether the client means another node than this one: its cluster's addresses now lead here (KIP-1242).
+fn is_for_another(cx: &Context, version: i16, request: &ApiVersionsRequest) -> bool {
+    let Some(cluster) = request.cluster_id.as_ref().filter(|_| version >= IDENTITY_FROM) else { return false };
+    cluster.as_str() != cx.storage.cluster_id() || request.node_id != cx.settings.node.id.0
 }
 
 /// For a client that asks in a version that nobody knows yet: the answer is read in version 0.

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dohle_base::{ErrorCode, Offset, Partition as Index};
-use dohle_protocol::ApiKey;
+use dohle_log::disk::Handle;
+use dohle_log::log::Slice;
+use dohle_protocol::{ApiKey, Records};
 use dohle_protocol::message::fetch::{
     AbortedTransaction, EpochEndOffset, FetchRequest, FetchResponse, FetchTopic, FetchableTopicResponse,
     ForgottenTopic, LeaderIdAndEpoch, NodeEndpoint, PartitionData,
@@ -14,7 +16,7 @@ use super::Api;
 use crate::catalog::View;
 use crate::context::Context;
 use crate::dispatch::Client;
-use crate::fetch::gather::{Gathered, Source, Terms, gather};
+use crate::fetch::gather::{Gathered, Got, Source, Terms, gather};
 use crate::fetch::session::{Ask, Plan, Told, TopicKey, Wanted};
 use crate::lock::hold;
 use crate::partition::{Isolation, Refused};
@@ -39,7 +41,7 @@ pub(crate) async fn handle(cx: &Context, client: &Client, version: i16, request:
         Err(error) => return refused(client, error),
     };
     let view = cx.catalog.view();
-    let answer = Answer { cx, client, view: &view, version };
+    let answer = Answer { client, view: &view, version };
     let mut share = cx.answers_budget.open();
     let response = match plan {
         Plan::Once(wanted) => {
@@ -107,7 +109,7 @@ fn told(got: &Gathered) -> Told {
         error: got.error,
         high_watermark: got.high_watermark.0,
         log_start: got.log_start.0,
-        records: !got.records.is_empty(),
+        records: got.records.len() > 0,
         diverging: got.diverging.is_some(),
     }
 }
@@ -117,7 +119,6 @@ fn refused(client: &Client, error: ErrorCode) -> FetchResponse {
 }
 
 struct Answer<'a> {
-    cx: &'a Context,
     client: &'a Client,
     view: &'a View,
     version: i16,
@@ -130,12 +131,6 @@ impl Answer<'_> {
     }
 
     fn find(&self, wanted: &Wanted) -> Result<Arc<crate::partition::Partition>, Refused> {
-        if let TopicKey::Id(id) = wanted.topic
-            && id == dohle_base::Uuid::METADATA_TOPIC
-            && wanted.partition == 0
-        {
-            return Ok(Arc::clone(self.cx.quorum.partition()));
-        }
         let (topic, unknown) = match &wanted.topic {
             TopicKey::Name(name) => (self.view.topic(name), ErrorCode::UnknownTopicOrPartition),
             TopicKey::Id(id) => (self.view.image.topics.get(*id), ErrorCode::UnknownTopicId),
@@ -151,10 +146,10 @@ impl Answer<'_> {
     fn all(&self, session_id: i32, gathered: Vec<Gathered>) -> FetchResponse {
         let mut responses: Vec<FetchableTopicResponse> = vec![];
         let mut last: Option<TopicKey> = None;
-        let mut leaders = vec![];
+        let (mut leaders, mut filed) = (vec![], vec![]);
         for got in gathered {
             let topic = got.wanted.topic.clone();
-            let partition = self.partition(got, &mut leaders);
+            let partition = self.partition(got, &mut leaders, &mut filed);
             match responses.last_mut() {
                 Some(response) if last.as_ref() == Some(&topic) => response.partitions.push(partition),
                 _ => responses.push(topic_response(&topic, partition)),
@@ -162,11 +157,12 @@ impl Answer<'_> {
             last = Some(topic);
         }
         let node_endpoints = self.endpoints(leaders);
+        self.client.fill(filed);
         self.client.count(ErrorCode::None);
         FetchResponse { session_id, responses, node_endpoints, ..Default::default() }
     }
 
-    fn partition(&self, got: Gathered, leaders: &mut Vec<i32>) -> PartitionData {
+    fn partition(&self, got: Gathered, leaders: &mut Vec<i32>, filed: &mut Vec<Slice<Handle>>) -> PartitionData {
         let aborted = got.aborted.iter().map(|aborted| AbortedTransaction {
             producer_id: aborted.producer.0,
             first_offset: aborted.first.0,
@@ -184,6 +180,14 @@ impl Answer<'_> {
         if !got.error.is_none() {
             self.client.count(got.error);
         }
+        let records = match got.records {
+            Got::Held(bytes) => Records::Held(bytes),
+            Got::Filed(slice) => {
+                let length = u32::try_from(slice.len()).expect("an answer is smaller than a segment");
+                filed.push(slice);
+                Records::Elsewhere(length)
+            }
+        };
         PartitionData {
             partition_index: got.wanted.partition,
             error_code: got.error.code(),
@@ -194,7 +198,7 @@ impl Answer<'_> {
             current_leader,
             aborted_transactions: Some(aborted.collect()),
             // No records are an empty field, never none: librdkafka refuses that.
-            records: Some(got.records),
+            records: Some(records),
             ..Default::default()
         }
     }

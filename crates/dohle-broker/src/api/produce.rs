@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use dohle_base::{ErrorCode, Instant, Now, Partition as Index};
 use dohle_coordinator::Producer;
 use dohle_coordinator::transaction::TopicPartition;
@@ -14,7 +13,7 @@ use dohle_protocol::message::produce::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceData, PartitionProduceResponse,
     ProduceRequest, ProduceResponse, TopicProduceData, TopicProduceResponse,
 };
-use dohle_protocol::{ApiKey, Str};
+use dohle_protocol::{ApiKey, Records};
 use dohle_records::Header;
 
 use super::Api;
@@ -29,8 +28,6 @@ use crate::topics::is_internal;
 /// Old clients look for version 0 to learn which codecs there are (KAFKA-18659); it is not served.
 pub(crate) const API: Api = Api::of(ApiKey::Produce).overlapping().advertised_from(0);
 
-/// The client id under which Kafka's own tools may write to internal topics.
-const ADMIN_CLIENT: &str = "__admin_client";
 /// The version since which topics are named by their ids.
 const BY_ID_FROM: i16 = 13;
 /// The version since which zstd may be used (KIP-110).
@@ -62,8 +59,7 @@ pub(crate) async fn handle(
         }
     };
     if acks == 0 {
-        let failed = appended.iter().flat_map(|topic| &topic.partitions).any(|(_, attempt)| attempt.is_err());
-        return if failed { Reply::Close } else { Reply::Nothing };
+        return walk.silently(&appended);
     }
     let patience = Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(0));
     let deadline = walk.now.instant + patience;
@@ -119,7 +115,7 @@ impl<'a> Walk<'a> {
         let mut batches = vec![];
         for topic in topics {
             for data in &topic.partition_data {
-                let Some(header) = data.records.as_deref().and_then(transactional) else { continue };
+                let Some(header) = data.records.as_ref().and_then(|records| transactional(records.held())) else { continue };
                 let producer = Producer { id: header.producer_id, epoch: header.producer_epoch };
                 if found.replace(producer).is_some_and(|before| before != producer) {
                     return Err(ErrorCode::InvalidProducerIdMapping);
@@ -167,13 +163,14 @@ impl<'a> Walk<'a> {
         } else {
             self.view.topic(&asked.name).ok_or(ErrorCode::UnknownTopicOrPartition)?
         };
-        if is_internal(&topic.name) && self.client.id.as_ref().map(Str::as_str) != Some(ADMIN_CLIENT) {
+        // Nobody but its coordinator writes to an internal topic: Kafka lets a client through that calls itself `__admin_client`.
+        if is_internal(&topic.name) {
             return Err(ErrorCode::InvalidTopic);
         }
         Ok(topic)
     }
 
-    fn attempt(&self, topic: &Topic, leaves: &Leaves, index: i32, records: Option<Bytes>) -> Attempt {
+    fn attempt(&self, topic: &Topic, leaves: &Leaves, index: i32, records: Option<Records>) -> Attempt {
         let assignment = topic.partition(Index(index)).ok_or(ErrorCode::UnknownTopicOrPartition)?;
         let elsewhere = || Failed {
             refusal: ErrorCode::NotLeaderOrFollower.into(),
@@ -185,7 +182,7 @@ impl<'a> Walk<'a> {
         };
         let partition = self.view.partition(topic.id, Index(index)).ok_or_else(elsewhere)?;
         let produced = Produced {
-            records: records.unwrap_or_default(),
+            records: records.unwrap_or_default().into_held(),
             zstd: self.version >= ZSTD_FROM,
             all_in_sync: self.acks == -1,
             leave: leaves.of(topic.id, Index(index)).map_err(|code| self.without_leave(code))?,
@@ -208,6 +205,24 @@ impl<'a> Walk<'a> {
             ErrorCode::ConcurrentTransactions if self.version < JOINS_FROM => ErrorCode::NotEnoughReplicas,
             code => code,
         }
+    }
+
+    /// For a client that wants no answer: it learns of a failure by the end of its connection.
+    fn silently(&self, appended: &[Attempted]) -> Reply<ProduceResponse> {
+        let mut failed = None;
+        for (topic, (index, attempt)) in appended.iter().flat_map(|it| it.partitions.iter().map(|each| (&it.topic, each))) {
+            let code = attempt.as_ref().err().map_or(ErrorCode::None, |failed| failed.refusal.code());
+            self.client.count(code);
+            if !code.is_none() {
+                failed = Some((&topic.name, index, code));
+            }
+        }
+        let Some((topic, index, code)) = failed else { return Reply::Nothing };
+        if let Some(left_out) = self.cx.notices.unacknowledged.admit(self.cx.clock.instant()) {
+            let client = self.client.peer.address;
+            tracing::warn!(%client, topic = topic.as_str(), index, left_out, "refused with acks=0, connection closed: {code}");
+        }
+        Reply::Close
     }
 
     async fn await_topic(&self, attempted: Attempted, deadline: Instant) -> TopicProduceResponse {

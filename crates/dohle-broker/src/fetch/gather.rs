@@ -1,6 +1,7 @@
 //! Gathering what partitions have for a reader: at once what is there, and if that is too little, what comes until the deadline.
 //!
-//! Owns the patience and the limits of an answer; the bytes are read when it is clear that they are sent.
+//! Owns the patience and the limits of an answer; the bytes are read when it is clear that they are sent. What may have to wait for the
+//! disk is read by other threads, so that a reader of old records holds nobody up.
 //! Laws: the first partition with records gives its first batch whole; what all give together keeps to the limit otherwise.
 
 use std::sync::Arc;
@@ -8,14 +9,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dohle_base::{ErrorCode, Instant, Offset};
-use dohle_log::disk::Handle;
-use dohle_log::log::{ReadError, Slice};
+use dohle_log::disk::{Files, Handle};
+use dohle_log::log::{Aborts, Plan, ReadError, Slice};
 use dohle_log::{Aborted, epochs::EpochEnd};
 
+use super::readers::{Pending, Readers};
 use super::session::Wanted;
 use crate::context::Context;
 use crate::net::budget::Share;
-use crate::partition::{Found, Interest, Isolation, Partition, Reading, Refused, Want};
+use crate::net::outbox::SENDS_FILES;
+use crate::partition::{Found, Interest, Isolation, Outcome, Partition, Reading, Refused, Want};
+
+/// Records from so many bytes on are sent from the log without being read.
+const SENT_UNREAD_FROM: u64 = 16 << 10;
 
 /// What a reader asks for on the whole.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +47,25 @@ pub(crate) struct Gathered {
     pub(crate) log_start: Offset,
     pub(crate) diverging: Option<EpochEnd>,
     pub(crate) aborted: Vec<Aborted>,
-    pub(crate) records: Bytes,
+    pub(crate) records: Got,
+}
+
+/// Records for a reader.
+pub(crate) enum Got {
+    /// Read.
+    Held(Bytes),
+    /// Left where they are, for the kernel to send.
+    Filed(Slice<Handle>),
+}
+
+impl Got {
+    /// How many bytes they are.
+    pub(crate) fn len(&self) -> u64 {
+        match self {
+            Self::Held(bytes) => bytes.len() as u64,
+            Self::Filed(slice) => slice.len(),
+        }
+    }
 }
 
 /// One look at all partitions.
@@ -61,24 +85,41 @@ struct Look {
 /// Gathers for a reader. The memory that the records take is counted for as long as `share` lives.
 pub(crate) async fn gather(cx: &Context, sources: Vec<Source>, terms: &Terms, share: &mut Share) -> Vec<Gathered> {
     let deadline = cx.clock.instant() + terms.wait_max;
-    let mut round = look(&sources, terms);
+    let mut round = look(cx, &sources, terms).await;
     while !round.is_enough(terms) && cx.clock.instant() < deadline {
-        if !wait(cx, &sources, &round, deadline).await {
+        let waited = wait(cx, &sources, &round, deadline).await;
+        if let Waited::Long = waited {
             break;
         }
-        round = look(&sources, terms);
+        round = look(cx, &sources, terms).await;
+        if let Waited::Changed = waited {
+            break;
+        }
     }
-    share.grow(round.bytes).await;
-    sources.into_iter().zip(round.looks).map(|(source, look)| look.read(source, terms)).collect()
+    share.grow(round.bytes_in_memory()).await;
+    // All reads are under way before the first is waited for.
+    let begun: Vec<_> =
+        sources.into_iter().zip(round.looks).map(|(source, look)| look.begin(cx, source, terms)).collect();
+    let mut gathered = Vec::with_capacity(begun.len());
+    for begun in begun {
+        gathered.push(begun.finish().await);
+    }
+    gathered
 }
 
 impl Round {
     fn is_enough(&self, terms: &Terms) -> bool {
         self.urgent || self.looks.is_empty() || self.bytes >= terms.bytes_min
     }
+
+    /// How much of it has to be read.
+    fn bytes_in_memory(&self) -> u64 {
+        let slices = self.looks.iter().filter_map(|look| look.slice.as_ref());
+        slices.filter(|slice| !is_sent_unread(slice)).map(Slice::len).sum()
+    }
 }
 
-fn look(sources: &[Source], terms: &Terms) -> Round {
+async fn look(cx: &Context, sources: &[Source], terms: &Terms) -> Round {
     let mut round = Round { looks: Vec::with_capacity(sources.len()), bytes: 0, urgent: false };
     for source in sources {
         let left = terms.bytes_max.saturating_sub(round.bytes);
@@ -90,7 +131,7 @@ fn look(sources: &[Source], terms: &Terms) -> Round {
             current_epoch: source.wanted.current_leader_epoch,
             last_fetched_epoch: source.wanted.last_fetched_epoch,
         };
-        let look = look_at(source, &want);
+        let look = look_at(cx, source, &want).await;
         round.bytes += look.slice.as_ref().map_or(0, Slice::len);
         round.urgent |= look.is_urgent();
         round.looks.push(look);
@@ -98,7 +139,7 @@ fn look(sources: &[Source], terms: &Terms) -> Round {
     round
 }
 
-fn look_at(source: &Source, want: &Want) -> Look {
+async fn look_at(cx: &Context, source: &Source, want: &Want) -> Look {
     let partition = match &source.partition {
         Ok(partition) => partition,
         Err(refused) => return Look { reading: Err(*refused), slice: None },
@@ -107,9 +148,8 @@ fn look_at(source: &Source, want: &Want) -> Look {
         Ok(reading) => reading,
         Err(refused) => return Look { reading: Err(refused), slice: None },
     };
-    // A segment that is not the newest may have to be looked for on the disk: without the lock.
     let slice = match std::mem::replace(&mut reading.found, Found::Nothing) {
-        Found::Records(plan) => match plan.resolve() {
+        Found::Records(plan) => match resolve(&cx.readers, plan).await {
             Ok(slice) => slice,
             Err(error) => return Look { reading: Err(reading.refused(&error)), slice: None },
         },
@@ -121,6 +161,14 @@ fn look_at(source: &Source, want: &Want) -> Look {
     Look { reading: Ok(reading), slice }
 }
 
+/// Finds the bytes of a plan: in an older segment they may have to be looked for on the disk.
+async fn resolve(readers: &Readers, plan: Plan<Files>) -> Result<Option<Slice<Handle>>, ReadError> {
+    if plan.is_near() {
+        return plan.resolve();
+    }
+    readers.begin(move || plan.resolve()).await.unwrap_or(Err(ReadError::Moved))
+}
+
 impl Look {
     fn is_urgent(&self) -> bool {
         match &self.reading {
@@ -129,22 +177,88 @@ impl Look {
         }
     }
 
-    /// Reads the records that were found.
-    fn read(self, source: Source, terms: &Terms) -> Gathered {
+    /// Begins to read the records that were found.
+    fn begin(self, cx: &Context, source: Source, terms: &Terms) -> Begun {
         let wanted = source.wanted;
         let (reading, partition) = match (self.reading, source.partition) {
             (Ok(reading), Ok(partition)) => (reading, partition),
-            (Err(refused), _) | (_, Err(refused)) => return Gathered::refused(wanted, refused),
+            (Err(refused), _) | (_, Err(refused)) => return Begun::Refused(wanted, refused),
         };
-        let read = match &self.slice {
-            Some(slice) => read_slice(&partition, &wanted, &reading, slice, terms.isolation),
-            None => Ok((Bytes::new(), vec![])),
+        let records = match self.slice {
+            Some(slice) => {
+                let aborts = match terms.isolation {
+                    Isolation::ReadUncommitted => None,
+                    // A partition that stopped meanwhile has nothing more to say.
+                    Isolation::ReadCommitted => {
+                        let asked = partition.look(|log, _| log.aborts(wanted.offset, reading.visible, &slice));
+                        asked.unwrap_or_default()
+                    }
+                };
+                Records::begin(&cx.readers, slice, aborts)
+            }
+            None => Records::Here(Ok(Read { records: Got::Held(Bytes::new()), aborted: vec![] })),
         };
-        let (records, aborted) = match read {
+        Begun::Reading { wanted, reading, partition, records }
+    }
+}
+
+/// A partition whose records are being read.
+enum Begun {
+    Refused(Wanted, Refused),
+    Reading { wanted: Wanted, reading: Reading, partition: Arc<Partition>, records: Records },
+}
+
+/// Records on their way from the log.
+enum Records {
+    Here(Result<Read, ReadError>),
+    Coming(Pending<Result<Read, ReadError>>),
+}
+
+/// Records, and what a reader of committed ones has to leave out.
+struct Read {
+    records: Got,
+    aborted: Vec<Aborted>,
+}
+
+/// Whether the kernel takes the records from the log when they are sent: what is small is copied for less than that costs, and what may not
+/// be in the page cache would hold the core up.
+fn is_sent_unread(slice: &Slice<Handle>) -> bool {
+    SENDS_FILES && slice.near && slice.len() >= SENT_UNREAD_FROM
+}
+
+impl Records {
+    /// Reads at once what was written lately, and lets others wait for the rest.
+    fn begin(readers: &Readers, slice: Slice<Handle>, aborts: Option<Aborts<Files>>) -> Self {
+        let near = slice.near && aborts.as_ref().is_none_or(Aborts::is_near);
+        let read = move || Read::of(slice, aborts.as_ref());
+        if near { Self::Here(read()) } else { Self::Coming(readers.begin(read)) }
+    }
+}
+
+impl Read {
+    fn of(slice: Slice<Handle>, aborts: Option<&Aborts<Files>>) -> Result<Self, ReadError> {
+        let records = if is_sent_unread(&slice) { Got::Filed(slice) } else { Got::Held(slice.read()?) };
+        let aborted = aborts.map(Aborts::find).transpose()?.unwrap_or_default();
+        Ok(Self { records, aborted })
+    }
+}
+
+impl Begun {
+    /// Waits for the records.
+    async fn finish(self) -> Gathered {
+        let (wanted, reading, partition, records) = match self {
+            Self::Refused(wanted, refused) => return Gathered::refused(wanted, refused),
+            Self::Reading { wanted, reading, partition, records } => (wanted, reading, partition, records),
+        };
+        let read = match records {
+            Records::Here(read) => read,
+            Records::Coming(pending) => pending.await.unwrap_or(Err(ReadError::Moved)),
+        };
+        let Read { records, aborted } = match read {
             Ok(read) => read,
             Err(error) => return Gathered::refused(wanted, reading.refused(&error)),
         };
-        partition.cells.bytes_out.add(records.len() as u64);
+        partition.cells.bytes_out.add(records.len());
         let diverging = if let Found::Diverging(end) = reading.found { Some(end) } else { None };
         Gathered {
             wanted,
@@ -159,25 +273,6 @@ impl Look {
     }
 }
 
-fn read_slice(
-    partition: &Arc<Partition>,
-    wanted: &Wanted,
-    reading: &Reading,
-    slice: &Slice<Handle>,
-    isolation: Isolation,
-) -> Result<(Bytes, Vec<Aborted>), ReadError> {
-    let records = slice.read()?;
-    let aborted = match isolation {
-        Isolation::ReadUncommitted => vec![],
-        Isolation::ReadCommitted => {
-            let found = partition.look(|log, _| log.aborted(wanted.offset, reading.visible, slice));
-            // A partition that stopped meanwhile has nothing more to say.
-            found.unwrap_or_else(|_| Ok(vec![]))?
-        }
-    };
-    Ok((records, aborted))
-}
-
 impl Gathered {
     fn refused(wanted: Wanted, refused: Refused) -> Self {
         Self {
@@ -188,13 +283,23 @@ impl Gathered {
             log_start: refused.log_start,
             diverging: None,
             aborted: vec![],
-            records: Bytes::new(),
+            records: Got::Held(Bytes::new()),
         }
     }
 }
 
-/// Waits until one of the partitions has more than this round saw; false when the deadline came first.
-async fn wait(cx: &Context, sources: &[Source], round: &Round, deadline: Instant) -> bool {
+/// What ended the wait for more.
+enum Waited {
+    /// A partition has more.
+    More,
+    /// A partition stopped, or too many wait for it: the reader is told what there is.
+    Changed,
+    /// The deadline came, or the broker stops.
+    Long,
+}
+
+/// Waits until one of the partitions has more than this round saw.
+async fn wait(cx: &Context, sources: &[Source], round: &Round, deadline: Instant) -> Waited {
     let waiter = cx.waiters.admit();
     let mut interests: Vec<Interest> = Vec::with_capacity(sources.len());
     for (source, look) in sources.iter().zip(&round.looks) {
@@ -202,9 +307,11 @@ async fn wait(cx: &Context, sources: &[Source], round: &Round, deadline: Instant
         let more = reading.high_watermark.next();
         interests.extend(partition.interest(waiter.token(), more, deadline));
     }
+    let mut stop = cx.stop.subscribe();
     // Dropping the interests withdraws the token from all partitions but the one that has told.
     tokio::select! {
-        _ = waiter => true,
-        () = tokio::time::sleep_until(cx.clock.timer(deadline)) => false,
+        told = waiter => if let Some(Outcome::Safe) = told { Waited::More } else { Waited::Changed },
+        () = tokio::time::sleep_until(cx.clock.timer(deadline)) => Waited::Long,
+        _ = stop.wait_for(|stopping| *stopping) => Waited::Long,
     }
 }

@@ -129,6 +129,7 @@ impl Sessions {
             hold(&self.slots).by_id.remove(&ask.session_id);
         }
         let Ask { by_id, is_replica, wanted, .. } = ask;
+        let wanted = each_once(wanted);
         Ok(if ask.epoch == EPOCH_FINAL { Plan::Once(wanted) } else { Plan::Open { wanted, by_id, is_replica } })
     }
 
@@ -168,6 +169,20 @@ impl Sessions {
         drop(session);
         Ok(Plan::Continue { session: shared, id: ask.session_id, epoch, wanted })
     }
+}
+
+/// Of a partition that is named twice the last naming counts, at the place of the first, as in Kafka.
+fn each_once(wanted: Vec<Wanted>) -> Vec<Wanted> {
+    let mut places: HashMap<(TopicKey, i32), usize> = HashMap::with_capacity(wanted.len());
+    let mut each: Vec<Wanted> = Vec::with_capacity(wanted.len());
+    for wanted in wanted {
+        let place = *places.entry((wanted.topic.clone(), wanted.partition)).or_insert(each.len());
+        match each.get_mut(place) {
+            Some(earlier) => *earlier = wanted,
+            None => each.push(wanted),
+        }
+    }
+    each
 }
 
 impl Slots {
@@ -310,6 +325,17 @@ mod tests {
 
     fn sessions(slots: usize) -> Sessions {
         Sessions::new(slots, Rng::new(1))
+    }
+
+    #[test]
+    fn of_a_partition_that_is_named_twice_the_last_naming_counts() {
+        let sessions = sessions(1);
+        let mut twice = ask(0, EPOCH_FINAL, &[3, 1, 3]);
+        twice.wanted[2].offset = Offset(7);
+        let plan = sessions.plan(NOW, twice).ok().unwrap();
+        assert_eq!(order(&plan), [3, 1]);
+        let Plan::Once(wanted) = plan else { panic!() };
+        assert_eq!(wanted[0].offset, Offset(7));
     }
 
     #[test]

@@ -177,11 +177,13 @@ impl<M: Journal> Host<M> {
 
     /// Looks at the whole ledger.
     pub(crate) fn look<T>(&self, look: impl FnOnce(&Ledger<M>) -> T) -> Result<T, Unanswered> {
-        match &*hold(&self.stage) {
+        let looked = match &*hold(&self.stage) {
             Stage::Loading => Err(Unanswered::Loading),
             Stage::Lost => Err(Unanswered::Lost),
             Stage::Leading(ledger) => Ok(look(ledger)),
-        }
+        };
+        self.settle();
+        looked
     }
 
     /// Does what time alone demands, for as long as the leadership lasts.
@@ -204,13 +206,18 @@ impl<M: Journal> Host<M> {
 
     /// Sets the timer; none when the leadership is over.
     fn arm(&self) -> Option<Instant> {
-        let stage = hold(&self.stage);
-        let deadline = match &*stage {
-            Stage::Lost => return None,
-            Stage::Loading => Instant::NEVER,
-            Stage::Leading(ledger) => ledger.deadline().unwrap_or(Instant::NEVER),
+        let deadline = {
+            let stage = hold(&self.stage);
+            let deadline = match &*stage {
+                Stage::Lost => return None,
+                Stage::Loading => Instant::NEVER,
+                Stage::Leading(ledger) => ledger.deadline().unwrap_or(Instant::NEVER),
+            };
+            // Under the lock, so that whoever changes the deadline afterwards sees for when the timer is set.
+            self.armed.store(deadline.0, Ordering::Relaxed);
+            deadline
         };
-        self.armed.store(deadline.0, Ordering::Relaxed);
+        self.settle();
         Some(deadline)
     }
 
@@ -238,7 +245,8 @@ impl<M: Journal> Host<M> {
         Ok(())
     }
 
-    /// Commits what the high watermark has passed. If somebody else holds the stage, it is done there.
+    /// Commits what the high watermark has passed. If somebody else holds the stage, it is done there: whoever has held the stage settles
+    /// when it is free again.
     fn settle(&self) {
         loop {
             // With the fence of whoever reports a move: either the lock is seen free here, or its holder sees the move.

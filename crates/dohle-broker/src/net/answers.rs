@@ -10,6 +10,8 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use dohle_log::disk::Handle;
+use dohle_log::log::Slice;
 use dohle_protocol::Pieces;
 
 use super::budget::Share;
@@ -19,9 +21,41 @@ const IN_FLIGHT_MAX: usize = 32;
 
 /// An answer as it goes over the wire.
 pub(crate) struct Sealed {
-    pub(crate) pieces: Pieces,
+    pub(crate) parts: VecDeque<Piece>,
     /// The memory that its records are counted for, returned when they are sent.
     pub(crate) _share: Option<Share>,
+}
+
+/// A part of an answer.
+pub(crate) enum Piece {
+    /// In memory.
+    Held(Pieces),
+    /// In a log: the kernel takes it from there.
+    Filed(Slice<Handle>),
+}
+
+impl Sealed {
+    /// An answer whose gaps are filled from these logs, one for each.
+    pub(crate) fn new(held: Vec<Pieces>, filed: Vec<Slice<Handle>>, share: Option<Share>) -> Self {
+        assert!(held.len() == filed.len() + 1, "every gap of an answer is filled");
+        let mut parts = VecDeque::with_capacity(held.len() + filed.len());
+        let mut filed = filed.into_iter();
+        for pieces in held {
+            parts.push_back(Piece::Held(pieces));
+            parts.extend(filed.next().map(Piece::Filed));
+        }
+        Self { parts, _share: share }
+    }
+}
+
+impl Piece {
+    /// How many bytes are left of it.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Held(pieces) => pieces.len(),
+            Self::Filed(slice) => slice.len() as usize,
+        }
+    }
 }
 
 /// What becomes of a request.

@@ -168,7 +168,11 @@ fn tell(context: &Context, client: SocketAddr, end: &End) {
     );
     if ordinary || matches!(end, End::Unanswerable) {
         tracing::debug!(%client, "connection ended: {end}");
-    } else if let Some(left_out) = context.notices.connections.admit(context.clock.instant()) {
+        return;
+    }
+    let stranger = matches!(end, End::Frame(frame::End::Refused(frame::Refusal::Http | frame::Refusal::Tls)));
+    let notice = if stranger { &context.notices.strangers } else { &context.notices.connections };
+    if let Some(left_out) = notice.admit(context.clock.instant()) {
         tracing::warn!(%client, left_out, "connection closed: {end}");
     }
 }

@@ -1,18 +1,23 @@
-//! Answers on their way to a client, as slices that nobody copied.
+//! Answers on their way to a client, as slices that nobody copied: from memory in vectored writes, from a log by `sendfile`.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::os::fd::AsFd;
 
 use bytes::Buf;
-use tokio::io::AsyncWriteExt;
+use dohle_log::disk::{File, Handle};
+use dohle_log::log::Slice;
+use tokio::io::Interest;
 use tokio::net::tcp::OwnedWriteHalf;
 
-use super::answers::Sealed;
+use super::answers::{Piece, Sealed};
 
 /// Slices handed to the kernel at once.
 const SLICES_MAX: usize = 64;
 /// While more than this waits to be sent, no further request is read.
 const PENDING_BYTES_MAX: usize = 1 << 20;
+/// Bytes of a log handed to the kernel at once, so that one client does not keep a core from the others.
+const FILED_BYTES_MAX: u64 = 1 << 20;
 
 /// The writing end of a connection.
 #[derive(Default)]
@@ -24,7 +29,7 @@ pub(crate) struct Outbox {
 impl Outbox {
     /// Puts an answer behind the others.
     pub(crate) fn push(&mut self, answer: Sealed) {
-        self.bytes += answer.pieces.len();
+        self.bytes += answer.parts.iter().map(Piece::len).sum::<usize>();
         self.queue.push_back(answer);
     }
 
@@ -40,15 +45,8 @@ impl Outbox {
 
     /// Sends some of what waits and says how many bytes. Giving up while waiting sends nothing.
     pub(crate) async fn write(&mut self, sink: &mut OwnedWriteHalf) -> io::Result<usize> {
-        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-        let mut count = 0;
-        for answer in &self.queue {
-            count += answer.pieces.chunks_vectored(&mut slices[count..]);
-            if count == SLICES_MAX {
-                break;
-            }
-        }
-        let sent = sink.write_vectored(&slices[..count]).await?;
+        let stream = sink.as_ref();
+        let sent = stream.async_io(Interest::WRITABLE, || self.send(stream)).await?;
         if sent == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
@@ -56,16 +54,72 @@ impl Outbox {
         Ok(sent)
     }
 
+    /// One call to the kernel: what stands in memory up to the next piece of a log, or that piece.
+    fn send(&self, sink: impl AsFd) -> io::Result<usize> {
+        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+        let mut count = 0;
+        let mut more = false;
+        for part in self.queue.iter().flat_map(|answer| &answer.parts) {
+            match part {
+                Piece::Held(pieces) => count += pieces.chunks_vectored(&mut slices[count..]),
+                Piece::Filed(slice) if count == 0 => return send_file(sink, slice),
+                Piece::Filed(_) => more = true,
+            }
+            if more || count == SLICES_MAX {
+                break;
+            }
+        }
+        send_slices(sink, &slices[..count], more)
+    }
+
     fn advance(&mut self, mut sent: usize) {
         self.bytes -= sent;
         while let Some(front) = self.queue.front_mut() {
-            let step = sent.min(front.pieces.len());
-            front.pieces.advance(step);
-            sent -= step;
-            if !front.pieces.is_empty() {
-                return;
+            while let Some(part) = front.parts.front_mut() {
+                let step = sent.min(part.len());
+                match part {
+                    Piece::Held(pieces) => pieces.advance(step),
+                    Piece::Filed(slice) => slice.range.start += step as u64,
+                }
+                sent -= step;
+                if part.len() > 0 {
+                    return;
+                }
+                front.parts.pop_front();
             }
             self.queue.pop_front();
         }
     }
+}
+
+/// `more` tells the kernel that bytes follow at once, so that they share a packet.
+fn send_slices(sink: impl AsFd, slices: &[IoSlice<'_>], more: bool) -> io::Result<usize> {
+    use rustix::net::{SendAncillaryBuffer, SendFlags};
+    let flags = if more { SendFlags::NOSIGNAL | MORE } else { SendFlags::NOSIGNAL };
+    Ok(rustix::net::sendmsg(sink, slices, &mut SendAncillaryBuffer::default(), flags)?)
+}
+
+#[cfg(target_os = "linux")]
+const MORE: rustix::net::SendFlags = rustix::net::SendFlags::MORE;
+#[cfg(not(target_os = "linux"))]
+const MORE: rustix::net::SendFlags = rustix::net::SendFlags::empty();
+
+/// Whether a log can be sent without being read.
+pub(crate) const SENDS_FILES: bool = cfg!(target_os = "linux");
+
+#[cfg(target_os = "linux")]
+fn send_file(sink: impl AsFd, slice: &Slice<Handle>) -> io::Result<usize> {
+    let file = slice.file.descriptor().ok_or(io::ErrorKind::Unsupported)?;
+    let mut at = slice.range.start;
+    let count = slice.len().min(FILED_BYTES_MAX) as usize;
+    match rustix::fs::sendfile(sink, file, Some(&mut at), count)? {
+        // The log was truncated under the answer: the client must not take the rest for records.
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        sent => Ok(sent),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn send_file(_: impl AsFd, _: &Slice<Handle>) -> io::Result<usize> {
+    Err(io::ErrorKind::Unsupported.into())
 }

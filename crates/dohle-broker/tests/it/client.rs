@@ -115,7 +115,7 @@ impl Client {
 }
 
 pub(crate) fn produce(topic: &str, records: Bytes, acks: i16) -> ProduceRequest {
-    let partition = PartitionProduceData { index: 0, records: Some(records), ..Default::default() };
+    let partition = PartitionProduceData { index: 0, records: Some(records.into()), ..Default::default() };
     let topic = TopicProduceData { name: topic.into(), partition_data: vec![partition], ..Default::default() };
     ProduceRequest { acks, timeout_ms: 10_000, topic_data: vec![topic], ..Default::default() }
 }
@@ -149,7 +149,7 @@ pub(crate) fn batch_with(settings: Settings, values: &[&str]) -> Batch {
 pub(crate) fn values(response: FetchResponse) -> Vec<String> {
     let mut found = vec![];
     for partition in response.responses.into_iter().flat_map(|topic| topic.partitions) {
-        for batch in dohle_records::Batches::over(partition.records.expect("never none")) {
+        for batch in dohle_records::Batches::over(partition.records.expect("never none").into_held()) {
             for record in batch.unwrap().records(Default::default()).unwrap() {
                 found.push(String::from_utf8(record.unwrap().value.unwrap().to_vec()).unwrap());
             }

@@ -1,5 +1,7 @@
 //! Order, limits and manners on a connection.
 
+use std::time::{Duration, Instant};
+
 use dohle_base::ErrorCode;
 use dohle_protocol::ApiKey;
 use dohle_protocol::message::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
@@ -130,4 +132,43 @@ fn a_request_that_waits_is_answered_before_the_broker_stops() {
     assert_eq!(response.responses[0].partitions[0].error_code, 0);
     client.receive::<ProduceRequest>(12);
     assert!(client.is_closed());
+}
+
+#[test]
+fn a_client_that_means_another_cluster_or_node_is_told_to_look_anew() {
+    let broker = Broker::new();
+    let mut client = broker.client();
+    let cluster = client.ask(&MetadataRequest::default()).cluster_id.unwrap();
+    let ask = |client: &mut Client, cluster: Option<&str>, node_id: i32| {
+        let request = ApiVersionsRequest {
+            client_software_name: "test".into(),
+            client_software_version: "1".into(),
+            cluster_id: cluster.map(Into::into),
+            node_id,
+            ..Default::default()
+        };
+        client.ask_in(&request, 5).error_code
+    };
+    let elsewhere = ErrorCode::RebootstrapRequired.code();
+    assert_eq!(ask(&mut client, Some(&cluster), 1), 0);
+    assert_eq!(ask(&mut client, None, 7), 0, "without a cluster nothing is meant");
+    assert_eq!(ask(&mut client, Some(&cluster), 2), elsewhere);
+    assert_eq!(ask(&mut client, Some("another"), 1), elsewhere);
+}
+
+#[test]
+fn a_broker_that_stops_does_not_wait_for_a_reader_that_does() {
+    let mut broker = Broker::new();
+    let mut client = broker.client();
+    client.created("t");
+    client.created("u");
+    client.send(&fetch("t", 0, 600_000), 11);
+    client.send(&produce("u", batch(&["a"]).bytes().clone(), -1), 9);
+    // Requests start in their order: once the second has done its work, the first is waiting.
+    let mut witness = broker.client();
+    while witness.values("u", 0).is_empty() {}
+    let begun = Instant::now();
+    broker.restart();
+    assert!(begun.elapsed() < Duration::from_secs(60), "ten minutes were not waited for");
+    assert!(client.receive_raw().is_some() && client.receive_raw().is_some(), "who waits is answered before the end");
 }

@@ -2,7 +2,11 @@
 
 use bytes::Bytes;
 use dohle_base::ErrorCode;
+use dohle_protocol::header::Head;
 use dohle_protocol::message::fetch::{FetchPartition, FetchRequest, FetchTopic};
+use dohle_protocol::message::find_coordinator::FindCoordinatorRequest;
+use dohle_protocol::message::produce::ProduceRequest;
+use dohle_protocol::{ApiKey, Records};
 
 use crate::broker::Broker;
 use crate::client::{Client, batch, fetch, produce, values};
@@ -35,7 +39,7 @@ fn a_fetch_waits_for_records_and_gets_them_when_they_come() {
     assert_eq!(writer.produce("t", &["late"]).error_code, 0);
     assert_eq!(values(reader.receive::<FetchRequest>(12)), ["late"]);
     let empty = reader.fetch("t", 1);
-    assert_eq!(empty.responses[0].partitions[0].records.as_deref(), Some(&[][..]));
+    assert_eq!(empty.responses[0].partitions[0].records, Some(Records::default()));
     let beyond = reader.fetch("t", 9);
     assert_eq!(beyond.responses[0].partitions[0].error_code, ErrorCode::OffsetOutOfRange.code());
 }
@@ -125,4 +129,61 @@ fn a_session_tells_what_changed_and_nothing_else() {
     assert_eq!(late.error_code, ErrorCode::InvalidFetchSessionEpoch.code());
     let stranger = ask(&mut client, opened.session_id ^ 1, 4, None);
     assert_eq!(stranger.error_code, ErrorCode::FetchSessionIdNotFound.code());
+}
+
+#[test]
+fn a_partition_that_is_named_twice_is_waited_for_once() {
+    let broker = Broker::new();
+    let (mut reader, mut writer) = (broker.client(), broker.client());
+    writer.created("t");
+    let mut request = fetch("t", 0, 30_000);
+    let again = request.topics[0].partitions[0].clone();
+    request.topics[0].partitions.push(again);
+    reader.send(&request, 4);
+    assert_eq!(writer.produce("t", &["a"]).error_code, 0);
+    assert_eq!(values(reader.receive::<FetchRequest>(4)), ["a"]);
+}
+
+#[test]
+fn nobody_writes_to_an_internal_topic_whatever_he_calls_himself() {
+    let broker = Broker::new();
+    let mut client = broker.client();
+    let find = FindCoordinatorRequest { key: "g".into(), ..Default::default() };
+    client.ask_in(&find, 2);
+    client.created("__consumer_offsets");
+    let head = Head { api: ApiKey::Produce, version: 9, correlation_id: 1, client_id: Some("__admin_client".into()) };
+    let request = produce("__consumer_offsets", batch(&["a"]).bytes().clone(), -1);
+    client.send_raw(&head.frame(&request).unwrap().into_bytes());
+    let response = client.receive::<ProduceRequest>(9);
+    let code = response.responses[0].partition_responses[0].error_code;
+    assert_eq!(code, ErrorCode::InvalidTopic.code());
+}
+
+#[test]
+fn large_records_of_several_partitions_arrive_as_they_were_written() {
+    let broker = Broker::with(&[("num.partitions", "3")]);
+    let mut client = broker.client();
+    client.created("t");
+    // Some are sent from the log unread, some are copied into the answer; a slow reader gets them in pieces.
+    let value = |size: usize, seed: u8| (0..size).map(|at| (b'a' + (at as u8 ^ seed) % 26) as char).collect::<String>();
+    let sizes = [100, 40_000, 900_000];
+    for round in 0..4 {
+        for (index, size) in sizes.iter().enumerate() {
+            let mut request = produce("t", batch(&[&value(*size, round)]).bytes().clone(), -1);
+            request.topic_data[0].partition_data[0].index = index as i32;
+            let response = client.ask_in(&request, 9);
+            assert_eq!(response.responses[0].partition_responses[0].error_code, 0);
+        }
+    }
+    let mut request = fetch("t", 0, 0);
+    request.topics[0].partitions = (0..3)
+        .map(|partition| FetchPartition { partition, partition_max_bytes: 8 << 20, ..Default::default() })
+        .collect();
+    for _ in 0..5 {
+        client.send(&request, 11);
+    }
+    let expected: Vec<String> = sizes.iter().flat_map(|size| (0..4).map(|round| value(*size, round))).collect();
+    for _ in 0..5 {
+        assert!(values(client.receive::<FetchRequest>(11)) == expected);
+    }
 }

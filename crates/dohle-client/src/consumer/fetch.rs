@@ -121,7 +121,7 @@ fn partition(data: PartitionData, asked: Offset) -> Answer {
         ErrorCode::None => {}
         code => return Answer::Refused(code),
     }
-    let records = data.records.unwrap_or_default();
+    let records = data.records.unwrap_or_default().into_held();
     let mut next = asked;
     for batch in Batches::over(records.clone()) {
         match batch {

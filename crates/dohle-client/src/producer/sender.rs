@@ -280,7 +280,7 @@ impl Shared {
             });
             data.partition_data.push(PartitionProduceData {
                 index: dispatch.place.partition.0,
-                records: Some(dispatch.bytes),
+                records: Some(dispatch.bytes.into()),
                 ..PartitionProduceData::default()
             });
         }

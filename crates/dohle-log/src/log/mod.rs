@@ -38,6 +38,7 @@ pub use open::{LoadError, Opening, Recovered, Torn};
 pub use read::{Plan, ReadError, Slice};
 pub use remove::Removal;
 pub use time::{ByTime, Moment};
+pub use transactions::Aborts;
 pub use truncate::TruncateError;
 
 /// A partition's log on one disk.

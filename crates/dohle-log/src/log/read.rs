@@ -19,6 +19,9 @@ use crate::failure::Failure;
 use crate::segment::scan::{CHUNK_SMALL, Damage, Found, Scan, Stopped};
 use crate::segment::{self, InRange, Sealed, name::Content};
 
+/// Bytes that were appended this lately are taken to be in the page cache still. A mistake costs the reader a wait, nothing else.
+const NEAR_BYTES: u64 = 64 << 20;
+
 /// What a reader wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Wanted {
@@ -54,6 +57,16 @@ struct Tail<F> {
     size: u64,
     from_hint: u64,
     upto_hint: u64,
+    /// The bytes themselves, where they are among the newest.
+    exact: Option<Exact>,
+    near: bool,
+}
+
+/// A batch to begin with, and where the last one ends that is wanted.
+#[derive(Clone, Copy, Debug)]
+struct Exact {
+    first: segment::Place,
+    limit: u64,
 }
 
 /// Bytes of a segment's file: whole batches, but for the last, which the limit may cut.
@@ -67,6 +80,8 @@ pub struct Slice<F> {
     pub base_offset: Offset,
     /// The first offset of the segment.
     pub segment: Offset,
+    /// Whether the bytes were appended so lately that reading them should not have to wait for the disk.
+    pub near: bool,
 }
 
 /// Why nothing can be read there.
@@ -156,13 +171,20 @@ impl<D: Disk> Log<D> {
 
     fn tail(&self, wanted: &Wanted) -> Tail<D::File> {
         let active = &self.active;
+        let whole = wanted.upto >= active.next;
+        let limit =
+            if whole { Some(active.size) } else { active.recent.reach(wanted.upto).map(|it| it.position.into()) };
+        let exact = active.recent.reach(wanted.from).zip(limit).map(|(first, limit)| Exact { first, limit });
+        let from_hint = exact.map_or_else(|| active.hint(wanted.from), |exact| exact.first.position.into());
         Tail {
             file: active.file.clone(),
             base: active.base,
             next: active.next,
             size: active.size,
-            from_hint: active.hint(wanted.from),
+            from_hint,
             upto_hint: active.hint(wanted.upto),
+            exact,
+            near: from_hint >= active.written_from.max(active.size.saturating_sub(NEAR_BYTES)),
         }
     }
 
@@ -179,6 +201,15 @@ impl<D: Disk> Log<D> {
 }
 
 impl<D: Disk> Plan<D> {
+    /// Whether the bytes can be found without waiting for the disk.
+    pub fn is_near(&self) -> bool {
+        match &self.place {
+            Place::Nowhere => true,
+            Place::Sealed(..) => false,
+            Place::Active(tail) => tail.near,
+        }
+    }
+
     /// Finds the bytes. None when there is no batch yet, or none that fits. May wait for the disk where the segment is not the last.
     pub fn resolve(self) -> Result<Option<Slice<D::File>>, ReadError> {
         let (sealed, tail) = match self.place {
@@ -228,18 +259,33 @@ fn find_in_sealed<D: Disk>(
         let hint = segment.hint(disk, &file, wanted.upto).map_err(io)?;
         limit(&mut scan, &first, hint, wanted.upto, at)?.unwrap_or(segment.size)
     };
-    Ok(Search::Found(cut(file, &first, limit, wanted, at.base)))
+    let slice = Slice {
+        file,
+        range: first.position..limit,
+        base_offset: first.header.base_offset,
+        segment: at.base,
+        near: false,
+    };
+    Ok(Search::Found(slice.cut(first.header.size_in_bytes() as u64, wanted)))
 }
 
 fn find_in_tail<F: File>(tail: Tail<F>, wanted: &Wanted, at: &Segment<'_>) -> Result<Search<F>, ReadError> {
-    let mut scan = Scan::new(tail.file.clone(), tail.from_hint, tail.size, CHUNK_SMALL);
-    let Some(first) = reach(&mut scan, wanted.from, at)? else { return Ok(Search::Beyond) };
-    let limit = if wanted.upto >= tail.next {
-        tail.size
-    } else {
-        limit(&mut scan, &first, tail.upto_hint, wanted.upto, at)?.unwrap_or(tail.size)
+    let (first, limit) = match tail.exact {
+        Some(Exact { first, limit }) => (first, limit),
+        None => {
+            let mut scan = Scan::new(tail.file.clone(), tail.from_hint, tail.size, CHUNK_SMALL);
+            let Some(first) = reach(&mut scan, wanted.from, at)? else { return Ok(Search::Beyond) };
+            let limit = if wanted.upto >= tail.next {
+                tail.size
+            } else {
+                limit(&mut scan, &first, tail.upto_hint, wanted.upto, at)?.unwrap_or(tail.size)
+            };
+            (segment::Place::of(&first.header, first.position), limit)
+        }
     };
-    Ok(Search::Found(cut(tail.file, &first, limit, wanted, at.base)))
+    let range = u64::from(first.position)..limit;
+    let slice = Slice { file: tail.file, range, base_offset: first.base, segment: at.base, near: tail.near };
+    Ok(Search::Found(slice.cut(first.size.into(), wanted)))
 }
 
 /// The first batch that holds `offset` or lies behind it.
@@ -264,19 +310,18 @@ fn limit<F: File>(
     Ok(reach(scan, upto, at)?.map(|found| found.position))
 }
 
-/// The bytes from `first` to `limit`, as many as the reader takes.
-fn cut<F>(file: F, first: &Found, limit: u64, wanted: &Wanted, segment: Offset) -> Option<Slice<F>> {
-    let there = limit.saturating_sub(first.position);
-    let batch = first.header.size_in_bytes() as u64;
-    let taken = if wanted.minimum_one { wanted.bytes_max.max(batch) } else { wanted.bytes_max };
-    if there == 0 || taken < batch {
-        return None;
-    }
-    let range = first.position..first.position + there.min(taken);
-    Some(Slice { file, range, base_offset: first.header.base_offset, segment })
-}
-
 impl<F: File> Slice<F> {
+    /// As much of it as the reader takes, where the first batch has `batch` bytes.
+    fn cut(mut self, batch: u64, wanted: &Wanted) -> Option<Self> {
+        let there = self.range.end.saturating_sub(self.range.start);
+        let taken = if wanted.minimum_one { wanted.bytes_max.max(batch) } else { wanted.bytes_max };
+        if there == 0 || taken < batch {
+            return None;
+        }
+        self.range.end = self.range.start + there.min(taken);
+        Some(self)
+    }
+
     /// How many bytes there are.
     pub fn len(&self) -> u64 {
         self.range.end - self.range.start

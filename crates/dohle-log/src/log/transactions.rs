@@ -1,6 +1,8 @@
 //! What readers of committed data ask a log: up to where all fates are known, and which transactions were aborted.
 
 use std::io;
+use std::path::Path;
+use std::sync::Arc;
 
 use dohle_base::Offset;
 
@@ -25,45 +27,89 @@ impl<D: Disk> Log<D> {
         self.producers.last_stable(high_watermark).max(self.start)
     }
 
-    /// The aborted transactions that a reader of `slice`, who asked for `from` on and sees what is below `upto`, has to leave out. Empty at once
-    /// where nothing was ever aborted; else reads the abort indexes.
-    pub fn aborted(&self, from: Offset, upto: Offset, slice: &Slice<D::File>) -> Result<Vec<Aborted>, Failure> {
-        let mut found = Vec::new();
+    /// Where to look for the aborted transactions that a reader of `slice`, who asked for `from` on and sees what is below `upto`, has to leave
+    /// out. Looks at memory only; none where nothing was ever aborted.
+    pub fn aborts(&self, from: Offset, upto: Offset, slice: &Slice<D::File>) -> Option<Aborts<D>> {
         let none = self.active.aborted.is_empty() && self.sealed.iter().all(|segment| !segment.may_have_aborted());
         if none {
-            return Ok(found);
+            return None;
         }
-        let failed = |error| Failure::of("read the abort indexes of", &self.dir)(error);
-        let upto = self.bound(slice).map_err(failed)?.min(upto);
         let first = self.sealed.partition_point(|segment| segment.end <= from);
-        for segment in self.sealed.range(first..) {
-            let entries = segment.aborted(&self.disk).map_err(failed)?;
-            if collect(&entries, from, upto, &mut found) {
-                return Ok(found);
-            }
-        }
-        collect(&self.active.aborted, from, upto, &mut found);
-        Ok(found)
-    }
-
-    /// An offset that nothing in the slice reaches: that of the first index entry behind it, or the end of its segment.
-    fn bound(&self, slice: &Slice<D::File>) -> io::Result<Offset> {
-        let behind = |entry: OffsetEntry| u64::from(entry.position) < slice.range.end;
+        let sealed = self.sealed.range(first..).filter(|segment| segment.may_have_aborted()).cloned().collect();
         let place = self.sealed.partition_point(|segment| segment.base < slice.segment);
-        let (entry, end) = match self.sealed.get(place) {
-            Some(segment) => (entry_behind(segment, &self.disk, behind)?, segment.end),
-            None => (around(&self.active.offsets, behind).1, self.active.next),
+        let home = match self.sealed.get(place) {
+            Some(segment) => Home::Sealed(Arc::clone(segment)),
+            None => {
+                let entry = around(&self.active.offsets, |entry| u64::from(entry.position) < slice.range.end).1;
+                Home::Active(entry.map_or(self.active.next, |entry| slice.segment + i64::from(entry.offset)))
+            }
         };
-        Ok(entry.map_or(end, |entry| slice.segment + i64::from(entry.offset)))
+        let (active, slice_end) = (self.active.aborted.clone(), slice.range.end);
+        Some(Aborts {
+            disk: self.disk.clone(),
+            dir: Arc::clone(&self.dir),
+            from,
+            upto,
+            home,
+            slice_end,
+            sealed,
+            active,
+        })
     }
 }
 
-fn entry_behind<D: Disk>(
-    segment: &Sealed,
-    disk: &D,
-    behind: impl Fn(OffsetEntry) -> bool,
-) -> io::Result<Option<OffsetEntry>> {
-    Ok(segment.indexes.offsets.around(disk, behind)?.1)
+/// Where aborted transactions are noted that a reader may meet.
+#[derive(Debug)]
+pub struct Aborts<D: Disk> {
+    disk: D,
+    dir: Arc<Path>,
+    from: Offset,
+    upto: Offset,
+    home: Home,
+    slice_end: u64,
+    sealed: Vec<Arc<Sealed>>,
+    active: Vec<Aborted>,
+}
+
+/// The segment that the reader's bytes are in.
+#[derive(Debug)]
+enum Home {
+    Sealed(Arc<Sealed>),
+    /// The one that is written to, and an offset that none of the bytes reaches.
+    Active(Offset),
+}
+
+impl<D: Disk> Aborts<D> {
+    /// Whether they can be found without waiting for the disk.
+    pub fn is_near(&self) -> bool {
+        self.sealed.is_empty() && matches!(self.home, Home::Active(_))
+    }
+
+    /// Finds them. Reads the abort indexes of closed segments.
+    pub fn find(&self) -> Result<Vec<Aborted>, Failure> {
+        let failed = |error| Failure::of("read the abort indexes of", &self.dir)(error);
+        let upto = self.bound().map_err(failed)?.min(self.upto);
+        let mut found = Vec::new();
+        for segment in &self.sealed {
+            let entries = segment.aborted(&self.disk).map_err(failed)?;
+            if collect(&entries, self.from, upto, &mut found) {
+                return Ok(found);
+            }
+        }
+        collect(&self.active, self.from, upto, &mut found);
+        Ok(found)
+    }
+
+    /// An offset that nothing in the bytes reaches: that of the first index entry behind them, or the end of their segment.
+    fn bound(&self) -> io::Result<Offset> {
+        let segment = match &self.home {
+            Home::Active(bound) => return Ok(*bound),
+            Home::Sealed(segment) => segment,
+        };
+        let before = |entry: OffsetEntry| u64::from(entry.position) < self.slice_end;
+        let (_, behind) = segment.indexes.offsets.around(&self.disk, before)?;
+        Ok(behind.map_or(segment.end, |entry| segment.base + i64::from(entry.offset)))
+    }
 }
 
 /// Adds those of `entries` that concern the offsets from `from` to `upto`, and says whether later ones cannot

@@ -9,6 +9,7 @@ use dohle_records::batch::stamp::Stamped;
 
 use super::index::{self, Entries, OffsetEntry, TimeEntry};
 use super::name::Content;
+use super::recent::{Place, Recent};
 use super::scan::{CHUNK_LARGE, Damage, Scan, Stopped};
 use super::{Aborted, Largest, path};
 use crate::disk::{Disk, File};
@@ -30,6 +31,9 @@ pub(crate) struct Active<F> {
     pub(crate) times: Vec<TimeEntry>,
     pub(crate) aborted: Vec<Aborted>,
     pub(crate) largest: Option<Largest>,
+    pub(crate) recent: Recent,
+    /// From here on the bytes were written by this process.
+    pub(crate) written_from: u64,
     /// The largest timestamp of its first batch: its age is counted from there.
     first_time: Option<Timestamp>,
     created: Timestamp,
@@ -72,6 +76,8 @@ impl<F: File> Active<F> {
             times: Vec::new(),
             aborted: Vec::new(),
             largest: None,
+            recent: Recent::default(),
+            written_from: 0,
             first_time: None,
             created: now,
             index_interval,
@@ -96,6 +102,7 @@ impl<F: File> Active<F> {
             }
             self.note(&found.header);
         }
+        self.written_from = self.size;
         Ok(())
     }
 
@@ -147,6 +154,7 @@ impl<F: File> Active<F> {
             self.note_time();
             self.bytes_unindexed = 0;
         }
+        self.recent.push(Place::of(header, self.size));
         self.size += header.size_in_bytes() as u64;
         self.bytes_unindexed += header.size_in_bytes() as u64;
         self.next = header.next_offset();

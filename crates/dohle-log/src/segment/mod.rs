@@ -9,6 +9,7 @@ pub(crate) mod scan;
 
 pub(crate) mod abort_index;
 mod active;
+mod recent;
 mod sealed;
 
 use std::ops::Range;
@@ -19,6 +20,7 @@ use dohle_records::Header;
 
 pub use abort_index::Aborted;
 pub(crate) use active::{Active, Room};
+pub(crate) use recent::Place;
 pub use scan::Damage;
 pub(crate) use sealed::{Aborts, Indexes, Sealed, store};
 

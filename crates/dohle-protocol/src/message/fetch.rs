@@ -4,12 +4,11 @@
 
 use std::ops::RangeInclusive;
 
-use bytes::Bytes;
 use dohle_base::Uuid;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Records, Rope, Str, Tags};
 
 /// Number 1, in versions 4 to 18.
 #[derive(Clone, Debug, PartialEq)]
@@ -510,7 +509,7 @@ pub struct PartitionData {
     /// Since version 11.
     pub preferred_read_replica: i32,
     /// In all versions, or null.
-    pub records: Option<Bytes>,
+    pub records: Option<Records>,
     /// Tagged fields that this release does not know.
     pub unknown_tags: Tags,
 }
@@ -549,7 +548,7 @@ impl Part for PartitionData {
             snapshot_id: SnapshotId::default(),
             aborted_transactions: reader.nullable_array(form),
             preferred_read_replica: if form.version >= 11 { reader.i32() } else { -1 },
-            records: reader.nullable_bytes(form),
+            records: reader.nullable_records(form),
             unknown_tags: Tags::default(),
         };
         if form.flexible {
@@ -589,7 +588,7 @@ impl Part for PartitionData {
         } else if self.preferred_read_replica != -1 {
             rope.refuse("PartitionData.preferred_read_replica", form.version);
         }
-        rope.nullable_bytes(&self.records, form);
+        rope.nullable_records(&self.records, form);
         if form.flexible {
             let mut known = 0;
             if self.diverging_epoch != EpochEndOffset::default() {

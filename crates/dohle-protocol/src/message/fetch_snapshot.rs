@@ -4,12 +4,11 @@
 
 use std::ops::RangeInclusive;
 
-use bytes::Bytes;
 use dohle_base::Uuid;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Records, Rope, Str, Tags};
 
 /// Number 59, in versions 0 to 1.
 #[derive(Clone, Debug, PartialEq)]
@@ -294,7 +293,7 @@ pub struct ResponsePartitionSnapshot {
     /// In all versions.
     pub position: i64,
     /// In all versions.
-    pub unaligned_records: Bytes,
+    pub unaligned_records: Records,
     /// Tagged fields that this release does not know.
     pub unknown_tags: Tags,
 }
@@ -310,7 +309,7 @@ impl Part for ResponsePartitionSnapshot {
             current_leader: LeaderIdAndEpoch::default(),
             size: reader.i64(),
             position: reader.i64(),
-            unaligned_records: reader.bytes(form),
+            unaligned_records: reader.records(form),
             unknown_tags: Tags::default(),
         };
         it.unknown_tags = reader.tags_with(&mut |reader, tag| {
@@ -329,7 +328,7 @@ impl Part for ResponsePartitionSnapshot {
         self.snapshot_id.write(rope, form);
         rope.i64(self.size);
         rope.i64(self.position);
-        rope.bytes(&self.unaligned_records, form);
+        rope.records(&self.unaligned_records, form);
         let mut known = 0;
         if self.current_leader != LeaderIdAndEpoch::default() {
             known += 1;

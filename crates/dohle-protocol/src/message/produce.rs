@@ -4,12 +4,11 @@
 
 use std::ops::RangeInclusive;
 
-use bytes::Bytes;
 use dohle_base::Uuid;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Records, Rope, Str, Tags};
 
 /// Number 0, in versions 3 to 13.
 #[derive(Default, Clone, Debug, PartialEq)]
@@ -99,7 +98,7 @@ pub struct PartitionProduceData {
     /// In all versions.
     pub index: i32,
     /// In all versions, or null.
-    pub records: Option<Bytes>,
+    pub records: Option<Records>,
     /// Tagged fields that this release does not know.
     pub unknown_tags: Tags,
 }
@@ -110,14 +109,14 @@ impl Part for PartitionProduceData {
     fn read(reader: &mut Reader, form: Form) -> Self {
         Self {
             index: reader.i32(),
-            records: reader.nullable_bytes(form),
+            records: reader.nullable_records(form),
             unknown_tags: if form.flexible { reader.tags() } else { Tags::default() },
         }
     }
 
     fn write(&self, rope: &mut Rope, form: Form) {
         rope.i32(self.index);
-        rope.nullable_bytes(&self.records, form);
+        rope.nullable_records(&self.records, form);
         if form.flexible {
             rope.tags(&self.unknown_tags);
         } else if !self.unknown_tags.is_empty() {

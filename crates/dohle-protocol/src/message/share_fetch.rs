@@ -4,12 +4,11 @@
 
 use std::ops::RangeInclusive;
 
-use bytes::Bytes;
 use dohle_base::Uuid;
 
 use crate::api::{Message, Request, Response};
 use crate::message::ApiKey;
-use crate::primitive::{Form, Part, Reader, Rope, Str, Tags};
+use crate::primitive::{Form, Part, Reader, Records, Rope, Str, Tags};
 
 /// Number 78, in versions 1 to 2.
 #[derive(Clone, Debug, PartialEq)]
@@ -309,7 +308,7 @@ pub struct PartitionData {
     /// In all versions.
     pub current_leader: LeaderIdAndEpoch,
     /// In all versions.
-    pub records: Bytes,
+    pub records: Records,
     /// In all versions.
     pub acquired_records: Vec<AcquiredRecords>,
     /// Tagged fields that this release does not know.
@@ -327,7 +326,7 @@ impl Part for PartitionData {
             acknowledge_error_code: reader.i16(),
             acknowledge_error_message: reader.nullable_string(form),
             current_leader: Part::read(reader, form),
-            records: reader.bytes(form),
+            records: reader.records(form),
             acquired_records: reader.array(form),
             unknown_tags: reader.tags(),
         }
@@ -340,7 +339,7 @@ impl Part for PartitionData {
         rope.i16(self.acknowledge_error_code);
         rope.nullable_string(&self.acknowledge_error_message, form);
         self.current_leader.write(rope, form);
-        rope.bytes(&self.records, form);
+        rope.records(&self.records, form);
         rope.array(&self.acquired_records, form);
         rope.tags(&self.unknown_tags);
     }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use dohle_base::Uuid;
 
 use super::tags::Gathered;
-use super::{DecodeError, Form, Part, Str, Tags};
+use super::{DecodeError, Form, Part, Records, Str, Tags};
 
 /// The most elements that an array may have, as in Kafka 4.4.
 pub const ARRAY_LENGTH_MAX: usize = 1_000_000;
@@ -243,6 +243,16 @@ impl Reader {
     pub fn nullable_bytes(&mut self, form: Form) -> Option<Bytes> {
         let length = self.length(form, true)?;
         Some(self.take(length))
+    }
+
+    /// Record batches, shared with the frame.
+    pub fn records(&mut self, form: Form) -> Records {
+        Records::Held(self.bytes(form))
+    }
+
+    /// Record batches or null.
+    pub fn nullable_records(&mut self, form: Form) -> Option<Records> {
+        self.nullable_bytes(form).map(Records::Held)
     }
 
     /// An array.

@@ -1,13 +1,14 @@
 //! Writes primitives as a rope: bytes of our own, and slices of others' that are not copied.
 //!
-//! A fetch answer is a few bytes of heads between large slices of the log; only the heads are written here. As with the
+//! A fetch answer is a few bytes of heads between large slices of the log; only the heads are written here. A slice that is not even read
+//! is a gap, which whoever sends the message fills. As with the
 //! reader, the first fault is kept: [`Rope::check`] and [`Rope::seal`] refuse what was written.
 
 use bytes::Bytes;
 use dohle_base::Uuid;
 
 use super::reader::STRING_BYTES_MAX;
-use super::{EncodeError, Form, Part, Pieces, Str, Tags};
+use super::{EncodeError, Form, Part, Pieces, Records, Str, Tags};
 
 /// A byte field up to this size is copied into the rope: cheaper than one more piece in a vectored write.
 pub const COPIED_BYTES_MAX: usize = 1_024;
@@ -23,11 +24,19 @@ pub struct Rope {
     fault: Option<EncodeError>,
 }
 
-/// Bytes that stand before `own[at]`.
+/// What stands before `own[at]`.
 #[derive(Debug)]
 struct Splice {
     at: usize,
-    bytes: Bytes,
+    what: Foreign,
+}
+
+/// What is not the rope's own.
+#[derive(Debug)]
+enum Foreign {
+    Bytes(Bytes),
+    /// Bytes that are filled in when the rope is sent.
+    Gap,
 }
 
 impl Rope {
@@ -86,27 +95,48 @@ impl Rope {
         value.as_ref()
     }
 
-    /// Ends a rope that was begun with [`Rope::frame`]: its length is now before it.
-    pub fn seal(mut self) -> Result<Pieces, EncodeError> {
+    /// Ends a rope that was begun with [`Rope::frame`]: its length is now before it. It must have no gaps.
+    pub fn seal(self) -> Result<Pieces, EncodeError> {
+        let mut parts = self.seal_with_gaps()?;
+        let whole = parts.pop().unwrap_or_default();
+        assert!(parts.is_empty(), "a rope with gaps is sealed with them");
+        Ok(whole)
+    }
+
+    /// Ends a rope that was begun with [`Rope::frame`], gaps and all: what stands before the first gap, between each and the next, and behind
+    /// the last. The length of the frame counts what fills the gaps.
+    pub fn seal_with_gaps(mut self) -> Result<Vec<Pieces>, EncodeError> {
         let length = self.len() - PREFIX_BYTES;
         let prefix = self.signed(length).to_be_bytes();
         self.check()?;
         self.own[..PREFIX_BYTES].copy_from_slice(&prefix);
-        Ok(self.into_pieces())
+        Ok(self.into_parts())
     }
 
-    /// Ends the rope.
+    /// Ends the rope. It must have no gaps.
     pub fn into_pieces(self) -> Pieces {
+        let mut parts = self.into_parts();
+        let whole = parts.pop().unwrap_or_default();
+        assert!(parts.is_empty(), "a rope with gaps is sealed with them");
+        whole
+    }
+
+    fn into_parts(self) -> Vec<Pieces> {
         let own = Bytes::from(self.own);
+        let mut parts = vec![];
         let mut pieces = Pieces::with_capacity(self.shared.len() * 2 + 1);
         let mut from = 0;
         for splice in self.shared {
             pieces.push(own.slice(from..splice.at));
-            pieces.push(splice.bytes);
+            match splice.what {
+                Foreign::Bytes(bytes) => pieces.push(bytes),
+                Foreign::Gap => parts.push(std::mem::take(&mut pieces)),
+            }
             from = splice.at;
         }
         pieces.push(own.slice(from..));
-        pieces
+        parts.push(pieces);
+        parts
     }
 
     /// Ends the rope as one slice. Copies unless nothing was shared.
@@ -125,7 +155,13 @@ impl Rope {
             return self.copy(bytes);
         }
         self.shared_bytes += bytes.len();
-        self.shared.push(Splice { at: self.own.len(), bytes: bytes.clone() });
+        self.shared.push(Splice { at: self.own.len(), what: Foreign::Bytes(bytes.clone()) });
+    }
+
+    /// Leaves room for bytes that are filled in when the rope is sent.
+    fn gap(&mut self, length: u32) {
+        self.shared_bytes += length as usize;
+        self.shared.push(Splice { at: self.own.len(), what: Foreign::Gap });
     }
 
     /// One byte, zero or one.
@@ -212,6 +248,23 @@ impl Rope {
     pub fn nullable_bytes(&mut self, bytes: &Option<Bytes>, form: Form) {
         match bytes {
             Some(bytes) => self.bytes(bytes, form),
+            None => self.null(form),
+        }
+    }
+
+    /// Record batches, shared or left out.
+    pub fn records(&mut self, records: &Records, form: Form) {
+        self.length(records.len(), form);
+        match records {
+            Records::Held(bytes) => self.share(bytes),
+            Records::Elsewhere(length) => self.gap(*length),
+        }
+    }
+
+    /// Record batches or null.
+    pub fn nullable_records(&mut self, records: &Option<Records>, form: Form) {
+        match records {
+            Some(records) => self.records(records, form),
             None => self.null(form),
         }
     }

@@ -80,7 +80,8 @@ fn a_version_that_does_not_exist_is_refused_by_name() {
 }
 
 fn answer_with(records: &[Bytes]) -> FetchResponse {
-    let partition = |records: &Bytes| PartitionData { records: Some(records.clone()), ..PartitionData::default() };
+    let partition =
+        |records: &Bytes| PartitionData { records: Some(records.clone().into()), ..PartitionData::default() };
     let partitions = records.iter().map(partition).collect();
     let topic = FetchableTopicResponse { topic_id: Uuid([7; 16]), partitions, ..FetchableTopicResponse::default() };
     FetchResponse { responses: vec![topic], ..FetchResponse::default() }
