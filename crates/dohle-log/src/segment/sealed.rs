@@ -6,8 +6,8 @@ use std::sync::{Arc, OnceLock};
 
 use dohle_base::{Offset, Timestamp};
 
-use super::index::{Index, OffsetEntry, TimeEntry};
-use super::name::Content;
+use super::index::{Entry, Index, OffsetEntry, TimeEntry};
+use super::name::{Content, Name, Stage};
 use super::scan::{CHUNK_SMALL, Scan};
 use super::{Aborted, Active, Largest, abort_index, index, path};
 use crate::disk::{Disk, File, read_whole, remove_if_there, write_synced};
@@ -23,6 +23,8 @@ pub(crate) struct Sealed {
     pub(crate) indexes: Indexes,
     /// When it was last written to: its age where its records have no time.
     pub(crate) modified: Timestamp,
+    /// Which rewriting made it; 0 for none. Tells it apart from others that had its name.
+    pub(crate) revision: u64,
     dir: Arc<Path>,
     largest: OnceLock<Option<Largest>>,
 }
@@ -52,7 +54,7 @@ impl Sealed {
         let indexes =
             Indexes { offsets: Index::Held(active.offsets.into()), times: Index::Held(active.times.into()), aborted };
         let largest = OnceLock::from(active.largest);
-        Self { base: active.base, end, size: active.size, indexes, modified: now, dir, largest }
+        Self { base: active.base, end, size: active.size, indexes, modified: now, revision: 0, dir, largest }
     }
 
     /// One whose files are all there.
@@ -63,7 +65,21 @@ impl Sealed {
         modified: Timestamp,
         indexes: Indexes,
     ) -> Self {
-        Self { base: range.start, end: range.end, size, indexes, modified, dir, largest: OnceLock::new() }
+        Self { base: range.start, end: range.end, size, indexes, modified, revision: 0, dir, largest: OnceLock::new() }
+    }
+
+    /// One that compaction has written in the place of others, whose files get their names when it is swapped in.
+    pub(crate) fn rewritten(
+        dir: Arc<Path>,
+        range: std::ops::Range<Offset>,
+        size: u64,
+        modified: Timestamp,
+        indexes: Indexes,
+        largest: Option<Largest>,
+        revision: u64,
+    ) -> Self {
+        let largest = OnceLock::from(largest);
+        Self { base: range.start, end: range.end, size, indexes, modified, revision, dir, largest }
     }
 
     /// Its file of batches.
@@ -153,7 +169,7 @@ impl Sealed {
                 Aborts::Held(entries) => &entries[..],
                 Aborts::None | Aborts::Stored => &[],
             };
-            store(disk, &self.dir, self.base, offsets, times, aborted)?;
+            store(disk, &self.dir, self.base, Stage::Live, offsets, times, aborted)?;
         }
         Ok(())
     }
@@ -170,6 +186,12 @@ impl Sealed {
 }
 
 impl Indexes {
+    /// The bytes of the larger of the two.
+    pub(crate) fn bytes_max(&self) -> u64 {
+        let (offsets, times) = (OffsetEntry::BYTES as u64, TimeEntry::BYTES as u64);
+        (self.offsets.len() * offsets).max(self.times.len() * times)
+    }
+
     /// Indexes in their files, with so many entries.
     pub(crate) fn stored(dir: &Path, base: Offset, offsets: u64, times: u64, aborted: Aborts) -> Self {
         Self {
@@ -185,13 +207,15 @@ pub(crate) fn store<D: Disk>(
     disk: &D,
     dir: &Path,
     base: Offset,
+    stage: Stage,
     offsets: &[OffsetEntry],
     times: &[TimeEntry],
     aborted: &[Aborted],
 ) -> io::Result<()> {
-    write_synced(disk, &path(dir, base, Content::Offsets), &index::to_bytes(offsets))?;
-    write_synced(disk, &path(dir, base, Content::Times), &index::to_bytes(times))?;
-    let path = path(dir, base, Content::Aborted);
+    let path = |content| dir.join(Name::live(base, content).at(stage).to_string());
+    write_synced(disk, &path(Content::Offsets), &index::to_bytes(offsets))?;
+    write_synced(disk, &path(Content::Times), &index::to_bytes(times))?;
+    let path = path(Content::Aborted);
     // One that a truncated past has left would name transactions that were never here.
     if aborted.is_empty() {
         remove_if_there(disk, &path)
