@@ -13,6 +13,7 @@ pub mod log;
 pub mod options;
 pub mod producers;
 pub mod retain;
+pub mod scrub;
 
 mod checkpoint;
 mod failure;

@@ -14,6 +14,7 @@ mod read;
 mod remove;
 mod restore;
 mod roll;
+mod scrub;
 mod time;
 mod transactions;
 mod truncate;

@@ -217,6 +217,10 @@ fn find_in_sealed<D: Disk>(
 ) -> Result<Search<D::File>, ReadError> {
     let io = |error| ReadError::io(at, error);
     let file = segment.open(disk).map_err(io)?;
+    // A rewritten segment may bear the name by now.
+    if file.size().map_err(io)? < segment.size {
+        return Err(ReadError::Moved);
+    }
     let hint = segment.hint(disk, &file, wanted.from).map_err(io)?;
     let mut scan = Scan::new(file.clone(), hint, segment.size, CHUNK_SMALL);
     let Some(first) = reach(&mut scan, wanted.from, at)? else { return Ok(Search::Beyond) };
@@ -229,6 +233,15 @@ fn find_in_sealed<D: Disk>(
     } else {
         let hint = segment.hint(disk, &file, wanted.upto).map_err(io)?;
         limit(&mut scan, &first, hint, wanted.upto, at)?.unwrap_or(segment.size)
+    };
+    // What is known to be damaged is not served, and neither is what lies behind it in the same answer.
+    let limit = match segment.damaged_from(first.position) {
+        Some(place) if place.start <= first.position => {
+            let (position, damage) = (first.position, Damage::Checksum);
+            return Err(ReadError::Damaged { segment: segment.base, position, damage });
+        }
+        Some(place) => limit.min(place.start),
+        None => limit,
     };
     Ok(Search::Found(cut(file, &first, limit, wanted, (at.base, segment.revision))))
 }

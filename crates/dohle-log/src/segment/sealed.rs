@@ -1,6 +1,7 @@
 //! A segment that is closed: it never changes, and costs neither an open file nor an index in memory once its indexes are stored.
 
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -25,6 +26,8 @@ pub(crate) struct Sealed {
     pub(crate) modified: Timestamp,
     /// Which rewriting made it; 0 for none. Tells it apart from others that had its name.
     pub(crate) revision: u64,
+    /// Ranges of positions where no sound batch is, in order: none as long as nobody has found any.
+    pub(crate) damaged: Arc<[Range<u64>]>,
     dir: Arc<Path>,
     largest: OnceLock<Option<Largest>>,
 }
@@ -54,24 +57,25 @@ impl Sealed {
         let indexes =
             Indexes { offsets: Index::Held(active.offsets.into()), times: Index::Held(active.times.into()), aborted };
         let largest = OnceLock::from(active.largest);
-        Self { base: active.base, end, size: active.size, indexes, modified: now, revision: 0, dir, largest }
+        Self { base: active.base, end, size: active.size, indexes, modified: now, revision: 0, damaged: Arc::default(), dir, largest }
     }
 
     /// One whose files are all there.
     pub(crate) fn stored(
         dir: Arc<Path>,
-        range: std::ops::Range<Offset>,
+        range: Range<Offset>,
         size: u64,
         modified: Timestamp,
         indexes: Indexes,
     ) -> Self {
-        Self { base: range.start, end: range.end, size, indexes, modified, revision: 0, dir, largest: OnceLock::new() }
+        let (damaged, largest) = (Arc::default(), OnceLock::new());
+        Self { base: range.start, end: range.end, size, indexes, modified, revision: 0, damaged, dir, largest }
     }
 
     /// One that compaction has written in the place of others, whose files get their names when it is swapped in.
     pub(crate) fn rewritten(
         dir: Arc<Path>,
-        range: std::ops::Range<Offset>,
+        range: Range<Offset>,
         size: u64,
         modified: Timestamp,
         indexes: Indexes,
@@ -79,7 +83,7 @@ impl Sealed {
         revision: u64,
     ) -> Self {
         let largest = OnceLock::from(largest);
-        Self { base: range.start, end: range.end, size, indexes, modified, revision, dir, largest }
+        Self { base: range.start, end: range.end, size, indexes, modified, revision, damaged: Arc::default(), dir, largest }
     }
 
     /// Its file of batches.
@@ -149,7 +153,23 @@ impl Sealed {
     }
 
     fn with_indexes(&self, indexes: Indexes) -> Self {
-        Self { indexes, dir: self.dir.clone(), largest: self.largest.clone(), ..*self }
+        Self {
+            indexes,
+            damaged: self.damaged.clone(),
+            dir: self.dir.clone(),
+            largest: self.largest.clone(),
+            ..*self
+        }
+    }
+
+    /// The same segment, known to be damaged in these places.
+    pub(crate) fn with_damaged(&self, places: Vec<Range<u64>>) -> Self {
+        Self { damaged: places.into(), ..self.with_indexes(self.indexes.clone()) }
+    }
+
+    /// The first damaged place that ends behind `position`.
+    pub(crate) fn damaged_from(&self, position: u64) -> Option<&Range<u64>> {
+        self.damaged.iter().find(|place| place.end > position)
     }
 
     /// Whether a transaction was aborted in it, as far as can be told without reading.
