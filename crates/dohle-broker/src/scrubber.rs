@@ -6,9 +6,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use dohle_base::Offset;
-use dohle_log::Failure;
 use dohle_log::scrub::{self, Damages, Finding};
 
 use crate::catalog::Catalog;
@@ -18,7 +18,10 @@ use crate::cleaner::rate::Rate;
 use crate::clock::Clock;
 use crate::config::settings;
 use crate::partition::Partition;
+use crate::storage::Storage;
 
+/// How often it is written down where the round is: as much is read again after a crash.
+const WRITE_EVERY: Duration = Duration::from_secs(60);
 /// After so many bytes the rate is kept.
 const PAY_AFTER_BYTES: u64 = 64 << 10;
 
@@ -27,6 +30,7 @@ pub(crate) struct Scrubber {
     pub(crate) clock: Clock,
     pub(crate) settings: settings::Scrub,
     pub(crate) catalog: Arc<Catalog>,
+    pub(crate) storage: Arc<Storage>,
     pub(crate) desk: Arc<Desk>,
     pub(crate) cells: Arc<ScrubCells>,
 }
@@ -65,14 +69,29 @@ impl Scrubber {
 
     /// Reads what was not read in this round; false when the broker stops.
     fn round(&self, rate: &Rate) -> bool {
-        let view = self.catalog.view();
-        for partition in view.led.values() {
-            if !self.scrub(partition, rate) {
+        let mut written = self.clock.instant();
+        for partition in self.catalog.view().led.values() {
+            let goes_on = self.scrub(partition, rate);
+            if !goes_on || self.clock.instant() - written > WRITE_EVERY {
+                self.write();
+                written = self.clock.instant();
+            }
+            if !goes_on {
                 return false;
             }
         }
-        view.led.values().for_each(|partition| note(partition, Offset::ZERO));
+        self.storage.volumes().iter().for_each(|volume| volume.forget_scrubbed());
+        self.write();
         true
+    }
+
+    /// Writes down where the round is. What cannot be written costs a second reading, no more.
+    fn write(&self) {
+        for volume in self.storage.volumes().iter().filter(|volume| !volume.is_offline()) {
+            if let Err(failure) = volume.write_scrubbed() {
+                tracing::warn!("nobody will know how far logs were scrubbed: {failure}");
+            }
+        }
     }
 
     fn scrub(&self, partition: &Partition, rate: &Rate) -> bool {
@@ -88,8 +107,7 @@ impl Scrubber {
             let mut go_on = |bytes: u64| {
                 self.cells.bytes.add(bytes);
                 unpaid += bytes;
-                unpaid < PAY_AFTER_BYTES
-                    || self.desk.wait(rate.pay(self.clock.instant(), std::mem::take(&mut unpaid)))
+                unpaid < PAY_AFTER_BYTES || self.desk.wait(rate.pay(self.clock.instant(), std::mem::take(&mut unpaid)))
             };
             match log.read(place, &mut go_on) {
                 Ok(Finding::Sound | Finding::Gone) => {}
@@ -101,7 +119,7 @@ impl Scrubber {
                 }
             }
             reached = segments[place].end;
-            note(partition, reached);
+            partition.volume.note_scrubbed(partition.name(), reached);
         }
         true
     }
@@ -112,13 +130,5 @@ impl Scrubber {
             let Damages { segment, places, damage, .. } = damages;
             tracing::error!(?partition, segment = segment.0, ?places, %damage, "damaged records are served no more");
         }
-    }
-}
-
-/// A note that cannot be written costs a second reading, no more.
-fn note(partition: &Partition, reached: Offset) {
-    if let Err(failure) = partition.volume.note_scrubbed(&partition.name(), reached) {
-        let failure: Failure = failure;
-        tracing::warn!(?partition, "nobody will know how far the log was scrubbed: {failure}");
     }
 }

@@ -122,6 +122,7 @@ pub fn start(mut settings: Settings) -> Result<Running, StartError> {
         clock,
         settings: settings.scrub.clone(),
         catalog: Arc::clone(&catalog),
+        storage: Arc::clone(&storage),
         desk: Arc::clone(&desk),
         cells: Arc::clone(&scrub_cells),
     };

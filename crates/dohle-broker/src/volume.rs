@@ -130,15 +130,19 @@ impl Volume {
         hold(&self.marks).scrubbed.get(name).copied()
     }
 
-    /// Writes down up to where a log was scrubbed; an offset of 0 begins a new round.
-    pub(crate) fn note_scrubbed(&self, name: &PartitionName, offset: Offset) -> Result<(), Failure> {
-        let mut marks = hold(&self.marks);
-        let changed = if offset > Offset::ZERO {
-            marks.scrubbed.insert(name.clone(), offset) != Some(offset)
-        } else {
-            marks.scrubbed.remove(name).is_some()
-        };
-        if changed { self.directory.write_offsets(Checkpoint::Scrub, &marks.scrubbed) } else { Ok(()) }
+    /// Notes up to where a log was scrubbed; [`Volume::write_scrubbed`] writes it down.
+    pub(crate) fn note_scrubbed(&self, name: PartitionName, offset: Offset) {
+        hold(&self.marks).scrubbed.insert(name, offset);
+    }
+
+    /// Writes down up to where all logs were scrubbed.
+    pub(crate) fn write_scrubbed(&self) -> Result<(), Failure> {
+        self.directory.write_offsets(Checkpoint::Scrub, &hold(&self.marks).scrubbed)
+    }
+
+    /// A new round begins: nothing is scrubbed.
+    pub(crate) fn forget_scrubbed(&self) {
+        hold(&self.marks).scrubbed.clear();
     }
 
     /// Forgets what was written down of a log that is given up: one of the same name is another log.

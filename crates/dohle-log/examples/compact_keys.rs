@@ -43,11 +43,8 @@ fn main() -> Result<(), Failed> {
 
 /// A log with every key once, and every tenth once more at random.
 fn write(dir: &Path, keys: u64) -> Result<Log<Files>, Failed> {
-    let options = Options {
-        segment_bytes: 256 << 20,
-        cleanup: Cleanup { delete: false, compact: true },
-        ..Options::default()
-    };
+    let options =
+        Options { segment_bytes: 256 << 20, cleanup: Cleanup { delete: false, compact: true }, ..Options::default() };
     let opening = Opening { clean: false, recovery_point: Offset::ZERO, start: Offset::ZERO };
     let (mut log, _) = Log::open(Files, dir, options, &opening, NOW)?;
     let append = Append { leader_epoch: LeaderEpoch(0), origin: Origin::Client(None), largest: None };
@@ -66,7 +63,12 @@ fn write(dir: &Path, keys: u64) -> Result<Log<Files>, Failed> {
     let end = log.end();
     while log.segments().last().is_some_and(|last| last.base < end) {
         let mut builder = Builder::new(Settings::default());
-        builder.append(&Entry { timestamp: NOW, key: Some(b"filler"), value: Some(&vec![0; 16 << 20]), headers: &[] })?;
+        builder.append(&Entry {
+            timestamp: NOW,
+            key: Some(b"filler"),
+            value: Some(&vec![0; 16 << 20]),
+            headers: &[],
+        })?;
         log.append(&builder.finish(), &append, NOW)?;
     }
     if let Some(flush) = log.begin_flush() {

@@ -97,7 +97,9 @@ impl<D: Disk> Scrub<D> {
                     }
                 }
                 Err(Stopped::Damaged { position, damage }) => (position..self.next_sound(segment, position)?, damage),
-                Err(Stopped::Io(error)) if error.kind() == std::io::ErrorKind::UnexpectedEof => return self.cut(segment),
+                Err(Stopped::Io(error)) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+                    return self.cut(segment);
+                }
                 Err(Stopped::Io(error)) => return Err(error),
             };
             scan.go(range.end);

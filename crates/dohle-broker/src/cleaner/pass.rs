@@ -32,9 +32,16 @@ impl Cleaner {
         self.count(&pass);
         let (figures, took) = (pass.figures(), self.clock.instant() - begun);
         tracing::info!(
-            ?partition, from = dirt.dirty.start.0, upto = pass.reaches().0, keys = figures.keys,
-            records = figures.records_read, kept = figures.records_kept,
-            bytes = figures.bytes_before, left = figures.bytes_after, ms = took.as_millis(), "compacted"
+            ?partition,
+            from = dirt.dirty.start.0,
+            upto = pass.reaches().0,
+            keys = figures.keys,
+            records = figures.records_read,
+            kept = figures.records_kept,
+            bytes = figures.bytes_before,
+            left = figures.bytes_after,
+            ms = took.as_millis(),
+            "compacted"
         );
         Ok(())
     }

@@ -130,7 +130,13 @@ mod tests {
             ("never compacted", all, 0..40, 0, 400),
             ("compacted before", Limits { cleaned: Some(Offset(20)), ..all }, 20..40, 200, 200),
             ("within a segment", Limits { cleaned: Some(Offset(25)), ..all }, 25..40, 200, 200),
-            ("a checkpoint below the start", Limits { cleaned: Some(Offset(5)), start: Offset(10), ..all }, 10..40, 100, 300),
+            (
+                "a checkpoint below the start",
+                Limits { cleaned: Some(Offset(5)), start: Offset(10), ..all },
+                10..40,
+                100,
+                300,
+            ),
             ("a checkpoint of another log", Limits { cleaned: Some(Offset(46)), ..all }, 0..40, 0, 400),
             ("an open transaction", Limits { stable: Offset(25), ..all }, 0..20, 0, 200),
             ("not checkpointed yet", Limits { durable: Offset(39), ..all }, 0..30, 0, 300),
@@ -149,7 +155,10 @@ mod tests {
     #[test]
     fn the_dirtiest_goes_first_and_what_is_overdue_goes_at_all() {
         let of = |cleaned, lag_max_ms| {
-            examine(&segments(&[100, 400, 700, 900]), &Limits { cleaned: Some(Offset(cleaned)), lag_max_ms, ..limits() })
+            examine(
+                &segments(&[100, 400, 700, 900]),
+                &Limits { cleaned: Some(Offset(cleaned)), lag_max_ms, ..limits() },
+            )
         };
         let (half, quarter, none) = (of(20, i64::MAX), of(30, i64::MAX), of(40, 0));
         assert_eq!(half.ratio(), 0.5);

@@ -79,7 +79,11 @@ impl Fates {
             // Not about a transaction.
             None => Marker::NEEDED,
             Some(EndTransaction { committed: true, .. }) => {
-                if self.committed.remove(&header.producer_id) { Marker::NEEDED } else { Marker::SPENT }
+                if self.committed.remove(&header.producer_id) {
+                    Marker::NEEDED
+                } else {
+                    Marker::SPENT
+                }
             }
             Some(EndTransaction { committed: false, .. }) => match self.aborted.remove(&header.producer_id) {
                 Some(Doomed { entry, seen: true }) => Marker { is_spent: false, aborted: Some(entry) },

@@ -87,7 +87,7 @@ impl Terms<'_> {
         if verdicts.kept == verdicts.stays.len() && horizon.is_none() {
             return Ok(Kept { left: Left::Whole, records: verdicts.kept as u64 });
         }
-        let left = self.rewrite(batch, &verdicts.stays, horizon)?;
+        let left = self.rewrite(batch, verdicts.stays.into_iter(), horizon)?;
         Ok(Kept { left: Left::Rewritten(left), records: verdicts.kept as u64 })
     }
 
@@ -105,8 +105,8 @@ impl Terms<'_> {
         if !marker.is_spent || horizon.is_some() {
             return Ok(Kept { left: Left::Whole, records });
         }
-        let stays = vec![true; header.record_count as usize];
-        Ok(Kept { left: Left::Rewritten(self.rewrite(batch, &stays, Some(self.horizon()))?), records })
+        let left = self.rewrite(batch, std::iter::repeat(true), Some(self.horizon()))?;
+        Ok(Kept { left: Left::Rewritten(left), records })
     }
 
     fn horizon(&self) -> Timestamp {
@@ -145,13 +145,19 @@ impl Terms<'_> {
         is_last && (record.value.is_some() || !tombstones_go)
     }
 
-    fn rewrite(&self, batch: &Batch, stays: &[bool], horizon: Option<Timestamp>) -> Result<Batch, Malformed> {
+    fn rewrite(
+        &self,
+        batch: &Batch,
+        stays: impl Iterator<Item = bool>,
+        horizon: Option<Timestamp>,
+    ) -> Result<Batch, Malformed> {
         let mut settings = settings(batch.header())?;
         settings.delete_horizon = horizon.or(settings.delete_horizon);
         let mut builder = Builder::new(settings);
         for (record, stays) in batch.records(self.budget)?.zip(stays) {
-            if *stays {
-                builder.append_record(&record?).map_err(|_| Malformed::OverBudget(self.budget.batch_bytes_max))?;
+            let record = record?;
+            if stays {
+                builder.append_record(&record).map_err(|_| Malformed::OverBudget(self.budget.batch_bytes_max))?;
             }
         }
         Ok(builder.finish_in_place_of(batch.header()))

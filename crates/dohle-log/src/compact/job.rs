@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use dohle_base::{Offset, Timestamp};
 use dohle_records::Batch;
+use dohle_records::batch::decode::Malformed;
 
 use super::choose::{self, Dirt, Limits, View};
 use super::fates::Fates;
@@ -152,7 +153,7 @@ impl<D: Disk> Mapping<'_, D> {
                 return Err(CompactError::Stopped);
             }
             if header.attributes.is_control() {
-                let marker = marker_of(&batch).map_err(|_| walk.damaged(&found, Damage::Checksum))?;
+                let marker = marker_of(&batch).map_err(|_| walk.malformed(&found, Malformed::Control))?;
                 self.fates.pass_control(header, marker);
             } else if !self.fates.pass_data(header)
                 && header.last_offset() >= self.from
@@ -245,15 +246,11 @@ impl<'a, D: Disk> Walk<'a, D> {
         found.end() == self.segment.size
     }
 
-    pub(super) fn damaged(&self, found: &Found, damage: Damage) -> CompactError {
+    fn damaged(&self, found: &Found, damage: Damage) -> CompactError {
         CompactError::Damaged { segment: self.segment.base, position: found.position, damage }
     }
 
-    pub(super) fn malformed(
-        &self,
-        found: &Found,
-        malformed: dohle_records::batch::decode::Malformed,
-    ) -> CompactError {
+    pub(super) fn malformed(&self, found: &Found, malformed: Malformed) -> CompactError {
         CompactError::Malformed { segment: self.segment.base, position: found.position, malformed }
     }
 }
@@ -289,4 +286,3 @@ pub(crate) struct Taken<'a, D: Disk> {
     pub(crate) producers: &'a crate::producers::Producers,
     pub(crate) revision: u64,
 }
-

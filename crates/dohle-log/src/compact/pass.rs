@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use dohle_base::{Offset, Timestamp};
 use dohle_records::Batch;
+use dohle_records::batch::decode::Malformed;
 
 use super::fates::Fates;
 use super::filter::{Kept, Left, Terms};
@@ -14,8 +15,8 @@ use super::target::{Rewritten, Target};
 use super::{CompactError, GoOn, KeyMap};
 use crate::disk::Disk;
 use crate::log::marker_of;
-use crate::segment::scan::{Damage, Found};
 use crate::segment::Sealed;
+use crate::segment::scan::Found;
 
 /// A pass under way: gives one rewritten segment after the other, oldest first.
 #[derive(Debug)]
@@ -49,12 +50,7 @@ pub struct Figures {
 }
 
 impl<D: Disk> Pass<D> {
-    pub(super) fn new(
-        survey: Survey<D>,
-        mapped: Offset,
-        groups: Vec<Vec<Arc<Sealed>>>,
-        figures: Figures,
-    ) -> Self {
+    pub(super) fn new(survey: Survey<D>, mapped: Offset, groups: Vec<Vec<Arc<Sealed>>>, figures: Figures) -> Self {
         Self { survey, mapped, groups: groups.into(), fates: Fates::default(), figures }
     }
 
@@ -178,7 +174,7 @@ impl<D: Disk> Writing<'_, D> {
     fn judge(&mut self, walk: &Walk<'_, D>, found: &Found, batch: &Batch, is_last: bool) -> Result<Kept, CompactError> {
         let header = &found.header;
         let judged = if header.attributes.is_control() {
-            let marker = marker_of(batch).map_err(|_| walk.damaged(found, Damage::Checksum))?;
+            let marker = marker_of(batch).map_err(|_| walk.malformed(found, Malformed::Control))?;
             let marker = self.fates.pass_control(header, marker);
             if let Some(aborted) = marker.aborted {
                 self.target.note_aborted(aborted);

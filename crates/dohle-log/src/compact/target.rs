@@ -88,7 +88,10 @@ impl<D: Disk> Target<D> {
         self.write()?;
         self.segment.finish();
         let base = self.segment.base;
-        self.segment.file.sync().map_err(|error| CompactError::io("sync", &cleaned(&self.dir, base, Content::Log), error))?;
+        self.segment
+            .file
+            .sync()
+            .map_err(|error| CompactError::io("sync", &cleaned(&self.dir, base, Content::Log), error))?;
         let (segment, dir) = (&self.segment, &self.dir);
         segment::store(&self.disk, dir, base, Stage::Cleaned, &segment.offsets, &segment.times, &segment.aborted)
             .map_err(|error| CompactError::io("store the indexes of", dir, error))?;
@@ -118,7 +121,10 @@ impl<D: Disk> Target<D> {
 
     fn write_behind(&mut self, bytes: &[u8]) -> Result<(), CompactError> {
         let path = || cleaned(&self.dir, self.segment.base, Content::Log);
-        self.segment.file.write_at(self.written, bytes, &[]).map_err(|error| CompactError::io("write", &path(), error))?;
+        self.segment
+            .file
+            .write_at(self.written, bytes, &[])
+            .map_err(|error| CompactError::io("write", &path(), error))?;
         self.written += bytes.len() as u64;
         Ok(())
     }

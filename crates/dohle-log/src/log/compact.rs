@@ -11,12 +11,12 @@ use std::sync::Arc;
 use dohle_base::Offset;
 
 use super::{Log, Removal};
-use crate::compact::{Rewritten, Survey};
 use crate::compact::Taken;
+use crate::compact::{Rewritten, Survey};
 use crate::disk::Disk;
 use crate::failure::Failure;
-use crate::segment::name::{Content, Name, Stage};
 use crate::segment::Sealed;
+use crate::segment::name::{Content, Name, Stage};
 
 /// What became of a rewritten segment.
 #[derive(Debug)]
@@ -99,9 +99,8 @@ impl<D: Disk> Log<D> {
 
     /// Gives the files of a rewritten segment other names, its batches first.
     fn restage(&self, rewritten: &Rewritten<D>, from: Stage, to: Stage) -> Result<(), Failure> {
-        let path = |content: Content, stage| {
-            self.dir.join(Name::live(rewritten.sealed.base, content).at(stage).to_string())
-        };
+        let path =
+            |content: Content, stage| self.dir.join(Name::live(rewritten.sealed.base, content).at(stage).to_string());
         for content in &rewritten.contents {
             let from = path(*content, from);
             self.disk.rename(&from, &path(*content, to)).map_err(Failure::of("rename", &from))?;

@@ -36,7 +36,7 @@ use crate::segment::{Active, Sealed};
 
 pub(crate) use append::marker_of;
 pub use append::{Append, AppendError, Appended};
-pub use compact::{Swapped, Swap};
+pub use compact::{Swap, Swapped};
 pub use flush::{Flush, Flushed};
 pub use open::{LoadError, Opening, Recovered, Torn};
 pub use read::{Plan, ReadError, Slice};

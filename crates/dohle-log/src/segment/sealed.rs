@@ -57,7 +57,17 @@ impl Sealed {
         let indexes =
             Indexes { offsets: Index::Held(active.offsets.into()), times: Index::Held(active.times.into()), aborted };
         let largest = OnceLock::from(active.largest);
-        Self { base: active.base, end, size: active.size, indexes, modified: now, revision: 0, damaged: Arc::default(), dir, largest }
+        Self {
+            base: active.base,
+            end,
+            size: active.size,
+            indexes,
+            modified: now,
+            revision: 0,
+            damaged: Arc::default(),
+            dir,
+            largest,
+        }
     }
 
     /// One whose files are all there.
@@ -83,7 +93,17 @@ impl Sealed {
         revision: u64,
     ) -> Self {
         let largest = OnceLock::from(largest);
-        Self { base: range.start, end: range.end, size, indexes, modified, revision, damaged: Arc::default(), dir, largest }
+        Self {
+            base: range.start,
+            end: range.end,
+            size,
+            indexes,
+            modified,
+            revision,
+            damaged: Arc::default(),
+            dir,
+            largest,
+        }
     }
 
     /// Its file of batches.
@@ -153,13 +173,7 @@ impl Sealed {
     }
 
     fn with_indexes(&self, indexes: Indexes) -> Self {
-        Self {
-            indexes,
-            damaged: self.damaged.clone(),
-            dir: self.dir.clone(),
-            largest: self.largest.clone(),
-            ..*self
-        }
+        Self { indexes, damaged: self.damaged.clone(), dir: self.dir.clone(), largest: self.largest.clone(), ..*self }
     }
 
     /// The same segment, known to be damaged in these places.

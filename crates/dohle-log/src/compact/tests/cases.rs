@@ -273,7 +273,8 @@ fn a_pass_ends_when_it_is_told_to_and_leaves_nothing() {
             asked += 1;
             asked <= most
         };
-        let ended = survey.job(&dirt).map(&mut keys, &mut go_on).and_then(|mut pass| pass.next(&keys, BEGIN, &mut go_on));
+        let ended =
+            survey.job(&dirt).map(&mut keys, &mut go_on).and_then(|mut pass| pass.next(&keys, BEGIN, &mut go_on));
         match ended {
             Err(CompactError::Stopped) => {}
             Ok(Some(rewritten)) => rewritten.discard(Path::new(DIR)),
