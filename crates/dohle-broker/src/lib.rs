@@ -5,6 +5,7 @@
 mod api;
 mod catalog;
 mod chance;
+mod cleaner;
 mod clock;
 mod config;
 mod context;
@@ -22,6 +23,7 @@ mod partition;
 mod publish;
 mod quorum;
 mod running;
+mod scrubber;
 mod space;
 mod start;
 mod storage;

@@ -201,6 +201,7 @@ impl Storage {
     }
 
     fn doom(&self, volume: &Volume, name: &PartitionName) -> Result<PathBuf, Failure> {
+        volume.forget(name)?;
         volume.directory.delete_partition(name, &mut hold(&self.rng))
     }
 }

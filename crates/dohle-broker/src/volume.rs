@@ -31,6 +31,15 @@ pub(crate) struct Volume {
     /// Logs that this broker itself has closed.
     closed: Mutex<BTreeMap<PartitionName, Opening>>,
     offline: AtomicBool,
+    marks: Mutex<Marks>,
+}
+
+/// Offsets that the directory remembers of each partition's log, as they were last written.
+#[derive(Default)]
+struct Marks {
+    recovery_points: Offsets,
+    cleaned: Offsets,
+    scrubbed: Offsets,
 }
 
 /// What a broker leaves behind when it ends.
@@ -61,8 +70,14 @@ impl Volume {
             recovery_points: directory.read_offsets(Checkpoint::RecoveryPoint)?,
             log_starts: directory.read_offsets(Checkpoint::LogStart)?,
         };
+        let marks = Mutex::new(Marks {
+            recovery_points: left.recovery_points.clone(),
+            cleaned: directory.read_offsets(Checkpoint::Cleaner)?,
+            scrubbed: directory.read_offsets(Checkpoint::Scrub)?,
+        });
         let (id, offline) = (identity.directory_id, AtomicBool::new(false));
-        Ok(Arc::new(Self { directory, id, flusher: Flusher::default(), left, closed: Mutex::default(), offline }))
+        let (flusher, closed) = (Flusher::default(), Mutex::default());
+        Ok(Arc::new(Self { directory, id, flusher, left, closed, offline, marks }))
     }
 
     /// Where it is.
@@ -91,6 +106,56 @@ impl Volume {
             recovery_point: offset(&self.left.recovery_points),
             start: offset(&self.left.log_starts),
         }
+    }
+
+    /// Up to where a log was compacted, and its recovery point, as the disk has them.
+    pub(crate) fn marks(&self, name: &PartitionName) -> (Option<Offset>, Offset) {
+        let marks = hold(&self.marks);
+        (marks.cleaned.get(name).copied(), marks.recovery_points.get(name).copied().unwrap_or(Offset::ZERO))
+    }
+
+    /// Notes the recovery points that were written.
+    pub(crate) fn note_recovery_points(&self, offsets: &Offsets) {
+        hold(&self.marks).recovery_points.clone_from(offsets);
+    }
+
+    /// Writes down up to where a log is compacted. Waits for the disk, as all that follow do.
+    pub(crate) fn note_cleaned(&self, name: &PartitionName, offset: Offset) -> Result<(), Failure> {
+        let mut marks = hold(&self.marks);
+        marks.cleaned.insert(name.clone(), offset);
+        self.directory.write_offsets(Checkpoint::Cleaner, &marks.cleaned)
+    }
+
+    /// Up to where a log was scrubbed in this round.
+    pub(crate) fn scrubbed(&self, name: &PartitionName) -> Option<Offset> {
+        hold(&self.marks).scrubbed.get(name).copied()
+    }
+
+    /// Notes up to where a log was scrubbed; [`Volume::write_scrubbed`] writes it down.
+    pub(crate) fn note_scrubbed(&self, name: PartitionName, offset: Offset) {
+        hold(&self.marks).scrubbed.insert(name, offset);
+    }
+
+    /// Writes down up to where all logs were scrubbed.
+    pub(crate) fn write_scrubbed(&self) -> Result<(), Failure> {
+        self.directory.write_offsets(Checkpoint::Scrub, &hold(&self.marks).scrubbed)
+    }
+
+    /// A new round begins: nothing is scrubbed.
+    pub(crate) fn forget_scrubbed(&self) {
+        hold(&self.marks).scrubbed.clear();
+    }
+
+    /// Forgets what was written down of a log that is given up: one of the same name is another log.
+    pub(crate) fn forget(&self, name: &PartitionName) -> Result<(), Failure> {
+        let mut marks = hold(&self.marks);
+        if marks.cleaned.remove(name).is_some() {
+            self.directory.write_offsets(Checkpoint::Cleaner, &marks.cleaned)?;
+        }
+        if marks.scrubbed.remove(name).is_some() {
+            self.directory.write_offsets(Checkpoint::Scrub, &marks.scrubbed)?;
+        }
+        Ok(())
     }
 
     /// The partitions that have a directory here.

@@ -232,6 +232,8 @@ impl Consumer {
                 | Reply::DeleteGroups(_)
                 | Reply::DescribeGroups(_)
                 | Reply::ListGroups(_)
+                | Reply::CommitOffsetsInTransaction(_)
+                | Reply::EndTransaction(_)
                 | Reply::TopicsDeleted,
             ) => vec![],
         }

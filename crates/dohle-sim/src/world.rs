@@ -464,6 +464,7 @@ impl World {
             }
             Fault::ConsumerCrash | Fault::ConsumerLeave | Fault::ConsumerPause => return self.strike_consumer(fault),
             Fault::Meddling => return self.meddle(),
+            Fault::Compaction => return self.compact(),
             Fault::Kill
             | Fault::PowerCut
             | Fault::CleanRestart
@@ -477,6 +478,13 @@ impl World {
             | Fault::SlowLoad => return false,
         }
         true
+    }
+
+    fn compact(&mut self) -> bool {
+        let mut out = Out::default();
+        let compacted = self.standstill.is_none() && self.broker.compact(self.now, &mut out);
+        self.carry_out(out);
+        compacted
     }
 
     fn strike_consumer(&mut self, fault: Fault) -> bool {
@@ -588,6 +596,8 @@ fn code_of(answer: &Answer) -> ErrorCode {
             | Reply::Heartbeat(Err(code))
             | Reply::Leave(Err(code))
             | Reply::CommitOffsets(Err(code))
+            | Reply::CommitOffsetsInTransaction(Err(code))
+            | Reply::EndTransaction(Err(code))
             | Reply::DeleteOffsets(Err(code)) => *code,
             Reply::Leave(Ok(left)) => left.iter().map(|one| one.code).max().unwrap_or(ErrorCode::None),
             Reply::DeleteGroups(deleted) => deleted.iter().map(|one| one.code).min().unwrap_or(ErrorCode::None),
@@ -596,6 +606,8 @@ fn code_of(answer: &Answer) -> ErrorCode {
             | Reply::Sync(Ok(_))
             | Reply::Heartbeat(Ok(()))
             | Reply::CommitOffsets(Ok(_))
+            | Reply::CommitOffsetsInTransaction(Ok(_))
+            | Reply::EndTransaction(Ok(()))
             | Reply::FetchOffsets(_)
             | Reply::DescribeGroups(_)
             | Reply::ListGroups(_)

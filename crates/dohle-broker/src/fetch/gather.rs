@@ -23,6 +23,9 @@ use crate::partition::{Found, Interest, Isolation, Outcome, Partition, Reading, 
 /// Records from so many bytes on are sent from the log without being read.
 const SENT_UNREAD_FROM: u64 = 16 << 10;
 
+/// How often a reader looks whose segment is rewritten or dropped under it, before it is told to come again.
+const LOOKS_MAX: usize = 4;
+
 /// What a reader asks for on the whole.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Terms {
@@ -144,21 +147,26 @@ async fn look_at(cx: &Context, source: &Source, want: &Want) -> Look {
         Ok(partition) => partition,
         Err(refused) => return Look { reading: Err(*refused), slice: None },
     };
-    let mut reading = match partition.read(want) {
-        Ok(reading) => reading,
-        Err(refused) => return Look { reading: Err(refused), slice: None },
-    };
-    let slice = match std::mem::replace(&mut reading.found, Found::Nothing) {
-        Found::Records(plan) => match resolve(&cx.readers, plan).await {
-            Ok(slice) => slice,
-            Err(error) => return Look { reading: Err(reading.refused(&error)), slice: None },
-        },
-        found @ (Found::Diverging(_) | Found::Nothing) => {
-            reading.found = found;
-            None
-        }
-    };
-    Look { reading: Ok(reading), slice }
+    let mut looks = 0;
+    loop {
+        looks += 1;
+        let mut reading = match partition.read(want) {
+            Ok(reading) => reading,
+            Err(refused) => return Look { reading: Err(refused), slice: None },
+        };
+        let slice = match std::mem::replace(&mut reading.found, Found::Nothing) {
+            Found::Records(plan) => match resolve(&cx.readers, plan).await {
+                Ok(slice) => slice,
+                Err(ReadError::Moved) if looks < LOOKS_MAX => continue,
+                Err(error) => return Look { reading: Err(reading.refused(&error)), slice: None },
+            },
+            found @ (Found::Diverging(_) | Found::Nothing) => {
+                reading.found = found;
+                None
+            }
+        };
+        return Look { reading: Ok(reading), slice };
+    }
 }
 
 /// Finds the bytes of a plan: in an older segment they may have to be looked for on the disk.

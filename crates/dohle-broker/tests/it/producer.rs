@@ -178,7 +178,7 @@ pub(crate) fn committed(client: &mut Client, topic: &str) -> Vec<String> {
     let aborted = told.aborted_transactions.unwrap_or_default();
     let mut over: Vec<i64> = vec![];
     let mut found = vec![];
-    for batch in dohle_records::Batches::over(told.records.unwrap_or_default()) {
+    for batch in dohle_records::Batches::over(told.records.unwrap_or_default().into_held()) {
         let batch = batch.unwrap();
         let header = *batch.header();
         let begins = aborted.iter().filter(|aborted| aborted.first_offset <= header.base_offset.0);

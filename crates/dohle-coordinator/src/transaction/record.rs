@@ -113,7 +113,8 @@ fn partitions(state: State, value: &TransactionLogValue) -> Result<OrdSet<TopicP
     }
     for listed in value.transaction_partitions.iter().flatten() {
         let topic = TopicName::parse(&listed.topic).map_err(InvalidRecord::Topic)?;
-        let places = listed.partition_ids.iter().map(|id| TopicPartition { topic: topic.clone(), partition: Partition(*id) });
+        let places =
+            listed.partition_ids.iter().map(|id| TopicPartition { topic: topic.clone(), partition: Partition(*id) });
         partitions.extend(places);
     }
     Ok(partitions)

@@ -167,6 +167,7 @@ impl<D: Disk> Log<D> {
             producers: Producers::starting_at(base),
             snapshots: BTreeSet::new(),
             durable: Durable::at(base, now),
+            rewritings: 0,
         }
     }
 

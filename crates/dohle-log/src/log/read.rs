@@ -82,6 +82,8 @@ pub struct Slice<F> {
     pub segment: Offset,
     /// Whether the bytes were appended so lately that reading them should not have to wait for the disk.
     pub near: bool,
+    /// Which of the segments that had this name it is.
+    pub(super) revision: u64,
 }
 
 /// Why nothing can be read there.
@@ -246,6 +248,10 @@ fn find_in_sealed<D: Disk>(
 ) -> Result<Search<D::File>, ReadError> {
     let io = |error| ReadError::io(at, error);
     let file = segment.open(disk).map_err(io)?;
+    // A rewritten segment may bear the name by now.
+    if file.size().map_err(io)? < segment.size {
+        return Err(ReadError::Moved);
+    }
     let hint = segment.hint(disk, &file, wanted.from).map_err(io)?;
     let mut scan = Scan::new(file.clone(), hint, segment.size, CHUNK_SMALL);
     let Some(first) = reach(&mut scan, wanted.from, at)? else { return Ok(Search::Beyond) };
@@ -259,11 +265,21 @@ fn find_in_sealed<D: Disk>(
         let hint = segment.hint(disk, &file, wanted.upto).map_err(io)?;
         limit(&mut scan, &first, hint, wanted.upto, at)?.unwrap_or(segment.size)
     };
+    // What is known to be damaged is not served, and neither is what lies behind it in the same answer.
+    let limit = match segment.damaged_from(first.position) {
+        Some(place) if place.start <= first.position => {
+            let (position, damage) = (first.position, Damage::Checksum);
+            return Err(ReadError::Damaged { segment: segment.base, position, damage });
+        }
+        Some(place) => limit.min(place.start),
+        None => limit,
+    };
     let slice = Slice {
         file,
         range: first.position..limit,
         base_offset: first.header.base_offset,
         segment: at.base,
+        revision: segment.revision,
         near: false,
     };
     Ok(Search::Found(slice.cut(first.header.size_in_bytes() as u64, wanted)))
@@ -284,7 +300,8 @@ fn find_in_tail<F: File>(tail: Tail<F>, wanted: &Wanted, at: &Segment<'_>) -> Re
         }
     };
     let range = u64::from(first.position)..limit;
-    let slice = Slice { file: tail.file, range, base_offset: first.base, segment: at.base, near: tail.near };
+    let (segment, near) = (at.base, tail.near);
+    let slice = Slice { file: tail.file, range, base_offset: first.base, segment, revision: 0, near };
     Ok(Search::Found(slice.cut(first.size.into(), wanted)))
 }
 

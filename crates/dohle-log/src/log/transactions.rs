@@ -36,12 +36,16 @@ impl<D: Disk> Log<D> {
         }
         let first = self.sealed.partition_point(|segment| segment.end <= from);
         let sealed = self.sealed.range(first..).filter(|segment| segment.may_have_aborted()).cloned().collect();
-        let place = self.sealed.partition_point(|segment| segment.base < slice.segment);
+        let place = self.sealed.partition_point(|segment| segment.end <= slice.segment);
         let home = match self.sealed.get(place) {
-            Some(segment) => Home::Sealed(Arc::clone(segment)),
+            Some(segment) if (segment.base, segment.revision) == (slice.segment, slice.revision) => {
+                Home::Sealed(Arc::clone(segment))
+            }
+            // Of a segment that was rewritten since the slice was taken the index says nothing about it.
+            Some(_) => Home::Known(self.end()),
             None => {
                 let entry = around(&self.active.offsets, |entry| u64::from(entry.position) < slice.range.end).1;
-                Home::Active(entry.map_or(self.active.next, |entry| slice.segment + i64::from(entry.offset)))
+                Home::Known(entry.map_or(self.active.next, |entry| slice.segment + i64::from(entry.offset)))
             }
         };
         let (active, slice_end) = (self.active.aborted.clone(), slice.range.end);
@@ -75,14 +79,14 @@ pub struct Aborts<D: Disk> {
 #[derive(Debug)]
 enum Home {
     Sealed(Arc<Sealed>),
-    /// The one that is written to, and an offset that none of the bytes reaches.
-    Active(Offset),
+    /// None whose index would tell more: an offset that none of the bytes reaches.
+    Known(Offset),
 }
 
 impl<D: Disk> Aborts<D> {
     /// Whether they can be found without waiting for the disk.
     pub fn is_near(&self) -> bool {
-        self.sealed.is_empty() && matches!(self.home, Home::Active(_))
+        self.sealed.is_empty() && matches!(self.home, Home::Known(_))
     }
 
     /// Finds them. Reads the abort indexes of closed segments.
@@ -103,7 +107,7 @@ impl<D: Disk> Aborts<D> {
     /// An offset that nothing in the bytes reaches: that of the first index entry behind them, or the end of their segment.
     fn bound(&self) -> io::Result<Offset> {
         let segment = match &self.home {
-            Home::Active(bound) => return Ok(*bound),
+            Home::Known(bound) => return Ok(*bound),
             Home::Sealed(segment) => segment,
         };
         let before = |entry: OffsetEntry| u64::from(entry.position) < self.slice_end;
