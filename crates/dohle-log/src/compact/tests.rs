@@ -328,7 +328,7 @@ fn replay(log: &Log<Memory>, upto: Offset) -> Values {
     let mut from = log.start();
     let mut doomed: BTreeSet<ProducerId> = BTreeSet::new();
     while let Some(slice) = log.read(from, upto, 300, true).unwrap() {
-        let mut aborted = log.aborted(from, upto, &slice).unwrap();
+        let mut aborted = log.aborts(from, upto, &slice).map(|aborts| aborts.find().unwrap()).unwrap_or_default();
         aborted.sort_by_key(|entry| entry.first);
         let mut aborted = aborted.into_iter().peekable();
         for batch in Batches::over(slice.read().unwrap()) {
