@@ -7,6 +7,7 @@ use dohle_metadata::effective;
 use tokio::sync::watch;
 
 use crate::catalog::{Catalog, View};
+use crate::checkpoints::Checkpoints;
 use crate::cleaner::cells::{CleanerCells, ScrubCells};
 use crate::clock::Clock;
 use crate::config::settings::Settings;
@@ -34,6 +35,8 @@ pub(crate) struct Context {
     pub(crate) apis: Apis,
     /// What the cluster is and which partitions lead here.
     pub(crate) catalog: Arc<Catalog>,
+    /// What is written down of each partition now and then.
+    pub(crate) checkpoints: Arc<Checkpoints>,
     /// The way to the controller.
     pub(crate) quorum: Arc<Quorum>,
     /// The group coordinators.

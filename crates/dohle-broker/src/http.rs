@@ -14,11 +14,15 @@ use tokio::net::TcpListener;
 use crate::context::Context;
 use crate::metrics;
 
-/// Serves until the broker stops; says where, or none where no address is configured.
-pub(crate) fn serve(context: &Arc<Context>) -> io::Result<Option<SocketAddr>> {
-    let Some(address) = context.settings.http else { return Ok(None) };
+/// Opens the address.
+pub(crate) fn open(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     let socket = std::net::TcpListener::bind(address)?;
     socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+/// Serves until the broker stops, and says where.
+pub(crate) fn serve(context: &Arc<Context>, socket: std::net::TcpListener) -> io::Result<SocketAddr> {
     let address = socket.local_addr()?;
     let context = Arc::clone(context);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -27,7 +31,7 @@ pub(crate) fn serve(context: &Arc<Context>) -> io::Result<Option<SocketAddr>> {
             tracing::error!("HTTP is not served any more: {error}");
         }
     })?;
-    Ok(Some(address))
+    Ok(address)
 }
 
 async fn run(context: Arc<Context>, socket: std::net::TcpListener) -> io::Result<()> {

@@ -5,6 +5,7 @@
 mod api;
 mod catalog;
 mod chance;
+mod checkpoints;
 mod cleaner;
 mod clock;
 mod config;

@@ -11,7 +11,7 @@ use crate::config::listeners::Listener;
 use crate::context::Context;
 use crate::partition::Partition;
 use crate::publish::Mailbox;
-use crate::upkeep::{Chores, Written};
+use crate::upkeep::Chores;
 
 /// A broker that serves. Dropping it without [`Running::stop`] leaves it as if it had been killed: nothing that was acknowledged is
 /// lost, and the next start has to look at the logs.
@@ -78,7 +78,7 @@ fn close(context: &Context) {
     let partitions: Vec<&Arc<Partition>> = view.led.values().chain([context.quorum.partition()]).collect();
     partitions.iter().for_each(|partition| partition.flush(|| clock.now()));
     for checkpoint in [Checkpoint::RecoveryPoint, Checkpoint::HighWatermark, Checkpoint::LogStart] {
-        Written::default().update(storage, checkpoint, &partitions);
+        context.checkpoints.write(checkpoint);
     }
     partitions.iter().for_each(|partition| storage.close(partition, clock.wall()));
     let broker_epoch = context.quorum.broker_epoch().0;

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use crate::catalog::{Catalog, View};
 use crate::chance;
+use crate::checkpoints::Checkpoints;
 use crate::cleaner::rate::Rate;
 use crate::cleaner::{Cleaner, Desk};
 use crate::clock::Clock;
@@ -39,7 +40,7 @@ use crate::running::Running;
 use crate::scrubber::Scrubber;
 use crate::storage::{Storage, StorageError};
 use crate::topics::Creations;
-use crate::upkeep::{Chores, Upkeep, Written};
+use crate::upkeep::{Chores, Upkeep};
 use crate::waiters::Waiters;
 
 /// The part of the machine's memory that requests may take, and answers again, where nobody sets it: a quarter.
@@ -55,10 +56,12 @@ pub enum StartError {
     #[error(transparent)]
     Value(#[from] InvalidValue),
     /// An address that cannot be listened on.
-    #[error("cannot listen on {address}: {source}; is another broker running? choose another address with --listen")]
+    #[error("cannot listen on {address}; is another broker running? choose another address with {option}")]
     Listen {
         /// The address.
         address: String,
+        /// What chooses another.
+        option: &'static str,
         /// Why not.
         source: io::Error,
     },
@@ -75,6 +78,7 @@ pub fn start(mut settings: Settings) -> Result<Running, StartError> {
     let clock = Clock::start();
     let count = std::thread::available_parallelism().map_or(1, usize::from);
     let (sockets, listeners) = open_sockets(&settings)?;
+    let http_socket = open_http(&settings)?;
     settings.note_advertised(&listeners);
     let storage = Arc::new(Storage::open(&settings, Rng::new(chance::number()), count)?);
     let flushers = storage.all().map(|volume| volume.start_flusher(clock)).collect::<io::Result<Vec<_>>>();
@@ -106,6 +110,8 @@ pub fn start(mut settings: Settings) -> Result<Running, StartError> {
     let mut threads = vec![publisher.start(Arc::clone(&mailbox)).map_err(StartError::Thread)?];
     join(&cores, &quorum, membership.registration())?;
 
+    let (stored, shown, log) = (Arc::clone(&storage), Arc::clone(&catalog), Arc::clone(&quorum));
+    let checkpoints = Arc::new(Checkpoints::new(stored, shown, log));
     let upkeep = Upkeep {
         clock,
         settings: settings.upkeep.clone(),
@@ -113,7 +119,7 @@ pub fn start(mut settings: Settings) -> Result<Running, StartError> {
         storage: Arc::clone(&storage),
         quorum: Arc::clone(&quorum),
         chores: Arc::clone(&chores),
-        written: Written::default(),
+        checkpoints: Arc::clone(&checkpoints),
     };
     threads.push(upkeep.start().map_err(StartError::Thread)?);
     let (desk, cleaner_cells, scrub_cells) = (Arc::new(Desk::default()), Arc::default(), Arc::default());
@@ -145,6 +151,7 @@ pub fn start(mut settings: Settings) -> Result<Running, StartError> {
         cores: Arc::clone(&cores),
         apis: Apis::new(),
         catalog,
+        checkpoints,
         quorum,
         groups,
         transactions,
@@ -159,7 +166,7 @@ pub fn start(mut settings: Settings) -> Result<Running, StartError> {
         scrub: scrub_cells,
         stop: watch::Sender::new(false),
     });
-    let http = http::serve(&context).map_err(|source| StartError::Listen { address: "HTTP".to_owned(), source })?;
+    let http = http_socket.map(|socket| http::serve(&context, socket)).transpose().map_err(StartError::Thread)?;
     for (socket, listener) in sockets.into_iter().zip(&listeners) {
         let (context, listener) = (Arc::clone(&context), Arc::new(listener.clone()));
         cores.deal(Box::new(move || Box::pin(listener::accept(context, socket, listener))));
@@ -172,7 +179,7 @@ fn open_sockets(settings: &Settings) -> Result<(Vec<std::net::TcpListener>, Vec<
     let (mut sockets, mut listeners) = (vec![], vec![]);
     for listener in &settings.net.listeners {
         let address = listener.bind.address()?;
-        let refused = |source| StartError::Listen { address: listener.bind.to_string(), source };
+        let refused = |source| StartError::Listen { address: listener.bind.to_string(), option: "--listen", source };
         let socket = listener::open(address, &settings.net).map_err(refused)?;
         let port = socket.local_addr().map_err(refused)?.port();
         let mut opened = listener.clone();
@@ -184,6 +191,13 @@ fn open_sockets(settings: &Settings) -> Result<(Vec<std::net::TcpListener>, Vec<
         listeners.push(opened);
     }
     Ok((sockets, listeners))
+}
+
+/// The same for HTTP: before the data is touched, so that an address that is taken costs no clean stop.
+fn open_http(settings: &Settings) -> Result<Option<std::net::TcpListener>, StartError> {
+    let Some(address) = settings.http else { return Ok(None) };
+    let refused = |source| StartError::Listen { address: address.to_string(), option: "--http", source };
+    http::open(address).map(Some).map_err(refused)
 }
 
 /// Makes this broker a part of its cluster and waits until it serves its partitions.

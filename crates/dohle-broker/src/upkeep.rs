@@ -15,6 +15,7 @@ use dohle_log::disk::Files;
 use dohle_log::log::Removal;
 
 use crate::catalog::Catalog;
+use crate::checkpoints::Checkpoints;
 use crate::clock::Clock;
 use crate::config::settings;
 use crate::lock::hold;
@@ -59,12 +60,8 @@ pub(crate) struct Upkeep {
     pub(crate) storage: Arc<Storage>,
     pub(crate) quorum: Arc<Quorum>,
     pub(crate) chores: Arc<Chores>,
-    pub(crate) written: Written,
+    pub(crate) checkpoints: Arc<Checkpoints>,
 }
-
-/// What the checkpoints say: they are written again only when something changed.
-#[derive(Default)]
-pub(crate) struct Written(Vec<(Checkpoint, PathBuf, Offsets)>);
 
 impl Chores {
     /// Removes something at a later moment.
@@ -134,13 +131,13 @@ impl Upkeep {
             self.expire_producers();
         }
         if due(&mut times.high_watermarks, now, self.settings.high_watermarks) {
-            self.write(Checkpoint::HighWatermark);
+            self.checkpoints.write(Checkpoint::HighWatermark);
         }
         if due(&mut times.recovery_points, now, self.settings.recovery_points) {
-            self.write(Checkpoint::RecoveryPoint);
+            self.checkpoints.write(Checkpoint::RecoveryPoint);
         }
         if due(&mut times.log_starts, now, self.settings.log_starts) {
-            self.write(Checkpoint::LogStart);
+            self.checkpoints.write(Checkpoint::LogStart);
         }
     }
 
@@ -170,51 +167,6 @@ impl Upkeep {
         for partition in self.catalog.view().led.values() {
             partition.expire_producers(now);
         }
-    }
-
-    fn write(&mut self, checkpoint: Checkpoint) {
-        let view = self.catalog.view();
-        let partitions: Vec<&Arc<Partition>> = view.led.values().chain([self.quorum.partition()]).collect();
-        self.written.update(&self.storage, checkpoint, &partitions);
-    }
-}
-
-impl Written {
-    /// Writes a checkpoint of every directory in which something changed.
-    pub(crate) fn update(&mut self, storage: &Storage, checkpoint: Checkpoint, partitions: &[&Arc<Partition>]) {
-        for volume in storage.all().filter(|volume| !volume.is_offline()) {
-            let here = partitions.iter().filter(|partition| Arc::ptr_eq(&partition.volume, volume));
-            let offsets = here.filter_map(|partition| Some((partition.name(), offset(partition, checkpoint)?)));
-            let offsets: Offsets = offsets.collect();
-            let place = |known: &&mut (Checkpoint, PathBuf, Offsets)| known.0 == checkpoint && known.1 == volume.root();
-            let known = self.0.iter_mut().find(place);
-            if known.as_ref().is_some_and(|known| known.2 == offsets) {
-                continue;
-            }
-            if let Err(failure) = volume.directory.write_offsets(checkpoint, &offsets) {
-                volume.fail(&failure);
-                continue;
-            }
-            if checkpoint == Checkpoint::RecoveryPoint {
-                volume.note_recovery_points(&offsets);
-            }
-            match known {
-                Some(known) => known.2 = offsets,
-                None => self.0.push((checkpoint, volume.root().to_owned(), offsets)),
-            }
-        }
-    }
-}
-
-fn offset(partition: &Partition, checkpoint: Checkpoint) -> Option<Offset> {
-    let of = |look: fn(&crate::partition::Log) -> Offset| partition.look(|log, _| look(log)).ok();
-    match checkpoint {
-        Checkpoint::RecoveryPoint => of(|log| log.synced()),
-        Checkpoint::HighWatermark => Some(partition.high_watermark()),
-        // A log that begins where its first segment does needs no line.
-        Checkpoint::LogStart => of(|log| log.start()).filter(|start| *start > Offset::ZERO),
-        // Written when they change.
-        Checkpoint::Cleaner | Checkpoint::Scrub => None,
     }
 }
 

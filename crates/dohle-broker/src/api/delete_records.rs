@@ -1,6 +1,9 @@
 //! DeleteRecords (KIP-107): everything below an offset is gone.
 
+use std::sync::Arc;
+
 use dohle_base::{ErrorCode, Offset};
+use dohle_log::directory::Checkpoint;
 use dohle_protocol::ApiKey;
 use dohle_protocol::message::delete_records::{
     DeleteRecordsPartition, DeleteRecordsPartitionResult, DeleteRecordsRequest, DeleteRecordsResponse,
@@ -11,6 +14,7 @@ use super::{Api, lookup};
 use crate::catalog::View;
 use crate::context::Context;
 use crate::dispatch::Client;
+use crate::partition::Partition;
 use crate::topics::is_internal;
 
 pub(crate) const API: Api = Api::of(ApiKey::DeleteRecords);
@@ -18,6 +22,7 @@ pub(crate) const API: Api = Api::of(ApiKey::DeleteRecords);
 /// The offset that stands for the high watermark.
 const HIGH_WATERMARK: i64 = -1;
 
+/// What was deleted stays so over a crash: the new start is written down before the client is told.
 pub(crate) async fn handle(
     cx: &Context,
     client: &Client,
@@ -25,26 +30,49 @@ pub(crate) async fn handle(
     request: DeleteRecordsRequest,
 ) -> DeleteRecordsResponse {
     let view = cx.catalog.view();
-    let told = |topic: &str, asked: &DeleteRecordsPartition| {
-        let deleted = delete(&view, topic, asked);
-        DeleteRecordsPartitionResult {
-            partition_index: asked.partition_index,
-            low_watermark: deleted.unwrap_or(Offset::NONE).0,
-            error_code: client.code(deleted.err().unwrap_or(ErrorCode::None)),
-            ..Default::default()
-        }
-    };
+    let mut deleted: Vec<Deleted> = vec![];
+    for topic in &request.topics {
+        deleted.extend(topic.partitions.iter().map(|asked| delete(&view, &topic.name, asked)));
+    }
+    if deleted.iter().any(Result::is_ok) {
+        write_down(cx).await;
+    }
+    let mut deleted = deleted.into_iter();
     let topics = request.topics.into_iter().map(|topic| {
-        let partitions = topic.partitions.iter().map(|asked| told(&topic.name, asked)).collect();
-        DeleteRecordsTopicResult { name: topic.name, partitions, ..Default::default() }
+        let partitions = topic.partitions.iter().zip(&mut deleted).map(|(asked, deleted)| tell(client, asked, deleted));
+        DeleteRecordsTopicResult { partitions: partitions.collect(), name: topic.name, ..Default::default() }
     });
     DeleteRecordsResponse { topics: topics.collect(), ..Default::default() }
 }
 
-fn delete(view: &View, topic: &str, asked: &DeleteRecordsPartition) -> Result<Offset, ErrorCode> {
+/// A partition and where it begins now.
+type Deleted = Result<(Arc<Partition>, Offset), ErrorCode>;
+
+fn delete(view: &View, topic: &str, asked: &DeleteRecordsPartition) -> Deleted {
     let partition = lookup::led(view, topic, asked.partition_index)?;
     if is_internal(topic) {
         return Err(ErrorCode::InvalidTopic);
     }
-    partition.delete_records((asked.offset != HIGH_WATERMARK).then_some(Offset(asked.offset)))
+    let start = partition.delete_records((asked.offset != HIGH_WATERMARK).then_some(Offset(asked.offset)))?;
+    Ok((Arc::clone(partition), start))
+}
+
+async fn write_down(cx: &Context) {
+    let checkpoints = Arc::clone(&cx.checkpoints);
+    // A disk that failed is offline afterwards, and that is what the client is told.
+    let _ = cx.readers.begin(move || checkpoints.write(Checkpoint::LogStart)).await;
+}
+
+fn tell(client: &Client, asked: &DeleteRecordsPartition, deleted: Deleted) -> DeleteRecordsPartitionResult {
+    let kept = |(partition, start): (Arc<Partition>, Offset)| match partition.volume.is_offline() {
+        true => Err(ErrorCode::KafkaStorageError),
+        false => Ok(start),
+    };
+    let deleted = deleted.and_then(kept);
+    DeleteRecordsPartitionResult {
+        partition_index: asked.partition_index,
+        low_watermark: deleted.unwrap_or(Offset::NONE).0,
+        error_code: client.code(deleted.err().unwrap_or(ErrorCode::None)),
+        ..Default::default()
+    }
 }

@@ -30,7 +30,11 @@ pub(crate) const BROKER_KEYS: Table = Table(&[
         Kind::Text,
         "The id of a cluster that is formed at the first start; a random one if nothing is set.",
     ),
-    unset("process.roles", Kind::List, "Accepted as Kafka writes it: every node is broker and controller."),
+    unset(
+        "process.roles",
+        Kind::List,
+        "As Kafka writes it; every node is broker,controller and anything else is refused.",
+    ),
     key("log.dir", Kind::Text, "dohle-data", Accepts::Any, "The directory of the data, unless log.dirs is set."),
     unset("log.dirs", Kind::List, "The directories of the data, one for each disk."),
     unset(
@@ -54,8 +58,8 @@ pub(crate) const BROKER_KEYS: Table = Table(&[
         "Which security protocol a listener of another name speaks.",
     ),
     key("controller.listener.names", Kind::List, "CONTROLLER", Accepts::Any, "Listeners that are not for clients."),
-    unset("controller.quorum.voters", Kind::List, "Accepted as Kafka writes it: the quorum is this node."),
-    unset("controller.quorum.bootstrap.servers", Kind::List, "Accepted as Kafka writes it: the quorum is this node."),
+    unset("controller.quorum.voters", Kind::List, "As Kafka writes it; only this node may be named."),
+    unset("controller.quorum.bootstrap.servers", Kind::List, "As Kafka writes it; only this node may be named."),
     unset("inter.broker.listener.name", Kind::Text, "The listener over which brokers would call each other."),
     key(
         "insecure",

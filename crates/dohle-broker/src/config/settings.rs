@@ -31,6 +31,8 @@ pub struct Settings {
     pub(crate) scrub: Scrub,
     /// Keys that nobody here knows, named once at the start.
     unknown: Vec<String>,
+    /// Those among them that would keep somebody out.
+    unmet_security: Vec<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -131,6 +133,16 @@ pub enum InvalidSettings {
     /// The id of the cluster.
     #[error("cluster.id: {0}")]
     ClusterId(InvalidUuid),
+    /// A quorum of others, or of several.
+    #[error("{key}={value} means a cluster of several nodes, and this one would begin another of its own: {remedy}")]
+    NotAlone {
+        /// What was set.
+        key: &'static str,
+        /// To what.
+        value: String,
+        /// What to write instead.
+        remedy: &'static str,
+    },
     /// Where to serve HTTP.
     #[error("http.listener `{0}` is not an address: write 127.0.0.1:8080")]
     Http(String),
@@ -147,6 +159,7 @@ impl Settings {
         let written = without_older_names(written);
         check(&written)?;
         let values = Values { written: &written, keys: &BROKER_KEYS };
+        check_alone(values)?;
         let insecure = values.boolean("insecure")?;
         let listeners = listeners::resolve(Written {
             listeners: values.text("listeners"),
@@ -156,7 +169,8 @@ impl Settings {
             insecure,
         })?;
         let alone = listeners.iter().all(|l| l.bind.address().is_ok_and(|address| address.ip().is_loopback()));
-        let unknown = written.keys().filter(|name| tables::broker().find(name).is_err()).cloned().collect();
+        let unheeded = written.keys().filter(|name| tables::broker().find(name).is_err()).cloned();
+        let (unmet_security, unknown) = unheeded.partition(|name| is_of_security(name));
         Ok(Self {
             node: node(values)?,
             storage: storage(values),
@@ -175,6 +189,7 @@ impl Settings {
             cleaner: cleaner(Values { keys: &CLEANER_KEYS, ..values })?,
             scrub: scrub(Values { keys: &CLEANER_KEYS, ..values })?,
             unknown,
+            unmet_security,
             written,
         })
     }
@@ -188,6 +203,11 @@ impl Settings {
     /// Keys that were set and that nobody here knows.
     pub fn unknown(&self) -> &[String] {
         &self.unknown
+    }
+
+    /// Keys that were set to keep somebody out, and that have no effect yet.
+    pub fn unmet_security(&self) -> &[String] {
+        &self.unmet_security
     }
 }
 
@@ -205,6 +225,37 @@ fn without_older_names(mut written: Properties) -> Properties {
         }
     }
     written
+}
+
+/// Refuses a quorum that is not this node alone: a node that was meant to join another cluster must not begin one.
+fn check_alone(values: Values<'_>) -> Result<(), InvalidSettings> {
+    let listed = |key: &'static str| values.written(key).map(|value| (key, value, value.split(',').map(str::trim)));
+    let refuse = |key, value: &str, remedy| Err(InvalidSettings::NotAlone { key, value: value.to_owned(), remedy });
+    if let Some((key, value, roles)) = listed("process.roles")
+        && !["broker", "controller"].iter().all(|role| roles.clone().any(|written| written == *role))
+    {
+        return refuse(key, value, "write process.roles=broker,controller");
+    }
+    let id = values.whole("node.id")?;
+    let is_this = |voter: &str| voter.split_once('@').is_some_and(|(voter, _)| voter.parse() == Ok(id));
+    if let Some((key, value, mut voters)) = listed("controller.quorum.voters")
+        && !(voters.next().is_some_and(is_this) && voters.next().is_none())
+    {
+        return refuse(key, value, "name this node alone, or leave the key out");
+    }
+    if let Some((key, value, servers)) = listed("controller.quorum.bootstrap.servers")
+        && servers.count() > 1
+    {
+        return refuse(key, value, "name this node alone, or leave the key out");
+    }
+    Ok(())
+}
+
+/// Whether a key that is not obeyed would have kept somebody out.
+fn is_of_security(key: &str) -> bool {
+    let names =
+        ["authorizer.", "super.users", "sasl.", "ssl.", "security.", "allow.everyone.", "principal.", "listener.name."];
+    names.iter().any(|name| key.starts_with(name))
 }
 
 fn node(values: Values<'_>) -> Result<Node, InvalidSettings> {
@@ -302,6 +353,36 @@ mod tests {
 
     fn resolve(text: &str) -> Result<Settings, InvalidSettings> {
         Settings::resolve(properties::parse(text))
+    }
+
+    #[test]
+    fn a_node_that_was_meant_to_join_others_does_not_begin_a_cluster_of_its_own() {
+        let alone = [
+            "",
+            "process.roles=broker,controller",
+            "process.roles= controller , broker\nnode.id=7\ncontroller.quorum.voters=7@a:9093",
+            "controller.quorum.bootstrap.servers=a:9093",
+        ];
+        for text in alone {
+            assert!(resolve(text).is_ok(), "{text}");
+        }
+        let several = [
+            "process.roles=broker",
+            "process.roles=controller",
+            "node.id=3\ncontroller.quorum.voters=1@a:9093",
+            "node.id=1\ncontroller.quorum.voters=1@a:9093,2@b:9093",
+            "controller.quorum.bootstrap.servers=a:9093,b:9093",
+        ];
+        for text in several {
+            assert!(matches!(resolve(text), Err(InvalidSettings::NotAlone { .. })), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_would_keep_somebody_out_is_told_apart_from_what_is_merely_unknown() {
+        let settings = resolve("super.users=User:a\nnum.io.threads=8\nssl.keystore.location=x").unwrap();
+        assert_eq!(settings.unknown(), ["num.io.threads"]);
+        assert_eq!(settings.unmet_security(), ["ssl.keystore.location", "super.users"]);
     }
 
     #[test]

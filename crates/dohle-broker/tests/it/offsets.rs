@@ -94,6 +94,8 @@ fn records_are_deleted_up_to_an_offset_and_stay_deleted() {
     let place = (below.error_code, below.high_watermark, below.log_start_offset);
     assert_eq!(place, (ErrorCode::OffsetOutOfRange.code(), 3, 2));
     assert_eq!(list(&mut client, &[(0, -2)], 11)[0].offset, 2);
+    let killed = broker.survivor();
+    assert_eq!(list(&mut killed.client(), &[(0, -2)], 11)[0].offset, 2, "what was acknowledged is kept over a crash");
     broker.restart();
     let mut client = broker.client();
     assert_eq!(list(&mut client, &[(0, -2)], 11)[0].offset, 2);

@@ -71,6 +71,10 @@ pub(super) fn run(common: &Common, arguments: Arguments) -> anyhow::Result<()> {
     if !settings.unknown().is_empty() {
         eprintln!("warning: properties that are not known here are ignored: {}", settings.unknown().join(", "));
     }
+    if !settings.unmet_security().is_empty() {
+        let keys = settings.unmet_security().join(", ");
+        eprintln!("warning: nobody is asked for a login or kept out: these properties have no effect yet: {keys}");
+    }
     super::wait_for(async {
         let interrupted = interrupt::wait();
         tokio::pin!(interrupted);
