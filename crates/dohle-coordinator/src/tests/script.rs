@@ -271,7 +271,8 @@ impl Stage {
     /// Puts a record into the log as if an earlier leader had written it: the next leader finds it there.
     fn write(&mut self, words: &Words<'_>) {
         let producer = words.get("producer").map(producer);
-        let ended = |producer, outcome| Record::TransactionEnded { producer, outcome, coordinator_epoch: LeaderEpoch(0) };
+        let ended =
+            |producer, outcome| Record::TransactionEnded { producer, outcome, coordinator_epoch: LeaderEpoch(0) };
         let record = match (words.nth(0), producer) {
             ("commit", Some(producer)) => ended(producer, Outcome::Commit),
             ("abort", Some(producer)) => ended(producer, Outcome::Abort),

@@ -149,7 +149,8 @@ impl Stage {
         let (now, token) = (self.now, Token(token.parse().expect("a caller is a number")));
         let mut out = vec![];
         self.ledger().propose(now, token, command.clone(), &mut out);
-        let needs = |effect: &Effect<Record, Reply>| matches!(effect, Effect::Reply { reply: Reply::NeedsProducerId, .. });
+        let needs =
+            |effect: &Effect<Record, Reply>| matches!(effect, Effect::Reply { reply: Reply::NeedsProducerId, .. });
         let needs_id = out.iter().any(needs);
         self.perform(out);
         if needs_id {
@@ -271,7 +272,8 @@ impl Stage {
             let partitions = one.partitions.iter().map(show_place).collect::<Vec<_>>().join(" ");
             let Producer { id, epoch } = one.producer;
             let (name, outcome, level) = (one.transactional_id, one.outcome, one.version.level());
-            self.happened.push(format!("{}: {name} {outcome:?} {id}:{epoch} v{level} in {partitions}", one.prepared_at));
+            self.happened
+                .push(format!("{}: {name} {outcome:?} {id}:{epoch} v{level} in {partitions}", one.prepared_at));
         }
     }
 

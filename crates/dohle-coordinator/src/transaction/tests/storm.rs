@@ -57,7 +57,8 @@ impl Storm {
         let settings = Arc::new(Settings::resolve(BATCH_BYTES_MAX, Version::Two, written).unwrap());
         let now = Now { instant: Instant(0), wall: Timestamp(1_000_000) };
         // The end of an id is near, so that it is reached often.
-        let log: Vec<Record> = NAMES.iter().enumerate().map(|(place, (name, version))| aged(name, place, *version)).collect();
+        let log: Vec<Record> =
+            NAMES.iter().enumerate().map(|(place, (name, version))| aged(name, place, *version)).collect();
         let selves = log.iter().map(|it| (it.transactional_id.clone(), it.value.as_ref().unwrap().producer)).collect();
         let ledger = Some(Ledger::lead(folded(&settings, &log), now, Offset(log.len() as i64), BATCH_BYTES_MAX));
         Self {
