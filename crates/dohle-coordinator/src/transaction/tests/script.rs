@@ -111,7 +111,7 @@ impl Stage {
     fn new<'a>(given: impl Fn(&str) -> Option<&'a str>) -> Self {
         let level = given("version").map_or(2, |level| level.parse().unwrap());
         let version = Version::from_level(level).unwrap();
-        let settings = Arc::new(Settings::resolve(BATCH_BYTES_MAX, version, |key| given(key)).unwrap());
+        let settings = Arc::new(Settings::resolve(BATCH_BYTES_MAX, version, given).unwrap());
         let now = Now { instant: Instant(0), wall: Timestamp(EPOCH_MS) };
         let machine = TransactionCoordinator::new(Arc::clone(&settings));
         let ledger = Some(Ledger::lead(machine, now, Offset::ZERO, BATCH_BYTES_MAX));
