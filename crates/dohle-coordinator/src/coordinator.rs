@@ -23,7 +23,7 @@ pub use soft::Soft;
 
 /// The most groups that one coordinator keeps; a new one beyond them is refused.
 const GROUPS_MAX: usize = 1_000_000;
-/// The most places that one coordinator keeps; a commit beyond them is refused.
+/// The most places that one coordinator keeps, held ones beside committed ones; a commit beyond them is refused.
 const PLACES_MAX: usize = 20_000_000;
 
 /// The groups of one partition of `__consumer_offsets`, as far as the log remembers them.

@@ -1,4 +1,5 @@
 //! Groups, their members, and their offsets: the coordinator that stands behind one partition of `__consumer_offsets`.
+//! Beside it, in [`transaction`], the one that stands behind a partition of `__transaction_state`.
 //!
 //! Owns what a group is, who may belong to it and how far it has read; does not know how requests and records travel, and
 //! reads no clock. Randomness is handed in with the commands that need it.

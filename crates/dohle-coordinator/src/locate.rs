@@ -1,14 +1,15 @@
-//! Which partition of `__consumer_offsets` a group belongs to.
+//! Which partition of `__consumer_offsets` a group belongs to, and which of `__transaction_state` a transactional id.
 
 use dohle_base::Partition;
 
-/// The partition of `group` when there are `partitions`: Java's hash of the name, without its sign, modulo the number.
+/// The partition of a group or a transactional id when there are `partitions`: Java's hash of the name, without its sign,
+/// modulo the number.
 ///
-/// `partitions` must be positive, and must never change once offsets were committed.
-pub fn partition_of(group: &str, partitions: i32) -> Partition {
+/// `partitions` must be positive, and must never change once anything was coordinated.
+pub fn partition_of(name: &str, partitions: i32) -> Partition {
     assert!(partitions > 0);
     // `Utils.abs` of Kafka: the one number without a positive twin counts as zero.
-    let hash = java_hash(group).checked_abs().unwrap_or(0);
+    let hash = java_hash(name).checked_abs().unwrap_or(0);
     Partition(hash % partitions)
 }
 

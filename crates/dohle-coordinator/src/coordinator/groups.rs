@@ -42,6 +42,9 @@ impl GroupCoordinator {
         producer: Producer,
         request: &CommitOffsets,
     ) -> Result<(), ErrorCode> {
+        if self.offsets.len() + self.offsets.held_len() >= PLACES_MAX {
+            return Err(ErrorCode::PolicyViolation);
+        }
         self.offsets.allow_hold(producer)?;
         match soft.get(&request.group) {
             Some(group) => group.allow_commit_in_transaction(request),

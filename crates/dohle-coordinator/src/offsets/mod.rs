@@ -70,6 +70,11 @@ impl Offsets {
         self.committed.len()
     }
 
+    /// How many places open transactions hold.
+    pub(crate) fn held_len(&self) -> usize {
+        self.held.len()
+    }
+
     /// The committed places of a group, by topic and partition.
     pub(crate) fn of_group<'a>(&'a self, group: &'a GroupId) -> impl Iterator<Item = (&'a OffsetKey, &'a Place)> {
         self.committed.range(OffsetKey::first_of(group)..).take_while(move |(key, _)| key.group == *group)

@@ -32,6 +32,7 @@ scripts! {
     static_members_come_back "static.txt",
     whoever_waits_is_answered "barriers.txt",
     offsets_are_kept_fetched_and_forgotten "offsets.txt",
+    offsets_in_a_transaction_count_when_it_is_committed "transactional-offsets.txt",
     offsets_outlive_their_group_for_a_while "retention.txt",
     the_next_leader_knows_what_the_log_knows "failover.txt",
 }

@@ -19,17 +19,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dohle_base::{
-    ErrorCode, Instant, LeaderEpoch, Now, Offset, Partition, ProducerId, Timestamp, Token, TopicId, TopicName, Uuid,
-    parse_duration,
+    ErrorCode, Instant, LeaderEpoch, Now, Offset, Partition, ProducerEpoch, ProducerId, Timestamp, Token, TopicId,
+    TopicName, Uuid, parse_duration,
 };
 use dohle_protocol::record::consumer::ConsumerProtocolSubscription;
 use dohle_protocol::{Message, Reader, Rope};
 use dohle_replication::ledger::{Effect, Effects, Folded, Ledger};
 
+use crate::transaction::{Outcome, Version};
 use crate::{
-    Command, CommitOffsets, DeleteOffsets, DeletedTopic, FetchOffsets, Generation, GroupCoordinator, GroupFilter,
-    Heartbeat, Join, JoinedMember, Leave, Leaving, MemberId, OffsetKey, OffsetToCommit, OffsetValue, Protocol, Record,
-    Reply, Settings, Sync, Wanted, Wish,
+    Command, CommitOffsets, CommitOffsetsInTransaction, DeleteOffsets, DeletedTopic, EndTransaction, FetchOffsets,
+    Generation, GroupCoordinator, GroupFilter, Heartbeat, Join, JoinedMember, Leave, Leaving, MemberId, OffsetKey,
+    OffsetToCommit, OffsetValue, Producer, Protocol, Record, Reply, Settings, Sync, Wanted, Wish,
 };
 
 /// What a batch holds in these stories.
@@ -127,7 +128,9 @@ impl Stage {
             "sync" => self.propose(words.token(1), |_| sync(words)),
             "heartbeat" => self.propose(words.token(1), |_| heartbeat(words)),
             "leave" => self.propose(words.token(1), |_| leave(words)),
-            "commit" => self.propose(words.token(1), |_| commit(words)),
+            "commit" => self.propose(words.token(1), |_| Command::CommitOffsets(commit(words))),
+            "commit-in" => self.propose(words.token(1), |_| commit_in_transaction(words)),
+            "end" => self.propose(words.token(1), |_| end(words)),
             "fetch" => self.propose(words.token(1), |_| fetch(words)),
             "forget" => self.propose(words.token(1), |_| forget(words)),
             "delete" => {
@@ -267,10 +270,12 @@ impl Stage {
 
     /// Puts a record into the log as if an earlier leader had written it: the next leader finds it there.
     fn write(&mut self, words: &Words<'_>) {
-        let producer = words.get("producer").map(|id| ProducerId(id.parse().unwrap()));
+        let producer = words.get("producer").map(producer);
+        let ended =
+            |producer, outcome| Record::TransactionEnded { producer, outcome, coordinator_epoch: LeaderEpoch(0) };
         let record = match (words.nth(0), producer) {
-            ("commit", Some(producer)) => Record::TransactionEnded { producer, committed: true },
-            ("abort", Some(producer)) => Record::TransactionEnded { producer, committed: false },
+            ("commit", Some(producer)) => ended(producer, Outcome::Commit),
+            ("abort", Some(producer)) => ended(producer, Outcome::Abort),
             (group, producer) => {
                 let place = place(words.nth(1));
                 let key = OffsetKey { group: group.into(), topic: place.topic, partition: place.partition };
@@ -384,15 +389,36 @@ fn leave(words: &Words<'_>) -> Command {
     Command::Leave(Leave { group: words.nth(0).into(), members: members.collect() })
 }
 
-fn commit(words: &Words<'_>) -> Command {
-    Command::CommitOffsets(CommitOffsets {
+fn commit(words: &Words<'_>) -> CommitOffsets {
+    CommitOffsets {
         group: words.nth(0).into(),
         member: words.member(),
         instance: words.get("static").map(Into::into),
         generation: words.generation(),
         retention: words.get("retention").map(|text| parse_duration(text).unwrap()),
         offsets: words.plain().skip(2).map(place).collect(),
+    }
+}
+
+fn commit_in_transaction(words: &Words<'_>) -> Command {
+    let producer = producer(words.get("producer").unwrap());
+    Command::CommitOffsetsInTransaction(CommitOffsetsInTransaction { producer, commit: commit(words) })
+}
+
+/// `end commit 1 producer=7:3 version=0`: the marker of a transaction, under version 2 unless another is given.
+fn end(words: &Words<'_>) -> Command {
+    Command::EndTransaction(EndTransaction {
+        producer: producer(words.get("producer").unwrap()),
+        outcome: if words.nth(0) == "commit" { Outcome::Commit } else { Outcome::Abort },
+        version: Version::from_level(words.get("version").map_or(2, |level| level.parse().unwrap())).unwrap(),
+        coordinator_epoch: LeaderEpoch(0),
     })
+}
+
+/// `7:3` is the producer with id 7 in epoch 3, `7` the one in epoch 0.
+fn producer(text: &str) -> Producer {
+    let (id, epoch) = text.split_once(':').unwrap_or((text, "0"));
+    Producer { id: ProducerId(id.parse().unwrap()), epoch: ProducerEpoch(epoch.parse().unwrap()) }
 }
 
 /// `t/0@42` is a place, `t/0@42:words` one with the client's words, `t/0@42:*5000` one with many words.
@@ -497,17 +523,22 @@ fn show_reply(reply: &Reply) -> String {
         Reply::Sync(Ok(synced)) => {
             format!("share {:?} of {}", show_bytes(&synced.assignment), synced.protocol.as_deref().unwrap_or("nothing"))
         }
-        Reply::Sync(Err(error)) | Reply::Heartbeat(Err(error)) => format!("refused {}", error.name()),
-        Reply::Heartbeat(Ok(())) => "ok".to_owned(),
-        Reply::Leave(Err(error)) | Reply::CommitOffsets(Err(error)) | Reply::DeleteOffsets(Err(error)) => {
-            format!("refused {}", error.name())
-        }
+        Reply::Sync(Err(error))
+        | Reply::Heartbeat(Err(error))
+        | Reply::EndTransaction(Err(error))
+        | Reply::Leave(Err(error))
+        | Reply::CommitOffsets(Err(error))
+        | Reply::CommitOffsetsInTransaction(Err(error))
+        | Reply::DeleteOffsets(Err(error)) => format!("refused {}", error.name()),
+        Reply::Heartbeat(Ok(())) | Reply::EndTransaction(Ok(())) => "ok".to_owned(),
         Reply::Leave(Ok(left)) => list(left, |one| {
             let member = one.member.as_ref().map_or(String::new(), show_member);
             let instance = one.instance.as_ref().map_or(String::new(), |instance| format!("/{instance}"));
             format!("{member}{instance} {}", code(one.code))
         }),
-        Reply::CommitOffsets(Ok(codes)) | Reply::DeleteOffsets(Ok(codes)) => list(codes.iter().copied(), code),
+        Reply::CommitOffsets(Ok(codes))
+        | Reply::CommitOffsetsInTransaction(Ok(codes))
+        | Reply::DeleteOffsets(Ok(codes)) => list(codes.iter().copied(), code),
         Reply::FetchOffsets(fetched) => list(fetched, |one| {
             let place = match &one.committed {
                 Ok(Some(value)) => format!("@{}{}", value.offset, show_words(value)),
@@ -545,9 +576,10 @@ fn show_words(value: &OffsetValue) -> String {
 fn show_record(record: &Record) -> String {
     match record {
         Record::Offset { key, value: None, .. } => format!("{} forgets {}/{}", key.group, key.topic, key.partition),
-        Record::Offset { key, value: Some(value), .. } => {
+        Record::Offset { key, value: Some(value), producer } => {
             let until = value.expires_at.map_or(String::new(), |at| format!(" until {}ms", at.0 - EPOCH_MS));
-            format!("{} at {}/{}@{}{}{until}", key.group, key.topic, key.partition, value.offset, show_words(value))
+            let by = producer.map_or(String::new(), |it| format!(" if {}:{} commits", it.id, it.epoch));
+            format!("{} at {}/{}@{}{}{until}{by}", key.group, key.topic, key.partition, value.offset, show_words(value))
         }
         Record::Group { group, value: None } => format!("{group} is no more"),
         Record::Group { group, value: Some(stored) } if stored.members.is_empty() => {
@@ -564,6 +596,8 @@ fn show_record(record: &Record) -> String {
                 stored.protocol.as_deref().unwrap_or_default()
             )
         }
-        Record::TransactionEnded { producer, committed } => format!("transaction of {producer} ended, {committed}"),
+        Record::TransactionEnded { producer, outcome, coordinator_epoch: _ } => {
+            format!("{outcome:?} of {}:{}", producer.id, producer.epoch)
+        }
     }
 }

@@ -112,7 +112,9 @@ impl TransactionCoordinator {
         for (looked_at, id) in ids.enumerate() {
             let transaction = &self.transactions[id].transaction;
             let is_abortable = transaction.is_overdue(now.wall);
-            if looked_at == TRANSACTIONS_PER_PIECE || is_abortable && !self.abort(soft, &mut piece, id, transaction, now) {
+            if looked_at == TRANSACTIONS_PER_PIECE
+                || is_abortable && !self.abort(soft, &mut piece, id, transaction, now)
+            {
                 soft.timeouts.from = Some(id.clone());
                 return piece.records;
             }

@@ -119,7 +119,11 @@ fn judge_raising(before: &Transaction, end: &End) -> Result<Verdict, ErrorCode> 
         (State::Ongoing, _) => Ok(Verdict::New),
         (State::Prepared(outcome), _) if outcome == end.outcome => Err(ErrorCode::ConcurrentTransactions),
         (State::Complete(outcome), _) if is_raised || is_reborn => {
-            if outcome == end.outcome { Ok(Verdict::Repeated) } else { Err(ErrorCode::InvalidTxnState) }
+            if outcome == end.outcome {
+                Ok(Verdict::Repeated)
+            } else {
+                Err(ErrorCode::InvalidTxnState)
+            }
         }
         (State::Empty | State::Complete(_), Outcome::Abort) => Ok(Verdict::New),
         (State::Empty | State::Complete(_), Outcome::Commit) | (State::Prepared(_), _) => {

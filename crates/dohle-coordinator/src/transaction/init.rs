@@ -138,11 +138,7 @@ fn may_be(before: &Transaction, expected: Producer) -> bool {
     expected.id == before.producer.id || was_used_up
 }
 
-fn life(
-    before: &Transaction,
-    expected: Option<ProducerEpoch>,
-    last: Option<ProducerEpoch>,
-) -> Result<Life, ErrorCode> {
+fn life(before: &Transaction, expected: Option<ProducerEpoch>, last: Option<ProducerEpoch>) -> Result<Life, ErrorCode> {
     let current = before.producer.epoch;
     if expected.is_none_or(|expected| expected == current) {
         return Ok(if before.is_exhausted() { Life::Reborn } else { Life::Next });

@@ -23,6 +23,9 @@ mod settings;
 mod state;
 mod view;
 
+#[cfg(test)]
+mod tests;
+
 pub use command::{AddPartitions, Command, End, Init, MarkersWritten};
 pub use coordinator::{Soft, TransactionCoordinator};
 pub use record::{InvalidRecord, Record};

@@ -113,7 +113,8 @@ fn partitions(state: State, value: &TransactionLogValue) -> Result<OrdSet<TopicP
     }
     for listed in value.transaction_partitions.iter().flatten() {
         let topic = TopicName::parse(&listed.topic).map_err(InvalidRecord::Topic)?;
-        let places = listed.partition_ids.iter().map(|id| TopicPartition { topic: topic.clone(), partition: Partition(*id) });
+        let places =
+            listed.partition_ids.iter().map(|id| TopicPartition { topic: topic.clone(), partition: Partition(*id) });
         partitions.extend(places);
     }
     Ok(partitions)
@@ -149,4 +150,82 @@ fn by_topic(partitions: &OrdSet<TopicPartition>) -> Vec<PartitionsSchema> {
         }
     }
     topics
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transaction::Outcome;
+
+    /// What Kafka 4.4 writes (`TransactionLog`).
+    const KEY: &str = "00000003617070";
+    const PREPARED: &str = "000100000000000000077fff0000ea600202027402000000030000000000000007d000000000000003e803000800000000\
+                            000000060108000000000000000802020002";
+    const EMPTY: &str = "0001000000000000000700000000ea60000000000000000007d0ffffffffffffffff0100080000000000000007";
+    /// In the version of clusters that know no version of transactions.
+    const ONGOING_OLD: &str =
+        "0000000000000000000700000000ea600100000001000174000000010000000300000000000007d000000000000003e8";
+
+    fn bytes(hex: &str) -> Bytes {
+        let digit = |place: usize| u8::from_str_radix(&hex[place..place + 2], 16).unwrap();
+        (0..hex.len()).step_by(2).map(digit).collect()
+    }
+
+    fn read(value: &str) -> Record {
+        Record::decode(&bytes(KEY), Some(&bytes(value))).unwrap().unwrap()
+    }
+
+    fn prepared() -> Transaction {
+        Transaction {
+            producer: Producer { id: ProducerId(7), epoch: ProducerEpoch(32_767) },
+            previous_id: ProducerId(6),
+            next_id: Some(ProducerId(8)),
+            timeout_ms: 60_000,
+            state: State::Prepared(Outcome::Commit),
+            partitions: OrdSet::unit(TopicPartition { topic: TopicName::parse("t").unwrap(), partition: Partition(3) }),
+            started_at: Some(Timestamp(1_000)),
+            updated_at: Timestamp(2_000),
+            version: Version::Two,
+        }
+    }
+
+    #[test]
+    fn records_are_read_and_written_as_kafka_writes_them() {
+        assert_eq!(read(PREPARED).value.as_deref(), Some(&prepared()));
+        for value in [PREPARED, EMPTY] {
+            let encoded = read(value).encode();
+            assert_eq!((encoded.key, encoded.value), (bytes(KEY), Some(bytes(value))));
+        }
+        let empty = read(EMPTY).value.unwrap();
+        assert_eq!((empty.state, empty.next_id, empty.started_at), (State::Empty, None, None));
+        assert_eq!(Record::decode(&bytes(KEY), None).unwrap().unwrap().value, None);
+    }
+
+    #[test]
+    fn records_of_older_clusters_are_read() {
+        let ongoing = read(ONGOING_OLD).value.unwrap();
+        assert_eq!((ongoing.state, ongoing.version, ongoing.partitions.len()), (State::Ongoing, Version::Zero, 1));
+        assert_eq!((ongoing.previous_id, ongoing.next_id), (ProducerId::NONE, None));
+    }
+
+    #[test]
+    fn what_is_unknown_is_passed_over_and_what_is_broken_is_an_error() {
+        assert!(Record::decode(&bytes("0001"), None).unwrap().is_none());
+        let broken = |from: &str, to: &str| {
+            let value = bytes(&PREPARED.replacen(from, to, 1));
+            Record::decode(&bytes(KEY), Some(&value)).unwrap_err()
+        };
+        assert!(matches!(broken("7fff", "ffff"), InvalidRecord::Producer(_)));
+        assert!(matches!(broken("ea6002", "ea6006"), InvalidRecord::State(6)));
+        assert!(matches!(broken("02020002", "02020003"), InvalidRecord::Version(3)));
+        assert!(matches!(broken("0274", "022f"), InvalidRecord::Topic(_)));
+        assert!(matches!(broken("0001", "0009"), InvalidRecord::Malformed(_)));
+    }
+
+    #[test]
+    fn the_weight_is_an_upper_bound() {
+        let record = Record { transactional_id: "app".into(), value: Some(Arc::new(prepared())) };
+        let encoded = record.encode();
+        assert!(encoded.key.len() + encoded.value.unwrap().len() <= record.weight());
+    }
 }
