@@ -138,5 +138,5 @@ fn a_segment_closed_after_the_recovery_point_was_noted_keeps_its_aborted_transac
     log.roll(recovery_point, NOW).unwrap();
     let (log, _) = open(&disk.kill(), &Opening { recovery_point, ..UNCLEAN });
     let slice = log.read(Offset(0), log.end(), 10_000, true).unwrap().unwrap();
-    assert_eq!(log.aborted(Offset(0), log.end(), &slice).unwrap().len(), 1);
+    assert_eq!(log.aborts(Offset(0), log.end(), &slice).map_or(0, |aborts| aborts.find().unwrap().len()), 1);
 }
