@@ -588,6 +588,8 @@ fn code_of(answer: &Answer) -> ErrorCode {
             | Reply::Heartbeat(Err(code))
             | Reply::Leave(Err(code))
             | Reply::CommitOffsets(Err(code))
+            | Reply::CommitOffsetsInTransaction(Err(code))
+            | Reply::EndTransaction(Err(code))
             | Reply::DeleteOffsets(Err(code)) => *code,
             Reply::Leave(Ok(left)) => left.iter().map(|one| one.code).max().unwrap_or(ErrorCode::None),
             Reply::DeleteGroups(deleted) => deleted.iter().map(|one| one.code).min().unwrap_or(ErrorCode::None),
@@ -596,6 +598,8 @@ fn code_of(answer: &Answer) -> ErrorCode {
             | Reply::Sync(Ok(_))
             | Reply::Heartbeat(Ok(()))
             | Reply::CommitOffsets(Ok(_))
+            | Reply::CommitOffsetsInTransaction(Ok(_))
+            | Reply::EndTransaction(Ok(()))
             | Reply::FetchOffsets(_)
             | Reply::DescribeGroups(_)
             | Reply::ListGroups(_)
