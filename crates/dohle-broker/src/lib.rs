@@ -21,6 +21,7 @@ mod notice;
 mod partition;
 mod publish;
 mod quorum;
+mod recovery;
 mod running;
 mod space;
 mod start;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use dohle_base::config::InvalidValue;
-use dohle_base::{BrokerId, ErrorCode, Partition as Index};
+use dohle_base::{BrokerId, ErrorCode, Offset, Partition as Index};
 use dohle_coordinator::DeletedTopic;
 use dohle_log::options::Options;
 use dohle_metadata::Image;
@@ -20,7 +20,7 @@ use crate::clock::Clock;
 use crate::ledgers::groups::{Groups, OFFSETS_TOPIC};
 use crate::lock::hold;
 use crate::partition::{Identity, Outcome, Partition};
-use crate::storage::Storage;
+use crate::storage::{Storage, Wanted};
 use crate::upkeep::{Chores, Doomed};
 use crate::waiters::Waiters;
 
@@ -93,7 +93,9 @@ impl Publisher {
         for change in &local.follow {
             self.close(&mut led, change);
         }
-        self.lead(&mut led, &image, &local.lead);
+        // What the first image shows was there before this broker started.
+        let is_new = shown.image.offset != Offset::NONE;
+        self.lead(&mut led, &image, &local.lead, is_new);
         self.reconfigure(&led, &image, &delta);
         let gone = |topic: &Arc<Topic>| DeletedTopic { name: topic.name.clone(), id: topic.id };
         self.groups.forget(&delta.topics_deleted.iter().map(gone).collect::<Vec<_>>());
@@ -124,7 +126,7 @@ impl Publisher {
         }
     }
 
-    fn lead(&self, led: &mut Led, image: &Image, changes: &[PartitionDelta]) {
+    fn lead(&self, led: &mut Led, image: &Image, changes: &[PartitionDelta], is_new: bool) {
         let mut new = vec![];
         for change in changes {
             let place = (change.topic.id, change.index);
@@ -138,7 +140,7 @@ impl Publisher {
                 None => new.push(change),
             }
         }
-        for partition in self.storage.open_all(&new, |change| self.open(image, change)) {
+        for partition in self.storage.open_all(&new, |change| self.open(image, change, is_new)) {
             led.insert((partition.topic_id, partition.index), Arc::clone(&partition));
             if partition.topic.as_str() == OFFSETS_TOPIC {
                 self.groups.lead(&partition);
@@ -147,11 +149,12 @@ impl Publisher {
     }
 
     /// Opens the log of a partition and leads it; a log that cannot be opened is told of, and not served.
-    fn open(&self, image: &Image, change: &PartitionDelta) -> Option<Arc<Partition>> {
+    fn open(&self, image: &Image, change: &PartitionDelta, is_new: bool) -> Option<Arc<Partition>> {
         let PartitionDelta { topic, index, after, .. } = change;
         let options = self.options(image, &topic.name);
         let directory = after.directory(self.node)?;
-        match self.storage.open_log(topic, *index, directory, options, self.clock.wall()) {
+        let wanted = Wanted { topic, index: *index, directory, is_new, options };
+        match self.storage.open_log(wanted, self.clock.wall()) {
             Ok((log, volume)) => {
                 let identity = Identity { topic: topic.name.clone(), topic_id: topic.id, index: *index };
                 let waiters = Arc::clone(&self.waiters);

@@ -65,11 +65,12 @@ pub enum StartError {
 
 /// Starts a broker. When this returns, clients can call.
 pub fn start(mut settings: Settings) -> Result<Running, StartError> {
+    raise_descriptors();
     let clock = Clock::start();
     let count = std::thread::available_parallelism().map_or(1, usize::from);
     let (sockets, listeners) = open_sockets(&settings)?;
     settings.note_advertised(&listeners);
-    let storage = Arc::new(Storage::open(&settings, Rng::new(chance::number()), count)?);
+    let storage = Arc::new(Storage::open(&settings, Rng::new(chance::number()))?);
     let flushers = storage.all().map(|volume| volume.start_flusher(clock)).collect::<io::Result<Vec<_>>>();
     let flushers = flushers.map_err(StartError::Thread)?;
     let cores = Cores::start(count).map_err(StartError::Thread)?;
@@ -164,6 +165,18 @@ fn join(cores: &Cores, quorum: &Arc<Quorum>, broker: RegisterBroker) -> Result<(
     let keeper = Arc::clone(quorum);
     cores.keep(Box::new(move || Box::pin(keeper.keep_time())));
     Ok(())
+}
+
+/// Every partition that is written to holds a file, every client a socket: takes as many descriptors as the system grants.
+fn raise_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current == limit.maximum {
+        return;
+    }
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!("no more than {:?} files can be open: {error}", limit.current);
+    }
 }
 
 fn memory_bytes() -> u64 {

@@ -39,6 +39,8 @@ pub(crate) enum ProduceRefusal {
     Append(#[from] AppendRefusal),
     #[error("transactions are not served yet: produce without a transactional.id")]
     Transactional,
+    #[error("the disk is nearly full: try again when there is room")]
+    NoRoom,
     #[error("{0}")]
     Code(ErrorCode),
 }
@@ -58,6 +60,8 @@ impl ProduceRefusal {
             Self::Malformed(malformed) => malformed.code(),
             Self::Append(refusal) => refusal.code(),
             Self::Transactional => ErrorCode::InvalidTxnState,
+            // What clients try again (BROKER_NOT_AVAILABLE is final to some of them).
+            Self::NoRoom => ErrorCode::KafkaStorageError,
             Self::Code(code) => *code,
         }
     }
@@ -66,9 +70,12 @@ impl ProduceRefusal {
     pub(crate) fn message(&self) -> Option<String> {
         match self {
             Self::Code(_) => None,
-            Self::Batch(_) | Self::Records(_) | Self::Malformed(_) | Self::Append(_) | Self::Transactional => {
-                Some(self.to_string())
-            }
+            Self::Batch(_)
+            | Self::Records(_)
+            | Self::Malformed(_)
+            | Self::Append(_)
+            | Self::Transactional
+            | Self::NoRoom => Some(self.to_string()),
         }
     }
 
@@ -95,6 +102,9 @@ impl Partition {
             zstd: produced.zstd,
         };
         let batch = check::check(&produced.records, &limits)?;
+        if !self.volume.room.take(batch.bytes().len()) {
+            return Err(ProduceRefusal::NoRoom);
+        }
         if batch.header().attributes.is_transactional() {
             return Err(ProduceRefusal::Transactional);
         }

@@ -9,6 +9,7 @@
 mod append;
 mod flush;
 mod open;
+mod progress;
 mod read;
 mod remove;
 mod restore;
@@ -35,6 +36,7 @@ use crate::segment::{Active, Sealed};
 pub use append::{Append, AppendError, Appended};
 pub use flush::{Flush, Flushed};
 pub use open::{LoadError, Opening, Recovered, Torn};
+pub use progress::Progress;
 pub use read::{Plan, ReadError, Slice};
 pub use remove::Removal;
 pub use time::{ByTime, Moment};
@@ -121,11 +123,14 @@ impl<D: Disk> Log<D> {
         &self.epochs
     }
 
-    /// Notes that a leader begins its epoch at the end of the log, before it has written anything (KIP-101). Durable with the next
-    /// flush.
+    /// Notes that a leader begins its epoch at the end of the log, before it has written anything (KIP-101). Durable with its first
+    /// record.
     pub fn begin_epoch(&mut self, epoch: LeaderEpoch) {
-        let end = self.end();
+        let (end, changed) = (self.end(), self.epochs_changed());
         self.epochs.assign(epoch, end);
+        if !changed {
+            self.durable.epochs_idle = self.epochs.version();
+        }
     }
 
     /// Its producers: what DescribeProducers shows.
