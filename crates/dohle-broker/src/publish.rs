@@ -93,9 +93,7 @@ impl Publisher {
         for change in &local.follow {
             self.close(&mut led, change);
         }
-        // What the first image shows was there before this broker started.
-        let is_new = shown.image.offset != Offset::NONE;
-        self.lead(&mut led, &image, &local.lead, is_new);
+        self.lead(&mut led, &shown.image, &image, &local.lead);
         self.reconfigure(&led, &image, &delta);
         let gone = |topic: &Arc<Topic>| DeletedTopic { name: topic.name.clone(), id: topic.id };
         self.groups.forget(&delta.topics_deleted.iter().map(gone).collect::<Vec<_>>());
@@ -126,7 +124,7 @@ impl Publisher {
         }
     }
 
-    fn lead(&self, led: &mut Led, image: &Image, changes: &[PartitionDelta], is_new: bool) {
+    fn lead(&self, led: &mut Led, shown: &Image, image: &Image, changes: &[PartitionDelta]) {
         let mut new = vec![];
         for change in changes {
             let place = (change.topic.id, change.index);
@@ -140,7 +138,7 @@ impl Publisher {
                 None => new.push(change),
             }
         }
-        for partition in self.storage.open_all(&new, |change| self.open(image, change, is_new)) {
+        for partition in self.storage.open_all(&new, |change| self.open(image, change, is_new(shown, change))) {
             led.insert((partition.topic_id, partition.index), Arc::clone(&partition));
             if partition.topic.as_str() == OFFSETS_TOPIC {
                 self.groups.lead(&partition);
@@ -192,4 +190,11 @@ impl Publisher {
             Options::default()
         })
     }
+}
+
+/// Whether a partition was created since `shown`, the newest image that was published. What the first one shows was there before this
+/// broker started.
+fn is_new(shown: &Image, change: &PartitionDelta) -> bool {
+    let known = shown.topics.get(change.topic.id).is_some_and(|topic| topic.partition(change.index).is_some());
+    shown.offset != Offset::NONE && !known
 }

@@ -105,6 +105,8 @@ impl Upkeep {
                 producers: begun + self.settings.producer_check,
             };
             self.sweep();
+            // A loss that was told at this start is not told again at the next.
+            self.write(Checkpoint::HighWatermark);
             while self.chores.wait() {
                 self.look(&mut times);
             }

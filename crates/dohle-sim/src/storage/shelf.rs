@@ -231,7 +231,11 @@ impl Shelf {
         }
         let directory = self::directory(&disk)?;
         let shown = directory.read_offsets(Checkpoint::HighWatermark).map_err(say)?;
-        let shelf = Self::open(disk, directory, durability, self.segment_bytes, self.now)?;
+        let mut shelf = Self::open(disk, directory, durability, self.segment_bytes, self.now)?;
+        // What is told once is not told again after the next stop.
+        if !shelf.write_checkpoints() {
+            return Err("a sound disk fails".to_owned());
+        }
         let shown = shown.get(&name()).copied().unwrap_or(Offset::ZERO);
         let reported = if shown > shelf.end() { shown.since(shelf.end()) } else { 0 };
         Ok((shelf, reported))
