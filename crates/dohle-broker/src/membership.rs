@@ -57,12 +57,12 @@ impl Membership<'_> {
     }
 
     /// What this broker says of itself. Where the metadata log ends, it does not know yet.
-    pub(crate) fn registration(&self) -> RegisterBroker {
+    pub(crate) fn registration(&self, incarnation: Uuid) -> RegisterBroker {
         let quorum = Supported { name: KRAFT_VERSION.to_owned(), least: 0, most: 1 };
         RegisterBroker {
             id: self.settings.node.id,
             cluster_id: self.storage.cluster_id().to_owned(),
-            incarnation: chance::uuid(),
+            incarnation,
             listeners: self.listeners.iter().map(reachable).collect(),
             features: FEATURES.iter().map(supported).chain([quorum]).collect(),
             rack: self.settings.node.rack.clone(),

@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use dohle_base::config::InvalidValue;
-use dohle_base::{BrokerId, ErrorCode, Offset, Partition as Index};
+use dohle_base::{BrokerId, ErrorCode, Offset, Partition as Index, Uuid};
 use dohle_coordinator::DeletedTopic;
 use dohle_log::options::Options;
 use dohle_metadata::Image;
@@ -69,11 +69,16 @@ pub(crate) struct Publisher {
     pub(crate) groups: Arc<Groups>,
     pub(crate) chores: Arc<Chores>,
     pub(crate) waiters: Arc<Waiters<Outcome>>,
+    /// This life of the broker, by which the cluster tells it from the one before.
+    pub(crate) incarnation: Uuid,
+    /// Whether an image has shown that the cluster counts on this life: before that, what it says of this broker is about an earlier
+    /// one, and all logs would be opened for nothing.
+    pub(crate) begun: bool,
 }
 
 impl Publisher {
     /// Publishes on a thread of its own until the mailbox is closed.
-    pub(crate) fn start(self, mailbox: Arc<Mailbox>) -> std::io::Result<JoinHandle<()>> {
+    pub(crate) fn start(mut self, mailbox: Arc<Mailbox>) -> std::io::Result<JoinHandle<()>> {
         std::thread::Builder::new().name("publisher".to_owned()).spawn(move || {
             while let Some(image) = mailbox.next() {
                 self.publish(image);
@@ -81,9 +86,14 @@ impl Publisher {
         })
     }
 
-    fn publish(&self, image: Image) {
+    fn publish(&mut self, image: Image) {
         let shown = self.catalog.view();
-        let delta = Delta::between(&shown.image, &image);
+        if !self.begun && !self.is_counted_on(&image) {
+            return self.catalog.publish(View { image, led: Led::new() });
+        }
+        let before = if self.begun { shown.image.clone() } else { Image::new(&image.cluster_id) };
+        self.begun = true;
+        let delta = Delta::between(&before, &image);
         let local = delta.local(self.node);
         let mut led = shown.led.clone();
         for (topic, index) in &local.stop {
@@ -93,11 +103,15 @@ impl Publisher {
         for change in &local.follow {
             self.close(&mut led, change);
         }
-        self.lead(&mut led, &shown.image, &image, &local.lead);
+        self.lead(&mut led, &before, &image, &local.lead);
         self.reconfigure(&led, &image, &delta);
         let gone = |topic: &Arc<Topic>| DeletedTopic { name: topic.name.clone(), id: topic.id };
         self.groups.forget(&delta.topics_deleted.iter().map(gone).collect::<Vec<_>>());
         self.catalog.publish(View { image, led });
+    }
+
+    fn is_counted_on(&self, image: &Image) -> bool {
+        image.brokers.get(self.node).is_some_and(|broker| broker.incarnation == self.incarnation && !broker.fenced)
     }
 
     /// Serves a partition no more and deletes its log.

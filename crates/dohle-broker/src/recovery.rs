@@ -36,10 +36,10 @@ impl Recovery {
         self.logs_left.load(Ordering::Relaxed)
     }
 
-    /// Says how far it has come.
+    /// Says how far it has come: whoever waits for a start wants to know why, at the level that is shown by default.
     pub(crate) fn tell(&self) {
         let progress = &self.progress;
-        tracing::info!(
+        tracing::warn!(
             logs_left = self.logs_left(),
             segments_left = progress.segments_left(),
             bytes_left = progress.bytes_left(),

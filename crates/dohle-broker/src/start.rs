@@ -80,6 +80,7 @@ pub fn start(mut settings: Settings) -> Result<Running, StartError> {
     let group_settings = GroupSettings::resolve(BATCH_BYTES_MAX, |key| settings.written.get(key).map(String::as_str))?;
     let groups = Arc::new(Groups::new(group_settings, clock, Arc::clone(&cores)));
     let (waiters, mailbox, chores) = (Waiters::new(), Arc::new(Mailbox::default()), Arc::new(Chores::default()));
+    let incarnation = chance::uuid();
     let publisher = Publisher {
         node: settings.node.id,
         clock,
@@ -88,12 +89,14 @@ pub fn start(mut settings: Settings) -> Result<Running, StartError> {
         groups: Arc::clone(&groups),
         chores: Arc::clone(&chores),
         waiters: Arc::clone(&waiters),
+        incarnation,
+        begun: false,
     };
     let mut threads = vec![publisher.start(Arc::clone(&mailbox)).map_err(StartError::Thread)?];
 
     let membership = Membership { settings: &settings, listeners: &listeners, storage: &storage, clock };
     let quorum = membership.lead(Arc::clone(&catalog), Arc::clone(&mailbox), Arc::clone(&waiters))?;
-    join(&cores, &quorum, membership.registration())?;
+    join(&cores, &quorum, membership.registration(incarnation))?;
 
     let upkeep = Upkeep {
         clock,
