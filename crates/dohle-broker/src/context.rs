@@ -7,6 +7,7 @@ use dohle_metadata::effective;
 use tokio::sync::watch;
 
 use crate::catalog::{Catalog, View};
+use crate::cleaner::cells::{CleanerCells, ScrubCells};
 use crate::clock::Clock;
 use crate::config::settings::Settings;
 use crate::config::tables;
@@ -49,6 +50,8 @@ pub(crate) struct Context {
     pub(crate) answers_budget: Arc<Budget>,
     pub(crate) crowd: Crowd,
     pub(crate) notices: Notices,
+    pub(crate) cleaner: Arc<CleanerCells>,
+    pub(crate) scrub: Arc<ScrubCells>,
     /// True when the broker stops.
     pub(crate) stop: watch::Sender<bool>,
 }

@@ -5,6 +5,7 @@
 mod api;
 mod catalog;
 mod chance;
+mod cleaner;
 mod clock;
 mod config;
 mod context;
@@ -23,6 +24,7 @@ mod publish;
 mod quorum;
 mod recovery;
 mod running;
+mod scrubber;
 mod space;
 mod start;
 mod storage;

@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 
 use dohle_log::directory::Checkpoint;
 
+use crate::cleaner::Desk;
 use crate::config::listeners::Listener;
 use crate::context::Context;
 use crate::partition::Partition;
@@ -18,7 +19,8 @@ pub struct Running {
     pub(crate) context: Arc<Context>,
     pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) chores: Arc<Chores>,
-    /// Publisher and upkeep, which end with their mailbox and their chores.
+    pub(crate) desk: Arc<Desk>,
+    /// Publisher, upkeep, cleaners and scrubber, which end with their mailbox, their chores and their desk.
     pub(crate) threads: Vec<JoinHandle<()>>,
     pub(crate) flushers: Vec<JoinHandle<()>>,
     pub(crate) listeners: Vec<Listener>,
@@ -54,6 +56,7 @@ impl Running {
         self.context.cores.join();
         self.mailbox.close();
         self.chores.close();
+        self.desk.close();
         for thread in self.threads {
             // A thread that died has told so itself.
             let _ = thread.join();

@@ -13,6 +13,8 @@ use tokio::sync::watch;
 
 use crate::catalog::{Catalog, View};
 use crate::chance;
+use crate::cleaner::rate::Rate;
+use crate::cleaner::{Cleaner, Desk};
 use crate::clock::Clock;
 use crate::config::listeners::{InvalidListeners, Listener};
 use crate::config::settings::Settings;
@@ -30,6 +32,7 @@ use crate::publish::{Mailbox, Publisher};
 use crate::quorum::state::QuorumStateError;
 use crate::quorum::{LeadError, Quorum};
 use crate::running::Running;
+use crate::scrubber::Scrubber;
 use crate::storage::{Storage, StorageError};
 use crate::topics::Creations;
 use crate::upkeep::{Chores, Upkeep, Written};
@@ -108,6 +111,26 @@ pub fn start(mut settings: Settings) -> Result<Running, StartError> {
         written: Written::default(),
     };
     threads.push(upkeep.start().map_err(StartError::Thread)?);
+    let (desk, cleaner_cells, scrub_cells) = (Arc::new(Desk::default()), Arc::default(), Arc::default());
+    let cleaner = Cleaner {
+        clock,
+        rate: Rate::new(settings.cleaner.bytes_per_second),
+        settings: settings.cleaner.clone(),
+        catalog: Arc::clone(&catalog),
+        chores: Arc::clone(&chores),
+        desk: Arc::clone(&desk),
+        cells: Arc::clone(&cleaner_cells),
+    };
+    threads.extend(cleaner.start().map_err(StartError::Thread)?);
+    let scrubber = Scrubber {
+        clock,
+        settings: settings.scrub.clone(),
+        catalog: Arc::clone(&catalog),
+        storage: Arc::clone(&storage),
+        desk: Arc::clone(&desk),
+        cells: Arc::clone(&scrub_cells),
+    };
+    threads.extend(scrubber.start().map_err(StartError::Thread)?);
     let memory = settings.net.requests_bytes_max.unwrap_or_else(|| memory_bytes() / MEMORY_PART);
     let context = Arc::new(Context {
         sessions: Sessions::new(settings.fetch.sessions_max, Rng::new(chance::number())),
@@ -125,6 +148,8 @@ pub fn start(mut settings: Settings) -> Result<Running, StartError> {
         answers_budget: Budget::new(memory),
         crowd: Crowd::default(),
         notices: Notices::default(),
+        cleaner: cleaner_cells,
+        scrub: scrub_cells,
         stop: watch::Sender::new(false),
     });
     let http = http::serve(&context).map_err(|source| StartError::Listen { address: "HTTP".to_owned(), source })?;
@@ -132,7 +157,7 @@ pub fn start(mut settings: Settings) -> Result<Running, StartError> {
         let (context, listener) = (Arc::clone(&context), Arc::new(listener.clone()));
         cores.deal(Box::new(move || Box::pin(listener::accept(context, socket, listener))));
     }
-    Ok(Running { context, mailbox, chores, threads, flushers, listeners, http })
+    Ok(Running { context, mailbox, chores, desk, threads, flushers, listeners, http })
 }
 
 /// Opens the sockets, so that a port that the system chose is known before anybody is told of it.

@@ -325,6 +325,7 @@ impl Storage {
     }
 
     fn doom(&self, volume: &Volume, name: &PartitionName) -> Result<PathBuf, Failure> {
+        volume.forget(name)?;
         let doomed = volume.directory.delete_partition(name, &mut hold(&self.rng))?;
         let fewer = |logs: usize| Some(logs.saturating_sub(1));
         // A number that cannot be lower stays.

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use dohle_base::{ErrorCode, Instant, Offset};
-use dohle_log::directory::{Checkpoint, Offsets, PartitionName};
+use dohle_log::directory::{Checkpoint, Offsets};
 use dohle_log::disk::Files;
 use dohle_log::log::Removal;
 
@@ -211,7 +211,7 @@ impl Written {
     pub(crate) fn update(&mut self, storage: &Storage, checkpoint: Checkpoint, partitions: &[&Arc<Partition>]) {
         for volume in storage.all().filter(|volume| !volume.is_offline()) {
             let here = partitions.iter().filter(|partition| Arc::ptr_eq(&partition.volume, volume));
-            let offsets = here.filter_map(|partition| Some((name(partition), offset(partition, checkpoint)?)));
+            let offsets = here.filter_map(|partition| Some((partition.name(), offset(partition, checkpoint)?)));
             let offsets: Offsets = offsets.collect();
             let place = |known: &&mut (Checkpoint, PathBuf, Offsets)| known.0 == checkpoint && known.1 == volume.root();
             let known = self.0.iter_mut().find(place);
@@ -222,16 +222,15 @@ impl Written {
                 volume.fail_unless_full(&failure);
                 continue;
             }
+            if checkpoint == Checkpoint::RecoveryPoint {
+                volume.note_recovery_points(&offsets);
+            }
             match known {
                 Some(known) => known.2 = offsets,
                 None => self.0.push((checkpoint, volume.root().to_owned(), offsets)),
             }
         }
     }
-}
-
-fn name(partition: &Partition) -> PartitionName {
-    PartitionName { topic: partition.topic.clone(), partition: partition.index }
 }
 
 fn offset(partition: &Partition, checkpoint: Checkpoint) -> Option<Offset> {
@@ -241,7 +240,8 @@ fn offset(partition: &Partition, checkpoint: Checkpoint) -> Option<Offset> {
         Checkpoint::HighWatermark => Some(partition.high_watermark()),
         // A log that begins where its first segment does needs no line.
         Checkpoint::LogStart => of(|log| log.start()).filter(|start| *start > Offset::ZERO),
-        Checkpoint::Cleaner => None,
+        // Written when they change.
+        Checkpoint::Cleaner | Checkpoint::Scrub => None,
     }
 }
 

@@ -37,6 +37,15 @@ pub(crate) struct Volume {
     offline: AtomicBool,
     /// Whether its partitions were told that it is offline.
     told: AtomicBool,
+    marks: Mutex<Marks>,
+}
+
+/// Offsets that the directory remembers of each partition's log, as they were last written.
+#[derive(Default)]
+struct Marks {
+    recovery_points: Offsets,
+    cleaned: Offsets,
+    scrubbed: Offsets,
 }
 
 /// What a broker leaves behind when it ends.
@@ -69,6 +78,11 @@ impl Volume {
             log_starts: directory.read_offsets(Checkpoint::LogStart)?,
             high_watermarks: directory.read_offsets(Checkpoint::HighWatermark)?,
         };
+        let marks = Mutex::new(Marks {
+            recovery_points: left.recovery_points.clone(),
+            cleaned: directory.read_offsets(Checkpoint::Cleaner)?,
+            scrubbed: directory.read_offsets(Checkpoint::Scrub)?,
+        });
         let volume = Self {
             directory,
             id: identity.directory_id,
@@ -79,6 +93,7 @@ impl Volume {
             closed: Mutex::default(),
             offline: AtomicBool::new(false),
             told: AtomicBool::new(false),
+            marks,
         };
         volume.logs.store(volume.partitions()?.len(), Ordering::Relaxed);
         Ok(Arc::new(volume))
@@ -115,6 +130,56 @@ impl Volume {
     /// Up to where clients had been shown a log, as the broker before has written down: it may be late, never early.
     pub(crate) fn shown(&self, name: &PartitionName) -> Offset {
         self.left.high_watermarks.get(name).copied().unwrap_or(Offset::ZERO)
+    }
+
+    /// Up to where a log was compacted, and its recovery point, as the disk has them.
+    pub(crate) fn marks(&self, name: &PartitionName) -> (Option<Offset>, Offset) {
+        let marks = hold(&self.marks);
+        (marks.cleaned.get(name).copied(), marks.recovery_points.get(name).copied().unwrap_or(Offset::ZERO))
+    }
+
+    /// Notes the recovery points that were written.
+    pub(crate) fn note_recovery_points(&self, offsets: &Offsets) {
+        hold(&self.marks).recovery_points.clone_from(offsets);
+    }
+
+    /// Writes down up to where a log is compacted. Waits for the disk, as all that follow do.
+    pub(crate) fn note_cleaned(&self, name: &PartitionName, offset: Offset) -> Result<(), Failure> {
+        let mut marks = hold(&self.marks);
+        marks.cleaned.insert(name.clone(), offset);
+        self.directory.write_offsets(Checkpoint::Cleaner, &marks.cleaned)
+    }
+
+    /// Up to where a log was scrubbed in this round.
+    pub(crate) fn scrubbed(&self, name: &PartitionName) -> Option<Offset> {
+        hold(&self.marks).scrubbed.get(name).copied()
+    }
+
+    /// Notes up to where a log was scrubbed; [`Volume::write_scrubbed`] writes it down.
+    pub(crate) fn note_scrubbed(&self, name: PartitionName, offset: Offset) {
+        hold(&self.marks).scrubbed.insert(name, offset);
+    }
+
+    /// Writes down up to where all logs were scrubbed.
+    pub(crate) fn write_scrubbed(&self) -> Result<(), Failure> {
+        self.directory.write_offsets(Checkpoint::Scrub, &hold(&self.marks).scrubbed)
+    }
+
+    /// A new round begins: nothing is scrubbed.
+    pub(crate) fn forget_scrubbed(&self) {
+        hold(&self.marks).scrubbed.clear();
+    }
+
+    /// Forgets what was written down of a log that is given up: one of the same name is another log.
+    pub(crate) fn forget(&self, name: &PartitionName) -> Result<(), Failure> {
+        let mut marks = hold(&self.marks);
+        if marks.cleaned.remove(name).is_some() {
+            self.directory.write_offsets(Checkpoint::Cleaner, &marks.cleaned)?;
+        }
+        if marks.scrubbed.remove(name).is_some() {
+            self.directory.write_offsets(Checkpoint::Scrub, &marks.scrubbed)?;
+        }
+        Ok(())
     }
 
     /// The partitions that have a directory here.

@@ -4,6 +4,7 @@
 //! wait for the disk comes out of it as a value that is run outside: a [`Flush`](log::Flush), a [`Plan`](log::Plan) and its
 //! [`Slice`](log::Slice), a [`Removal`](log::Removal).
 
+pub mod compact;
 pub mod directory;
 pub mod disk;
 pub mod epochs;
@@ -12,6 +13,7 @@ pub mod log;
 pub mod options;
 pub mod producers;
 pub mod retain;
+pub mod scrub;
 
 mod checkpoint;
 mod failure;

@@ -60,7 +60,7 @@ pub enum Fact {
     },
     /// The coordinator has read its log and leads.
     Led {
-        /// Every record of the log, from offset 0 on.
-        log: Vec<Record>,
+        /// Every record of the log, each at its offset: compaction leaves gaps.
+        log: Vec<(Offset, Record)>,
     },
 }

@@ -54,11 +54,13 @@ pub enum Fault {
     ConsumerLeave,
     /// Somebody deletes a topic, offsets or a group.
     Meddling,
+    /// The log is compacted. No fault, but nobody may notice.
+    Compaction,
 }
 
 impl Fault {
     /// Every kind.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Delay,
         Self::Reset,
         Self::LateDelivery,
@@ -81,6 +83,7 @@ impl Fault {
         Self::ConsumerPause,
         Self::ConsumerLeave,
         Self::Meddling,
+        Self::Compaction,
     ];
 
     /// The highest rate of a fault that may come with any message or operation, in 1,000; none for those that come by time.
@@ -103,7 +106,8 @@ impl Fault {
             | Self::ConsumerCrash
             | Self::ConsumerPause
             | Self::ConsumerLeave
-            | Self::Meddling => None,
+            | Self::Meddling
+            | Self::Compaction => None,
         }
     }
 }

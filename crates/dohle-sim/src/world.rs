@@ -464,6 +464,7 @@ impl World {
             }
             Fault::ConsumerCrash | Fault::ConsumerLeave | Fault::ConsumerPause => return self.strike_consumer(fault),
             Fault::Meddling => return self.meddle(),
+            Fault::Compaction => return self.compact(),
             Fault::Kill
             | Fault::PowerCut
             | Fault::CleanRestart
@@ -477,6 +478,13 @@ impl World {
             | Fault::SlowLoad => return false,
         }
         true
+    }
+
+    fn compact(&mut self) -> bool {
+        let mut out = Out::default();
+        let compacted = self.standstill.is_none() && self.broker.compact(self.now, &mut out);
+        self.carry_out(out);
+        compacted
     }
 
     fn strike_consumer(&mut self, fault: Fault) -> bool {

@@ -43,6 +43,7 @@ pub(super) fn main(arguments: Arguments) -> Result<()> {
         None => {
             let mut broker = Broker::start(arguments.against, &folder, load::SETTINGS)?;
             tally.check("a small load is written", || load::write(&broker.bootstrap, &folder));
+            tally.check("a topic is compacted", || load::compact(&broker.bootstrap, &broker.data, &folder));
             tally.check("the broker shuts down in order", || broker.stop());
             broker.data.clone()
         }

@@ -1,5 +1,6 @@
 //! What an operator may set: the text, the keys, and what the broker runs with.
 
+pub(crate) mod cleaner_keys;
 pub(crate) mod keys;
 pub(crate) mod listeners;
 pub(crate) mod properties;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use dohle_base::config::InvalidValue;
 use dohle_base::{BrokerId, InvalidUuid, Uuid};
 
+use super::cleaner_keys::CLEANER_KEYS;
 use super::keys::BROKER_KEYS;
 use super::listeners::{self, InvalidListeners, Listener, Written};
 use super::properties::Properties;
@@ -26,6 +27,8 @@ pub struct Settings {
     pub(crate) topics: Topics,
     pub(crate) fetch: Fetch,
     pub(crate) upkeep: Upkeep,
+    pub(crate) cleaner: Cleaner,
+    pub(crate) scrub: Scrub,
     /// Keys that nobody here knows, named once at the start.
     unknown: Vec<String>,
 }
@@ -85,6 +88,32 @@ pub(crate) struct Upkeep {
     pub(crate) producer_check: Duration,
 }
 
+#[derive(Clone, Debug)]
+pub(crate) struct Cleaner {
+    pub(crate) enabled: bool,
+    pub(crate) threads: usize,
+    /// For the keys, all threads together.
+    pub(crate) keys_bytes: u64,
+    pub(crate) load_percent: u64,
+    pub(crate) bytes_per_second: f64,
+    pub(crate) backoff: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Scrub {
+    /// None for no scrubbing.
+    pub(crate) bytes_per_second: Option<u64>,
+    pub(crate) interval: Duration,
+}
+
+impl Scrub {
+    /// How long after the start, and after a round that took all its time, there is rest.
+    pub(crate) fn rest_min(&self) -> Duration {
+        const REST: Duration = Duration::from_secs(60);
+        REST.min(self.interval)
+    }
+}
+
 /// Settings with which no broker starts.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidSettings {
@@ -134,6 +163,8 @@ impl Settings {
                 sessions_max: values.size("max.incremental.fetch.session.cache.slots")?,
             },
             upkeep: upkeep(values)?,
+            cleaner: cleaner(Values { keys: &CLEANER_KEYS, ..values })?,
+            scrub: scrub(Values { keys: &CLEANER_KEYS, ..values })?,
             unknown,
             written,
         })
@@ -234,6 +265,32 @@ fn upkeep(values: Values<'_>) -> Result<Upkeep, InvalidValue> {
     })
 }
 
+fn cleaner(values: Values<'_>) -> Result<Cleaner, InvalidValue> {
+    const BUFFER: &str = "log.cleaner.dedupe.buffer.size";
+    const BYTES_PER_THREAD_MIN: u64 = 1 << 20;
+    let (threads, keys_bytes) = (values.size("log.cleaner.threads")?, values.size(BUFFER)? as u64);
+    if keys_bytes < BYTES_PER_THREAD_MIN.saturating_mul(threads as u64) {
+        let expected = "must be at least 1 MiB for each of log.cleaner.threads".to_owned();
+        return Err(InvalidValue { key: BUFFER, value: keys_bytes.to_string(), expected });
+    }
+    Ok(Cleaner {
+        enabled: values.boolean("log.cleaner.enable")?,
+        threads,
+        keys_bytes,
+        load_percent: (values.fraction("log.cleaner.io.buffer.load.factor")? * 100.0) as u64,
+        bytes_per_second: values.fraction("log.cleaner.io.max.bytes.per.second")?,
+        backoff: values.millis("log.cleaner.backoff.ms")?,
+    })
+}
+
+fn scrub(values: Values<'_>) -> Result<Scrub, InvalidValue> {
+    let bytes_per_second = values.size("log.scrub.max.bytes.per.second")? as u64;
+    Ok(Scrub {
+        bytes_per_second: Some(bytes_per_second).filter(|bytes| *bytes > 0),
+        interval: values.millis("log.scrub.interval.ms")?,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::properties;
@@ -275,6 +332,8 @@ mod tests {
             "insecure=perhaps",
             "cluster.id=short",
             "http.listener=x",
+            "log.cleaner.threads=129",
+            "log.cleaner.io.buffer.load.factor=1",
             "http.listener=0.0.0.0:1",
         ] {
             assert!(resolve(text).is_err(), "{text}");

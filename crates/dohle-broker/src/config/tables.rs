@@ -6,6 +6,7 @@ use dohle_base::config::{Key, Table};
 use dohle_log::options::TOPIC_KEYS;
 use dohle_metadata::effective::{ConfigTables, Order};
 
+use super::cleaner_keys::CLEANER_KEYS;
 use super::group_keys::{GROUP_KEYS, GROUP_ORDERS};
 use super::keys::BROKER_KEYS;
 use super::metrics_keys::METRICS_KEYS;
@@ -19,7 +20,7 @@ const ORDERS: &[Order] = {
 };
 
 static BROKER: LazyLock<Table> = LazyLock::new(|| {
-    let rooms = [BROKER_KEYS, TOPIC_DEFAULT_KEYS, dohle_coordinator::KEYS];
+    let rooms = [BROKER_KEYS, CLEANER_KEYS, TOPIC_DEFAULT_KEYS, dohle_coordinator::KEYS];
     let keys: Vec<Key> = rooms.iter().flat_map(|room| room.0.iter().copied()).collect();
     // For as long as the process lives: tables are constants everywhere else.
     Table(keys.leak())

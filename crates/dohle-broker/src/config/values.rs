@@ -32,6 +32,10 @@ impl<'a> Values<'a> {
         self.key(name).whole(self.text(name))
     }
 
+    pub(crate) fn fraction(&self, name: &str) -> Result<f64, InvalidValue> {
+        self.key(name).fraction(self.text(name))
+    }
+
     /// A whole number that the key's range keeps at or above zero.
     pub(crate) fn size(&self, name: &str) -> Result<usize, InvalidValue> {
         Ok(usize::try_from(self.whole(name)?).unwrap_or(0))

@@ -17,6 +17,9 @@ use crate::context::Context;
 use crate::net::budget::Share;
 use crate::partition::{Found, Interest, Isolation, Partition, Reading, Refused, Want};
 
+/// How often a reader looks whose segment is rewritten or dropped under it, before it is told to come again.
+const LOOKS_MAX: usize = 4;
+
 /// What a reader asks for on the whole.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Terms {
@@ -103,22 +106,27 @@ fn look_at(source: &Source, want: &Want) -> Look {
         Ok(partition) => partition,
         Err(refused) => return Look { reading: Err(*refused), slice: None },
     };
-    let mut reading = match partition.read(want) {
-        Ok(reading) => reading,
-        Err(refused) => return Look { reading: Err(refused), slice: None },
-    };
-    // A segment that is not the newest may have to be looked for on the disk: without the lock.
-    let slice = match std::mem::replace(&mut reading.found, Found::Nothing) {
-        Found::Records(plan) => match plan.resolve() {
-            Ok(slice) => slice,
-            Err(error) => return Look { reading: Err(reading.refused(&error)), slice: None },
-        },
-        found @ (Found::Diverging(_) | Found::Nothing) => {
-            reading.found = found;
-            None
-        }
-    };
-    Look { reading: Ok(reading), slice }
+    let mut looks = 0;
+    loop {
+        looks += 1;
+        let mut reading = match partition.read(want) {
+            Ok(reading) => reading,
+            Err(refused) => return Look { reading: Err(refused), slice: None },
+        };
+        // A segment that is not the newest may have to be looked for on the disk: without the lock.
+        let slice = match std::mem::replace(&mut reading.found, Found::Nothing) {
+            Found::Records(plan) => match plan.resolve() {
+                Ok(slice) => slice,
+                Err(ReadError::Moved) if looks < LOOKS_MAX => continue,
+                Err(error) => return Look { reading: Err(reading.refused(&error)), slice: None },
+            },
+            found @ (Found::Diverging(_) | Found::Nothing) => {
+                reading.found = found;
+                None
+            }
+        };
+        return Look { reading: Ok(reading), slice };
+    }
 }
 
 impl Look {

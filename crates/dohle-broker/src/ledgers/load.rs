@@ -14,6 +14,9 @@ use crate::partition::Partition;
 /// How much of a log is in memory at once, but for a batch that is larger.
 const CHUNK_BYTES: u64 = 1 << 20;
 
+/// How often is looked for bytes that are rewritten meanwhile: no pass comes that soon after another.
+const LOOKS_MAX: usize = 10;
+
 /// Why a log cannot be read back: whoever was to lead it must not answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LoadError {
@@ -54,9 +57,17 @@ pub(crate) fn load<M: Journal>(partition: &Arc<Partition>, mut state: M) -> Resu
 }
 
 fn chunk(partition: &Arc<Partition>, from: Offset, end: Offset) -> Result<Batches, LoadError> {
-    let plan = partition.look(|log, _| log.plan(from, end, CHUNK_BYTES, true)).map_err(LoadError::Stopped)??;
-    let bytes = plan.resolve()?.map(|slice| slice.read()).transpose()?;
-    Ok(Batches::over(bytes.unwrap_or_default()))
+    let mut looks = 0;
+    loop {
+        looks += 1;
+        let plan = partition.look(|log, _| log.plan(from, end, CHUNK_BYTES, true)).map_err(LoadError::Stopped)??;
+        match plan.resolve().and_then(|slice| slice.map(|slice| slice.read()).transpose()) {
+            Ok(bytes) => return Ok(Batches::over(bytes.unwrap_or_default())),
+            // Compaction has rewritten the segment meanwhile.
+            Err(ReadError::Moved) if looks < LOOKS_MAX => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 /// The records of a batch, its control records left out.

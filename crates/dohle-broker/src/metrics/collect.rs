@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dohle_base::Partition as Index;
+use dohle_base::metric::Gauge;
 
 use super::exposition::{Exposition, Kind};
 use crate::catalog::View;
@@ -24,6 +25,7 @@ pub(crate) fn text(context: &Context) -> String {
     requests(&mut page, context);
     topics(&mut page, &view);
     partitions(&mut page, &view);
+    disks(&mut page, context, &view);
     groups(&mut page, context, &view);
     page.into_text()
 }
@@ -168,6 +170,28 @@ fn partitions(page: &mut Exposition, view: &View) {
     each("kafka_topic_partition_in_sync_replica", "Members of the in-sync set.", &|partition| {
         Some(partition.cells.in_sync.load(std::sync::atomic::Ordering::Relaxed) as u64)
     });
+}
+
+fn disks(page: &mut Exposition, context: &Context, view: &View) {
+    let mut one = |name: &str, kind: Kind, help: &str, value: u64| {
+        page.begin(name, kind, help);
+        page.sample(name, &[], value);
+    };
+    let (cleaner, scrub) = (&context.cleaner, &context.scrub);
+    let level = |gauge: &Gauge| gauge.get().max(0) as u64;
+    one("dohle_cleaner_passes_total", Kind::Counter, "Passes of compaction over a log.", cleaner.passes.get());
+    one("dohle_cleaner_bytes_read_total", Kind::Counter, "Bytes that compaction has read.", cleaner.bytes_read.get());
+    one("dohle_cleaner_bytes_removed_total", Kind::Counter, "Bytes less after it.", cleaner.bytes_removed.get());
+    one("dohle_cleaner_records_removed_total", Kind::Counter, "Records less after it.", cleaner.records_removed.get());
+    one("dohle_cleaner_deaths_total", Kind::Counter, "Threads of compaction that died.", cleaner.deaths.get());
+    one("dohle_cleaner_uncleanable", Kind::Gauge, "Logs that cannot be compacted.", level(&cleaner.uncleanable));
+    one("dohle_cleaner_dirtiest_percent", Kind::Gauge, "How dirty the dirtiest is.", level(&cleaner.dirtiest_percent));
+    one("dohle_scrub_bytes_total", Kind::Counter, "Bytes of closed segments that were scrubbed.", scrub.bytes.get());
+    one("dohle_scrub_rounds_total", Kind::Counter, "Rounds over all closed segments.", scrub.rounds.get());
+    one("dohle_scrub_damages_total", Kind::Counter, "Damaged places that were found.", scrub.damaged.get());
+    one("dohle_scrub_deaths_total", Kind::Counter, "Threads of scrubbing that died.", scrub.deaths.get());
+    let damaged = view.led.values().filter_map(|partition| partition.look(|log, _| log.damaged() as u64).ok()).sum();
+    one("dohle_damaged_places", Kind::Gauge, "Damaged places that are not served.", damaged);
 }
 
 fn groups(page: &mut Exposition, context: &Context, view: &View) {

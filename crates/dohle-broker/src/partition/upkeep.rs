@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use dohle_base::{ErrorCode, LeaderEpoch, Timestamp};
 use dohle_log::Failure;
+use dohle_log::compact::{Rewritten, Survey};
+use dohle_log::directory::PartitionName;
 use dohle_log::disk::Files;
-use dohle_log::log::Removal;
+use dohle_log::log::{Removal, Swap};
+use dohle_log::scrub::Damages;
 
 use super::Partition;
 
@@ -23,6 +26,35 @@ impl Partition {
         });
         // A partition that has stopped keeps what it has.
         dropped.unwrap_or(Ok(None))
+    }
+
+    /// What compaction has to know of the log, and its `min.cleanable.dirty.ratio`; none where it is not to be compacted.
+    pub(crate) fn survey(&self) -> Option<(Survey<Files>, f64)> {
+        let surveyed = self.look_mut(|log, leader| {
+            let (compact, ratio_min) = (log.options().cleanup.compact, log.options().dirty_ratio_min);
+            compact.then(|| (log.survey(leader.high_watermark()), ratio_min))
+        });
+        surveyed.ok().flatten()
+    }
+
+    /// Puts a rewritten segment in its place; what it replaces is to be removed after the delay that comes with it. None when the partition
+    /// has stopped.
+    pub(crate) fn swap(&self, rewritten: Rewritten<Files>) -> Result<Option<(Swap<Files>, Duration)>, Failure> {
+        let swapped = self.look_mut(|log, _| {
+            let delay = log.options().file_delete_delay;
+            log.swap(rewritten).map(|swap| (swap, delay))
+        });
+        swapped.ok().transpose()
+    }
+
+    /// Serves damaged places no more; false when they are gone.
+    pub(crate) fn note_damage(&self, damages: &Damages) -> bool {
+        self.look_mut(|log, _| log.note_damage(damages)).unwrap_or(false)
+    }
+
+    /// What its directory is called after.
+    pub(crate) fn name(&self) -> PartitionName {
+        PartitionName { topic: self.topic.clone(), partition: self.index }
     }
 
     /// Forgets producers that were silent for too long.

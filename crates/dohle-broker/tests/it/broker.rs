@@ -1,7 +1,7 @@
 //! A broker on a port of its own over a directory that is gone with it.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use dohle_broker::{Properties, Running, Settings, start};
 use tempfile::TempDir;
@@ -45,6 +45,11 @@ impl Broker {
 
     pub(crate) fn client(&self) -> Client {
         Client::connect(self.address())
+    }
+
+    /// A file of its data.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join("data").join(name)
     }
 
     /// A broker over the data as it lies on the disk now, as if this one were killed at this moment.

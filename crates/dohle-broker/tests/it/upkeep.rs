@@ -4,10 +4,12 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Instant;
 
-use dohle_base::ErrorCode;
+use dohle_base::{ErrorCode, Timestamp};
 use dohle_protocol::message::create_topics::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest};
 use dohle_protocol::message::delete_topics::{DeleteTopicState, DeleteTopicsRequest};
 use dohle_protocol::message::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
+use dohle_records::batch::encode::{Builder, Entry, Settings};
+use dohle_records::{Batch, Batches, Budget};
 
 use crate::broker::Broker;
 use crate::client::{Client, PATIENCE, batch};
@@ -103,4 +105,85 @@ fn get(address: SocketAddr, path: &str) -> String {
     let mut page = String::new();
     stream.read_to_string(&mut page).unwrap();
     page
+}
+
+/// A batch with one keyed record.
+fn keyed(key: &str, value: Option<&[u8]>) -> bytes::Bytes {
+    let mut builder = Builder::new(Settings::default());
+    let timestamp = Timestamp(1_700_000_000_000);
+    builder.append(&Entry { timestamp, key: Some(key.as_bytes()), value, headers: &[] }).unwrap();
+    builder.finish().bytes().clone()
+}
+
+/// The offsets of all records that are left.
+fn offsets(client: &mut Client) -> Vec<i64> {
+    let (mut found, mut next) = (vec![], 0);
+    loop {
+        let records = client.fetch("t", next).responses.remove(0).partitions.remove(0).records;
+        let batches: Vec<Batch> = Batches::over(records.unwrap()).map(Result::unwrap).collect();
+        let Some(last) = batches.last() else { return found };
+        next = last.header().next_offset().0;
+        for batch in &batches {
+            found.extend(batch.records(Budget::default()).unwrap().map(|record| record.unwrap().offset.0));
+        }
+    }
+}
+
+#[test]
+fn a_compacted_topic_keeps_the_last_value_of_each_key_and_says_so() {
+    let mut broker = Broker::with(&[
+        ("log.cleaner.backoff.ms", "50"),
+        ("log.flush.offset.checkpoint.interval.ms", "100"),
+        ("http.listener", "127.0.0.1:0"),
+    ]);
+    let mut client = broker.client();
+    let configs = [
+        ("cleanup.policy", "compact"),
+        ("segment.bytes", "1048576"),
+        ("min.cleanable.dirty.ratio", "0.01"),
+        ("file.delete.delay.ms", "0"),
+    ];
+    create(&mut client, "t", &configs);
+    let large = vec![b'x'; 300_000];
+    for n in 0..12 {
+        let key = ["a", "b", "c"][n % 3];
+        assert_eq!(client.produce_bytes("t", keyed(key, Some(&large))).error_code, 0);
+    }
+    let http = broker.http();
+    let begun = Instant::now();
+    while !get(http, "/metrics").contains("dohle_cleaner_records_removed_total 6\n") {
+        assert!(begun.elapsed() < PATIENCE, "{}", get(http, "/metrics"));
+    }
+    // The newest three are in the segment that is written to.
+    assert_eq!(offsets(&mut client), [6, 7, 8, 9, 10, 11]);
+    assert_eq!(earliest(&mut client, "t"), 0, "the start is where it was");
+    broker.restart();
+    assert_eq!(offsets(&mut broker.client()), [6, 7, 8, 9, 10, 11]);
+}
+
+#[test]
+fn a_flipped_bit_is_found_and_its_records_are_served_no_more() {
+    let broker = Broker::with(&[
+        ("log.scrub.interval.ms", "300"),
+        ("log.scrub.max.bytes.per.second", "1073741824"),
+        ("http.listener", "127.0.0.1:0"),
+    ]);
+    let mut client = broker.client();
+    create(&mut client, "t", &[("segment.bytes", "1048576")]);
+    let large = "x".repeat(600_000);
+    for _ in 0..4 {
+        assert_eq!(client.produce_bytes("t", batch(&[&large]).bytes().clone()).error_code, 0);
+    }
+    let path = broker.file("t-0/00000000000000000001.log");
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[300_000] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let begun = Instant::now();
+    while !get(broker.http(), "/metrics").contains("dohle_damaged_places 1\n") {
+        assert!(begun.elapsed() < PATIENCE, "{}", get(broker.http(), "/metrics"));
+    }
+    let error = |client: &mut Client, offset| client.fetch("t", offset).responses[0].partitions[0].error_code;
+    assert_eq!(error(&mut client, 1), ErrorCode::KafkaStorageError.code());
+    assert_eq!(error(&mut client, 0), 0);
+    assert_eq!(client.values("t", 2)[0], large);
 }

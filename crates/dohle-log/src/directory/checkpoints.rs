@@ -23,6 +23,8 @@ pub enum Checkpoint {
     LogStart,
     /// Up to where a log is compacted.
     Cleaner,
+    /// Up to where a log was scrubbed in the present round. Not one of Kafka's.
+    Scrub,
 }
 
 impl Checkpoint {
@@ -32,6 +34,7 @@ impl Checkpoint {
             Self::HighWatermark => "replication-offset-checkpoint",
             Self::LogStart => "log-start-offset-checkpoint",
             Self::Cleaner => "cleaner-offset-checkpoint",
+            Self::Scrub => "scrub-offset-checkpoint",
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::disk::{Disk, File, replace};
 use crate::epochs::FILE_NAME as EPOCHS_FILE_NAME;
 use crate::failure::Failure;
 use crate::options::Durability;
+use crate::segment::name::Stage;
 use crate::segment::{self, Sealed};
 
 /// What is durable of a log, and what has to become so.
@@ -208,7 +209,7 @@ impl<D: Disk> Log<D> {
             return Ok(());
         }
         let dir = self.dir.clone();
-        segment::store(&self.disk, &dir, active.base, &active.offsets, &active.times, &active.aborted)
+        segment::store(&self.disk, &dir, active.base, Stage::Live, &active.offsets, &active.times, &active.aborted)
             .and_then(|()| self.disk.sync_dir(&dir))
             .map_err(Failure::of("store the indexes of", &dir))
     }

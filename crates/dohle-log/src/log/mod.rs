@@ -7,6 +7,7 @@
 //! Laws: `start <= end`; segments follow each other without overlap; `synced <= end`; after a failed write or sync nothing is appended.
 
 mod append;
+mod compact;
 mod flush;
 mod open;
 mod progress;
@@ -14,6 +15,7 @@ mod read;
 mod remove;
 mod restore;
 mod roll;
+mod scrub;
 mod time;
 mod transactions;
 mod truncate;
@@ -33,7 +35,9 @@ use crate::options::Options;
 use crate::producers::Producers;
 use crate::segment::{Active, Sealed};
 
+pub(crate) use append::marker_of;
 pub use append::{Append, AppendError, Appended};
+pub use compact::{Swap, Swapped};
 pub use flush::{Flush, Flushed};
 pub use open::{LoadError, Opening, Recovered, Torn};
 pub use progress::Progress;
@@ -56,6 +60,8 @@ pub struct Log<D: Disk> {
     /// The offsets at which snapshots of the producers lie on the disk.
     snapshots: BTreeSet<Offset>,
     durable: flush::Durable<D::File>,
+    /// How often segments were rewritten.
+    rewritings: u64,
 }
 
 /// One segment, as others may see it.

@@ -181,6 +181,7 @@ impl<D: Disk> Log<D> {
             producers: Producers::starting_at(base),
             snapshots: BTreeSet::new(),
             durable: Durable::at(base, now),
+            rewritings: 0,
         }
     }
 
@@ -456,11 +457,12 @@ impl Before {
     }
 }
 
-/// The place of the first segment that has to be read: after a clean stop the last one, of which only the end is.
+/// The place of the first segment that has to be read: after a clean stop the last one, of which only the end is. One that ends at the recovery point
+/// is read too: it may have been closed after that was noted, and then its indexes are not stored.
 fn first_unsure(segments: &[SegmentFiles], opening: &Opening) -> usize {
     let last = segments.len() - 1;
     if opening.clean {
         return last;
     }
-    segments.partition_point(|segment| segment.base <= opening.recovery_point).saturating_sub(1).min(last)
+    segments.partition_point(|segment| segment.base < opening.recovery_point).saturating_sub(1).min(last)
 }

@@ -67,6 +67,8 @@ pub struct Slice<F> {
     pub base_offset: Offset,
     /// The first offset of the segment.
     pub segment: Offset,
+    /// Which of the segments that had this name it is.
+    pub(super) revision: u64,
 }
 
 /// Why nothing can be read there.
@@ -215,6 +217,10 @@ fn find_in_sealed<D: Disk>(
 ) -> Result<Search<D::File>, ReadError> {
     let io = |error| ReadError::io(at, error);
     let file = segment.open(disk).map_err(io)?;
+    // A rewritten segment may bear the name by now.
+    if file.size().map_err(io)? < segment.size {
+        return Err(ReadError::Moved);
+    }
     let hint = segment.hint(disk, &file, wanted.from).map_err(io)?;
     let mut scan = Scan::new(file.clone(), hint, segment.size, CHUNK_SMALL);
     let Some(first) = reach(&mut scan, wanted.from, at)? else { return Ok(Search::Beyond) };
@@ -228,7 +234,16 @@ fn find_in_sealed<D: Disk>(
         let hint = segment.hint(disk, &file, wanted.upto).map_err(io)?;
         limit(&mut scan, &first, hint, wanted.upto, at)?.unwrap_or(segment.size)
     };
-    Ok(Search::Found(cut(file, &first, limit, wanted, at.base)))
+    // What is known to be damaged is not served, and neither is what lies behind it in the same answer.
+    let limit = match segment.damaged_from(first.position) {
+        Some(place) if place.start <= first.position => {
+            let (position, damage) = (first.position, Damage::Checksum);
+            return Err(ReadError::Damaged { segment: segment.base, position, damage });
+        }
+        Some(place) => limit.min(place.start),
+        None => limit,
+    };
+    Ok(Search::Found(cut(file, &first, limit, wanted, (at.base, segment.revision))))
 }
 
 fn find_in_tail<F: File>(tail: Tail<F>, wanted: &Wanted, at: &Segment<'_>) -> Result<Search<F>, ReadError> {
@@ -239,7 +254,7 @@ fn find_in_tail<F: File>(tail: Tail<F>, wanted: &Wanted, at: &Segment<'_>) -> Re
     } else {
         limit(&mut scan, &first, tail.upto_hint, wanted.upto, at)?.unwrap_or(tail.size)
     };
-    Ok(Search::Found(cut(tail.file, &first, limit, wanted, at.base)))
+    Ok(Search::Found(cut(tail.file, &first, limit, wanted, (at.base, 0))))
 }
 
 /// The first batch that holds `offset` or lies behind it.
@@ -269,7 +284,7 @@ fn limit<F: File>(
 }
 
 /// The bytes from `first` to `limit`, as many as the reader takes.
-fn cut<F>(file: F, first: &Found, limit: u64, wanted: &Wanted, segment: Offset) -> Option<Slice<F>> {
+fn cut<F>(file: F, first: &Found, limit: u64, wanted: &Wanted, (segment, revision): (Offset, u64)) -> Option<Slice<F>> {
     let there = limit.saturating_sub(first.position);
     let batch = first.header.size_in_bytes() as u64;
     let taken = if wanted.minimum_one { wanted.bytes_max.max(batch) } else { wanted.bytes_max };
@@ -277,7 +292,7 @@ fn cut<F>(file: F, first: &Found, limit: u64, wanted: &Wanted, segment: Offset) 
         return None;
     }
     let range = first.position..first.position + there.min(taken);
-    Some(Slice { file, range, base_offset: first.header.base_offset, segment })
+    Some(Slice { file, range, base_offset: first.header.base_offset, segment, revision })
 }
 
 impl<F: File> Slice<F> {

@@ -87,9 +87,12 @@ impl<D: Disk> Log<D> {
 /// How much a segment takes. Its age is shortened by chance, so that not all partitions roll at once; the chance is the same
 /// whenever it is asked.
 fn room(options: &Options, dir: &Path, base: Offset) -> Room {
-    let jitter_max = options.segment_jitter_ms.min(options.segment_ms);
+    // What is written to is not compacted: a segment may not last longer than a record may wait for that.
+    let lag_max = if options.cleanup.compact { options.compaction_lag_max_ms } else { i64::MAX };
+    let age_ms = options.segment_ms.min(lag_max);
+    let jitter_max = options.segment_jitter_ms.min(age_ms);
     let jitter = if jitter_max > 0 { chance(dir, base).below(jitter_max as u64) as i64 } else { 0 };
-    Room { bytes: options.segment_bytes, index_bytes: options.index_bytes_max, age_ms: options.segment_ms - jitter }
+    Room { bytes: options.segment_bytes, index_bytes: options.index_bytes_max, age_ms: age_ms - jitter }
 }
 
 fn chance(dir: &Path, base: Offset) -> Rng {

@@ -152,6 +152,10 @@ impl<D: Disk> ByTime<D> {
                 continue;
             }
             let batch = scan.batch(&found).map_err(|error| ReadError::io(&self.at(base), error))?;
+            if !batch.is_intact() {
+                let (position, damage) = (found.position, Damage::Checksum);
+                return Err(stopped(Stopped::Damaged { position, damage }));
+            }
             if let Some(moment) = self.look_into(&batch, &found, time, base)? {
                 return Ok(Some(moment));
             }

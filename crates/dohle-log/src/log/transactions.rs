@@ -46,12 +46,16 @@ impl<D: Disk> Log<D> {
         Ok(found)
     }
 
-    /// An offset that nothing in the slice reaches: that of the first index entry behind it, or the end of its segment.
+    /// An offset that nothing in the slice reaches: that of the first index entry behind it, or the end of its segment. Of a segment that was
+    /// rewritten since the slice was taken the index says nothing about it.
     fn bound(&self, slice: &Slice<D::File>) -> io::Result<Offset> {
         let behind = |entry: OffsetEntry| u64::from(entry.position) < slice.range.end;
-        let place = self.sealed.partition_point(|segment| segment.base < slice.segment);
+        let place = self.sealed.partition_point(|segment| segment.end <= slice.segment);
         let (entry, end) = match self.sealed.get(place) {
-            Some(segment) => (entry_behind(segment, &self.disk, behind)?, segment.end),
+            Some(segment) if (segment.base, segment.revision) == (slice.segment, slice.revision) => {
+                (entry_behind(segment, &self.disk, behind)?, segment.end)
+            }
+            Some(_) => (None, self.end()),
             None => (around(&self.active.offsets, behind).1, self.active.next),
         };
         Ok(entry.map_or(end, |entry| slice.segment + i64::from(entry.offset)))

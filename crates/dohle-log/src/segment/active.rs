@@ -187,8 +187,10 @@ impl<F: File> Active<F> {
     pub(crate) fn note(&mut self, header: &Header) {
         let relative = (header.last_offset() - self.base.0).0 as u32;
         self.first_time.get_or_insert(header.max_timestamp);
+        // What compaction has left without records keeps its time, and nobody who looks for that time finds anything there.
         if self.largest.is_none_or(|largest| header.max_timestamp > largest.time)
             && header.max_timestamp > Timestamp::NONE
+            && header.record_count > 0
         {
             self.largest = Some(Largest { time: header.max_timestamp, offset: header.last_offset() });
         }

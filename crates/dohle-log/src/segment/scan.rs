@@ -120,13 +120,19 @@ impl<F: File> Scan<F> {
 
     /// All of a batch.
     pub(crate) fn batch(&mut self, found: &Found) -> io::Result<Batch> {
-        let mut bytes = vec![0; found.header.size_in_bytes()];
-        let read = self.file.read_at(found.position, &mut bytes)?;
-        let batch = (read == bytes.len()).then(|| Batch::first(&Bytes::from(bytes)));
-        match batch {
-            Some(Ok(Some(batch))) => Ok(batch),
+        let size = found.header.size_in_bytes();
+        let bytes = if size <= self.chunk {
+            Bytes::copy_from_slice(self.bytes(found.position, size)?)
+        } else {
+            let mut bytes = vec![0; size];
+            let read = self.file.read_at(found.position, &mut bytes)?;
+            bytes.truncate(read);
+            Bytes::from(bytes)
+        };
+        match Batch::first(&bytes) {
+            Ok(Some(batch)) => Ok(batch),
             // It was there a moment ago.
-            Some(Ok(None) | Err(_)) | None => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(None) | Err(_) => Err(io::ErrorKind::UnexpectedEof.into()),
         }
     }
 

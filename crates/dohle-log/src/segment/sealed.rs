@@ -1,13 +1,14 @@
 //! A segment that is closed: it never changes, and costs neither an open file nor an index in memory once its indexes are stored.
 
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use dohle_base::{Offset, Timestamp};
 
-use super::index::{Index, OffsetEntry, TimeEntry};
-use super::name::Content;
+use super::index::{Entry, Index, OffsetEntry, TimeEntry};
+use super::name::{Content, Name, Stage};
 use super::scan::{CHUNK_SMALL, Found, Scan, Stopped};
 use super::{Aborted, Active, Largest, abort_index, index, path};
 use crate::disk::{Disk, File, read_whole, remove_if_there, write_synced};
@@ -23,6 +24,10 @@ pub(crate) struct Sealed {
     pub(crate) indexes: Indexes,
     /// When it was last written to: its age where its records have no time.
     pub(crate) modified: Timestamp,
+    /// Which rewriting made it; 0 for none. Tells it apart from others that had its name.
+    pub(crate) revision: u64,
+    /// Ranges of positions where no sound batch is, in order: none as long as nobody has found any.
+    pub(crate) damaged: Arc<[Range<u64>]>,
     dir: Arc<Path>,
     largest: OnceLock<Option<Largest>>,
 }
@@ -52,18 +57,53 @@ impl Sealed {
         let indexes =
             Indexes { offsets: Index::Held(active.offsets.into()), times: Index::Held(active.times.into()), aborted };
         let largest = OnceLock::from(active.largest);
-        Self { base: active.base, end, size: active.size, indexes, modified: now, dir, largest }
+        Self {
+            base: active.base,
+            end,
+            size: active.size,
+            indexes,
+            modified: now,
+            revision: 0,
+            damaged: Arc::default(),
+            dir,
+            largest,
+        }
     }
 
     /// One whose files are all there.
     pub(crate) fn stored(
         dir: Arc<Path>,
-        range: std::ops::Range<Offset>,
+        range: Range<Offset>,
         size: u64,
         modified: Timestamp,
         indexes: Indexes,
     ) -> Self {
-        Self { base: range.start, end: range.end, size, indexes, modified, dir, largest: OnceLock::new() }
+        let (damaged, largest) = (Arc::default(), OnceLock::new());
+        Self { base: range.start, end: range.end, size, indexes, modified, revision: 0, damaged, dir, largest }
+    }
+
+    /// One that compaction has written in the place of others, whose files get their names when it is swapped in.
+    pub(crate) fn rewritten(
+        dir: Arc<Path>,
+        range: Range<Offset>,
+        size: u64,
+        modified: Timestamp,
+        indexes: Indexes,
+        largest: Option<Largest>,
+        revision: u64,
+    ) -> Self {
+        let largest = OnceLock::from(largest);
+        Self {
+            base: range.start,
+            end: range.end,
+            size,
+            indexes,
+            modified,
+            revision,
+            damaged: Arc::default(),
+            dir,
+            largest,
+        }
     }
 
     /// Its file of batches.
@@ -175,7 +215,17 @@ impl Sealed {
     }
 
     fn with_indexes(&self, indexes: Indexes) -> Self {
-        Self { indexes, dir: self.dir.clone(), largest: self.largest.clone(), ..*self }
+        Self { indexes, damaged: self.damaged.clone(), dir: self.dir.clone(), largest: self.largest.clone(), ..*self }
+    }
+
+    /// The same segment, known to be damaged in these places.
+    pub(crate) fn with_damaged(&self, places: Vec<Range<u64>>) -> Self {
+        Self { damaged: places.into(), ..self.with_indexes(self.indexes.clone()) }
+    }
+
+    /// The first damaged place that ends behind `position`.
+    pub(crate) fn damaged_from(&self, position: u64) -> Option<&Range<u64>> {
+        self.damaged.iter().find(|place| place.end > position)
     }
 
     /// Whether a transaction was aborted in it, as far as can be told without reading.
@@ -195,7 +245,7 @@ impl Sealed {
                 Aborts::Held(entries) => &entries[..],
                 Aborts::None | Aborts::Stored => &[],
             };
-            store(disk, &self.dir, self.base, offsets, times, aborted)?;
+            store(disk, &self.dir, self.base, Stage::Live, offsets, times, aborted)?;
         }
         Ok(())
     }
@@ -212,6 +262,12 @@ impl Sealed {
 }
 
 impl Indexes {
+    /// The bytes of the larger of the two.
+    pub(crate) fn bytes_max(&self) -> u64 {
+        let (offsets, times) = (OffsetEntry::BYTES as u64, TimeEntry::BYTES as u64);
+        (self.offsets.len() * offsets).max(self.times.len() * times)
+    }
+
     /// Indexes in their files, with so many entries.
     pub(crate) fn stored(dir: &Path, base: Offset, offsets: u64, times: u64, aborted: Aborts) -> Self {
         Self {
@@ -227,13 +283,15 @@ pub(crate) fn store<D: Disk>(
     disk: &D,
     dir: &Path,
     base: Offset,
+    stage: Stage,
     offsets: &[OffsetEntry],
     times: &[TimeEntry],
     aborted: &[Aborted],
 ) -> io::Result<()> {
-    write_synced(disk, &path(dir, base, Content::Offsets), &index::to_bytes(offsets))?;
-    write_synced(disk, &path(dir, base, Content::Times), &index::to_bytes(times))?;
-    let path = path(dir, base, Content::Aborted);
+    let path = |content| dir.join(Name::live(base, content).at(stage).to_string());
+    write_synced(disk, &path(Content::Offsets), &index::to_bytes(offsets))?;
+    write_synced(disk, &path(Content::Times), &index::to_bytes(times))?;
+    let path = path(Content::Aborted);
     // One that a truncated past has left would name transactions that were never here.
     if aborted.is_empty() {
         remove_if_there(disk, &path)

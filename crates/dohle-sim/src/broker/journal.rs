@@ -4,14 +4,17 @@ use std::path::Path;
 
 use dohle_base::{LeaderEpoch, Offset, Timestamp};
 use dohle_coordinator::Record;
+use dohle_log::compact::{CompactError, KeyMap};
 use dohle_log::disk::{Disk, Memory};
-use dohle_log::log::{Append, Log, Opening};
+use dohle_log::log::{Append, Log, Opening, Swap};
 use dohle_log::options::Options;
 use dohle_log::producers::Origin;
 use dohle_records::batch::encode::{Builder, Entry, Settings};
 use dohle_records::{Batches, Budget};
 
 const DIRECTORY: &str = "/__consumer_offsets-0";
+/// Memory for the keys of a compaction: often too little for all of them.
+const KEYS_BYTES: u64 = 400;
 /// How much of the log is read at once.
 const READ_BYTES: u64 = 64 << 10;
 
@@ -81,29 +84,53 @@ pub(super) fn append(
 }
 
 /// Every record of the log, from offset 0 on.
-pub(super) fn read(log: &Log<Memory>) -> Result<Vec<Record>, String> {
+pub(super) fn read(log: &Log<Memory>) -> Result<Vec<(Offset, Record)>, String> {
     let mut records = Vec::new();
-    let end = log.end();
-    while (records.len() as i64) < end.0 {
-        let from = Offset(records.len() as i64);
+    let (mut from, end) = (Offset::ZERO, log.end());
+    while from < end {
         let slice = log.read(from, end, READ_BYTES, true).map_err(|error| error.to_string())?;
         let bytes = slice.ok_or_else(|| format!("nothing at {from} below {end}"))?.read();
-        let before = records.len();
+        let before = from;
         for batch in Batches::over(bytes.map_err(|error| error.to_string())?) {
             let batch = batch.map_err(|error| error.to_string())?;
             for record in batch.records(Budget::default()).map_err(|error| error.to_string())? {
                 let record = record.map_err(|error| error.to_string())?;
-                if record.offset < from {
+                if record.offset < before {
                     continue;
                 }
                 let key = record.key.ok_or("a record without key")?;
                 let read = Record::decode(&key, record.value.as_ref(), None).map_err(|error| error.to_string())?;
-                records.push(read.ok_or("a record of no known type")?);
+                records.push((record.offset, read.ok_or("a record of no known type")?));
             }
+            from = batch.header().next_offset();
         }
-        if records.len() == before {
+        if from == before {
             return Err(format!("no whole batch at {from}"));
         }
     }
     Ok(records)
+}
+
+/// Compacts what is dirty with room for a few keys; says up to where, none when there was nothing to do.
+pub(super) fn compact(
+    log: &mut Log<Memory>,
+    high_watermark: Offset,
+    cleaned: Offset,
+    recovery_point: Offset,
+    now: Timestamp,
+) -> Result<Option<Offset>, CompactError> {
+    let survey = log.survey(high_watermark);
+    let dirt = survey.dirt(Some(cleaned), recovery_point, now)?;
+    if dirt.dirty_bytes == 0 {
+        return Ok(None);
+    }
+    let mut keys = KeyMap::new(KEYS_BYTES, 90);
+    let mut pass = survey.job(&dirt).map(&mut keys, &mut |_| true)?;
+    while let Some(rewritten) = pass.next(&keys, now, &mut |_| true)? {
+        match log.swap(rewritten)? {
+            Swap::Done(swapped) => swapped.confirm()?.remove()?,
+            Swap::Refused(_) => unreachable!("nobody else is at the log"),
+        }
+    }
+    Ok(Some(pass.reaches()))
 }

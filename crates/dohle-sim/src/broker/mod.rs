@@ -49,6 +49,8 @@ pub(crate) struct Broker {
     clean: bool,
     /// Up to where the log is durable, as far as the checkpoint file says.
     recovery_point: Offset,
+    /// Up to where the log is compacted, as far as the checkpoint file says.
+    cleaned: Offset,
     spoiled: Spoiled,
     /// How far the wall clock is from the true time.
     pub(crate) skew_ms: i64,
@@ -108,6 +110,7 @@ impl Broker {
             lives: 0,
             clean: false,
             recovery_point: Offset::ZERO,
+            cleaned: Offset::ZERO,
             spoiled: Spoiled::default(),
             skew_ms: 0,
         }
@@ -151,9 +154,7 @@ impl Broker {
         log.begin_epoch(epoch);
         let records = journal::read(&log)?;
         let mut machine = GroupCoordinator::new(Arc::clone(&self.settings));
-        for (place, record) in records.iter().enumerate() {
-            machine.apply(Offset(place as i64), record);
-        }
+        records.iter().for_each(|(offset, record)| machine.apply(*offset, record));
         let ledger = Ledger::lead(machine, now, log.end(), BATCH_BYTES_MAX);
         let leader = Leader::new(epoch, Durability::Synced, log.end());
         out.facts.push(Fact::Led { log: records });
@@ -224,6 +225,24 @@ impl Broker {
                 }
             }
             Err(_) => out.failed = true,
+        }
+    }
+
+    /// Compacts its log; false when there is nothing to compact.
+    pub(crate) fn compact(&mut self, at: Instant, out: &mut Out) -> bool {
+        let now = self.now(at);
+        let Role::Leading(leading) = &mut self.role else { return false };
+        let high_watermark = leading.leader.high_watermark();
+        match journal::compact(&mut leading.log, high_watermark, self.cleaned, self.recovery_point, now.wall) {
+            Ok(Some(reached)) => {
+                self.cleaned = reached;
+                true
+            }
+            Ok(None) => false,
+            Err(_) => {
+                out.failed = true;
+                true
+            }
         }
     }
 

@@ -70,8 +70,8 @@ impl Invariant for AckedDurable {
             Fact::Appended { cause, at, records } => self.append(*cause, *at, records),
             Fact::Led { log } => {
                 self.generations.clear();
-                for (place, record) in log.iter().enumerate() {
-                    self.append(None, Offset(place as i64), std::slice::from_ref(record));
+                for (offset, record) in log {
+                    self.append(None, *offset, std::slice::from_ref(record));
                 }
             }
             Fact::Answered { request, answer: Answer::Reply(reply), synced, .. } => {

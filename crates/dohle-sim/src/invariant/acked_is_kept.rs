@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use dohle_base::Offset;
 use dohle_coordinator::{Command, Generation, GroupId, Record, Reply};
 
-use super::{Invariant, Look};
+use super::{Invariant, LastOfKeys, Look};
 use crate::fact::{Answer, Fact, RequestId};
 
 /// The law, what was written, and what of it was acknowledged.
@@ -71,12 +71,19 @@ impl Invariant for AckedIsKept {
             Fact::Appended { cause, at, records } => self.append(*cause, *at, records),
             Fact::Answered { request, answer: Answer::Reply(reply), .. } => self.acknowledge(*request, reply),
             Fact::Led { log } => {
-                let lost = self.acked.iter().find(|(offset, record)| log.get(offset.0 as usize) != Some(*record));
+                let lasts = LastOfKeys::of(log);
+                let is_kept = |offset: Offset, record: &Record| {
+                    let found = log.binary_search_by_key(&offset, |(known, _)| *known);
+                    found.map_or_else(|_| lasts.is_behind(record, offset), |place| log[place].1 == *record)
+                };
+                let lost = self.acked.iter().find(|(offset, record)| !is_kept(**offset, record));
                 if let Some((offset, record)) = lost {
                     return Err(format!("acknowledged and lost: {record:?} at {offset}"));
                 }
                 self.generations.clear();
-                self.append(None, Offset::ZERO, log);
+                for (offset, record) in log {
+                    self.append(None, *offset, std::slice::from_ref(record));
+                }
                 return Ok(Look::Judged);
             }
             Fact::Asked { .. } | Fact::Answered { .. } | Fact::Advanced { .. } | Fact::Stopped { .. } => {}

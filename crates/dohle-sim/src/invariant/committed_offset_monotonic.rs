@@ -73,7 +73,9 @@ impl Invariant for CommittedOffsetMonotonic {
             Fact::Appended { cause, at, records } => self.append(*cause, *at, records),
             Fact::Led { log } => {
                 self.history.clear();
-                self.append(None, Offset::ZERO, log);
+                for (offset, record) in log {
+                    self.append(None, *offset, std::slice::from_ref(record));
+                }
             }
             Fact::Answered { request, answer: Answer::Reply(reply), .. } => match reply {
                 Reply::CommitOffsets(Ok(codes)) if codes.iter().all(|code| *code == ErrorCode::None) => {

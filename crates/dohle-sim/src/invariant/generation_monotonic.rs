@@ -51,7 +51,7 @@ impl Invariant for GenerationMonotonic {
             Fact::Appended { records, .. } => self.append(records),
             Fact::Led { log } => {
                 self.last.clear();
-                self.append(log)
+                self.append(&log.iter().map(|(_, record)| record.clone()).collect::<Vec<_>>())
             }
             Fact::Answered { request, answer: Answer::Reply(Reply::Join(Ok(joined))), .. } => {
                 let (group, last) = self.joins.remove(request).ok_or("nobody asked to join")?;

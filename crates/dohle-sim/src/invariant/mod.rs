@@ -15,7 +15,11 @@ mod safe_is_synced;
 #[cfg(test)]
 mod story;
 
+use std::collections::BTreeMap;
 use std::fmt;
+
+use dohle_base::Offset;
+use dohle_coordinator::Record;
 
 use crate::fact::Fact;
 
@@ -35,6 +39,25 @@ pub enum Look {
     Judged,
     /// The fact is no business of this law.
     Passed,
+}
+
+/// Where the last record of each key lies in a log: what lies before it may be gone.
+#[derive(Debug, Default)]
+struct LastOfKeys(BTreeMap<Vec<u8>, Offset>);
+
+impl LastOfKeys {
+    fn of(log: &[(Offset, Record)]) -> Self {
+        Self(log.iter().map(|(offset, record)| (key_of(record), *offset)).collect())
+    }
+
+    /// Whether a record at `offset` was written again later.
+    fn is_behind(&self, record: &Record, offset: Offset) -> bool {
+        self.0.get(&key_of(record)).is_some_and(|last| *last > offset)
+    }
+}
+
+fn key_of(record: &Record) -> Vec<u8> {
+    record.encode().map(|encoded| encoded.key.to_vec()).unwrap_or_default()
 }
 
 /// A broken law.

@@ -51,7 +51,7 @@ impl Invariant for OldGenerationCommitsNothing {
             }
             Fact::Led { log } => {
                 self.last.clear();
-                self.append(log);
+                self.append(&log.iter().map(|(_, record)| record.clone()).collect::<Vec<_>>());
             }
             Fact::Asked { .. } | Fact::Answered { .. } | Fact::Advanced { .. } | Fact::Stopped { .. } => {}
         }

@@ -52,7 +52,7 @@ pub(super) fn answered(request: u64, reply: Reply, synced: i64) -> Fact {
 }
 
 pub(super) fn led(log: &[Record]) -> Fact {
-    Fact::Led { log: log.to_vec() }
+    Fact::Led { log: log.iter().cloned().enumerate().map(|(at, record)| (Offset(at as i64), record)).collect() }
 }
 
 fn key() -> OffsetKey {

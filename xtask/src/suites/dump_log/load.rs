@@ -4,11 +4,12 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use super::super::{clients, packages};
+use crate::kafka::Tree;
 use crate::process;
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -16,8 +17,18 @@ const WORDS: usize = 8;
 const ROWS: usize = 40_000;
 
 /// Small segments and dense indexes, so that a small load fills several of them; nothing expires.
-pub(super) const SETTINGS: &[(&str, &str)] =
-    &[("log.segment.bytes", "1048576"), ("log.index.interval.bytes", "1024"), ("log.retention.ms", "-1")];
+pub(super) const SETTINGS: &[(&str, &str)] = &[
+    ("log.segment.bytes", "1048576"),
+    ("log.index.interval.bytes", "1024"),
+    ("log.retention.ms", "-1"),
+    ("log.cleaner.backoff.ms", "200"),
+    ("log.cleaner.min.cleanable.ratio", "0.01"),
+    ("log.flush.offset.checkpoint.interval.ms", "500"),
+];
+
+/// Rows over few keys, so that little is left of all closed segments.
+const COMPACTED: &str = "load-compacted";
+const COMPACTED_LIMIT: Duration = Duration::from_secs(60);
 
 /// Writes each codec through librdkafka with an idempotent producer, and commits the offsets of a group through kcat.
 pub(super) fn write(bootstrap: &str, folder: &Path) -> Result<()> {
@@ -33,6 +44,38 @@ pub(super) fn write(bootstrap: &str, folder: &Path) -> Result<()> {
     let mut group = Command::new("kcat");
     group.args(["-G", "load", "-b", bootstrap, "-e", "-q", "-X", "auto.offset.reset=earliest", "load-zstd"]);
     process::run_into(process::without_input(&mut group), &folder.join("load.group"), LIMIT)
+}
+
+/// Writes the same rows in every codec to a topic that is compacted, and waits until it was.
+pub(super) fn compact(bootstrap: &str, data: &Path, folder: &Path) -> Result<()> {
+    let mut create = Tree::install()?.tool("kafka-topics");
+    create.args(["--bootstrap-server", bootstrap, "--create", "--topic", COMPACTED, "--partitions", "2"]);
+    create.args(["--config", "cleanup.policy=compact"]);
+    process::run_into(&mut create, &folder.join("load.create"), LIMIT)?;
+    let program = clients::Client::install("confluent-kafka", "made-up")?;
+    let rows = folder.join("load.rows");
+    for codec in clients::CODECS {
+        let mut write = program.program("write", bootstrap, COMPACTED).expect("a program has commands");
+        let output = folder.join(format!("{COMPACTED}-{codec}"));
+        process::run_into(write.args(["--codec", codec, "--rows"]).arg(&rows), &output, LIMIT)?;
+    }
+    let begun = Instant::now();
+    while !is_compacted(data) {
+        ensure!(begun.elapsed() < COMPACTED_LIMIT, "{COMPACTED} is not compacted after {COMPACTED_LIMIT:?}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    Ok(())
+}
+
+/// Whether both partitions are compacted up to the segment that is written to.
+fn is_compacted(data: &Path) -> bool {
+    let checkpoint = fs::read_to_string(data.join("cleaner-offset-checkpoint")).unwrap_or_default();
+    (0..2).all(|partition| {
+        let names = fs::read_dir(data.join(format!("{COMPACTED}-{partition}"))).into_iter().flatten().flatten();
+        let logs = names.filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".log")?.parse::<u64>().ok());
+        let line = format!("{COMPACTED} {partition} {}", logs.max().unwrap_or(u64::MAX));
+        checkpoint.lines().any(|known| known == line)
+    })
 }
 
 /// Lines of numbers that do not compress to nothing, some out of time order.

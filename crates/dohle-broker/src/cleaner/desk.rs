@@ -1,0 +1,120 @@
+//! Who is at which log, and which logs are left alone.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use dohle_base::{Partition as Index, TopicId};
+use dohle_log::compact::{Dirt, Survey};
+use dohle_log::disk::Files;
+
+use super::Cleaner;
+use crate::lock::hold;
+use crate::partition::Partition;
+
+/// A log that is to be compacted, and what of it.
+pub(super) struct Work {
+    pub(super) partition: Arc<Partition>,
+    pub(super) survey: Survey<Files>,
+    pub(super) dirt: Dirt,
+}
+
+type Id = (TopicId, Index);
+
+/// The threads' common list.
+#[derive(Default)]
+pub(crate) struct Desk {
+    list: Mutex<List>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct List {
+    /// By the number of the thread.
+    taken: BTreeMap<usize, Id>,
+    given_up: Vec<Id>,
+    closed: bool,
+}
+
+impl Desk {
+    /// Lets the threads end, in the middle of a pass if need be.
+    pub(crate) fn close(&self) {
+        hold(&self.list).closed = true;
+        self.changed.notify_all();
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        hold(&self.list).closed
+    }
+
+    /// Rests; false when the broker stops.
+    pub(crate) fn wait(&self, rest: Duration) -> bool {
+        let waited = self.changed.wait_timeout_while(hold(&self.list), rest, |list| !list.closed);
+        !waited.unwrap_or_else(PoisonError::into_inner).0.closed
+    }
+
+    /// How many logs are left alone.
+    pub(super) fn given_up(&self) -> usize {
+        hold(&self.list).given_up.len()
+    }
+
+    /// The thread is done with its log.
+    pub(super) fn put_back(&self, thread: usize) {
+        hold(&self.list).taken.remove(&thread);
+    }
+
+    /// The thread's log is left alone from now on.
+    pub(super) fn give_up(&self, thread: usize) -> Option<Id> {
+        let mut list = hold(&self.list);
+        let id = list.taken.remove(&thread)?;
+        list.given_up.push(id);
+        Some(id)
+    }
+
+    fn is_free(&self, id: Id) -> bool {
+        let list = hold(&self.list);
+        !list.given_up.contains(&id) && list.taken.values().all(|taken| *taken != id)
+    }
+
+    /// Takes a log for the thread; false when another was faster.
+    fn take(&self, thread: usize, id: Id) -> bool {
+        let mut list = hold(&self.list);
+        let free = list.taken.values().all(|taken| *taken != id);
+        if free {
+            list.taken.insert(thread, id);
+        }
+        free
+    }
+}
+
+impl Cleaner {
+    /// The dirtiest log for which a pass is due.
+    pub(super) fn next(&self, thread: usize) -> Option<Work> {
+        let mut works: Vec<(Work, f64)> = self.catalog.view().led.values().filter_map(|led| self.look(led)).collect();
+        let dirtiest = works.iter().map(|(work, _)| work.dirt.ratio()).fold(0.0, f64::max);
+        self.cells.dirtiest_percent.set((dirtiest * 100.0) as i64);
+        let place = dohle_log::compact::choose::filthiest(works.iter().map(|(work, ratio)| (&work.dirt, *ratio)))?;
+        let (work, _) = works.swap_remove(place);
+        self.desk.take(thread, id(&work.partition)).then_some(work)
+    }
+
+    /// How dirty a log is, with what its topic allows; none where nobody wants to know.
+    fn look(&self, partition: &Arc<Partition>) -> Option<(Work, f64)> {
+        if !self.desk.is_free(id(partition)) || partition.volume.is_offline() {
+            return None;
+        }
+        let (survey, ratio_min) = partition.survey()?;
+        let (cleaned, durable) = partition.volume.marks(&partition.name());
+        match survey.dirt(cleaned, durable, self.clock.wall()) {
+            Ok(dirt) => Some((Work { partition: Arc::clone(partition), survey, dirt }, ratio_min)),
+            Err(error) => {
+                tracing::warn!(?partition, "nobody can say how dirty a log is: {error}");
+                None
+            }
+        }
+    }
+}
+
+fn id(partition: &Partition) -> Id {
+    (partition.topic_id, partition.index)
+}
