@@ -1,6 +1,7 @@
 //! What is known about a log beside its batches, read from its files or, where these are missing, from the batches: the epochs, the
 //! producers, the aborted transactions.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::ops::Range;
 use std::path::Path;
@@ -60,10 +61,24 @@ impl<D: Disk> Log<D> {
     ) -> Result<(), Failure> {
         let end = self.end();
         self.remove_snapshots(|at| at > end)?;
-        recovered.snapshots = self.restore_producers(upto, now)?;
+        recovered.snapshots = self.drop_damaged_snapshots(upto)?;
+        recovered.snapshots += self.restore_producers(upto, now)?;
         self.replay(now)?;
         self.remove_stray_snapshots()?;
         Ok(())
+    }
+
+    /// Removes the damaged snapshots behind `upto`, which nobody reads now, so that nobody relies on them later; says how many.
+    fn drop_damaged_snapshots(&mut self, upto: Offset) -> Result<usize, Failure> {
+        let mut damaged = BTreeSet::new();
+        for at in self.snapshots.iter().copied().filter(|at| *at > upto) {
+            let path = segment::path(&self.dir, at, Content::Producers);
+            if read_small(&self.disk, &path)?.is_none_or(|bytes| snapshot::parse(&bytes).is_err()) {
+                damaged.insert(at);
+            }
+        }
+        self.remove_snapshots(|at| damaged.contains(&at))?;
+        Ok(damaged.len())
     }
 
     /// Takes the producers of the newest sound snapshot at or below `upto`, or none; damaged ones are removed and counted.

@@ -4,6 +4,8 @@ mod appending;
 mod crash;
 mod damage;
 mod reading;
+mod rebuilding;
+mod table;
 
 use std::path::Path;
 
