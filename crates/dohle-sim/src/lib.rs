@@ -11,6 +11,7 @@ pub mod fact;
 pub mod invariant;
 pub mod run;
 pub mod storage;
+pub mod transactions;
 
 mod broker;
 mod calm;
