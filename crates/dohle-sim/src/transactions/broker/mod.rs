@@ -124,6 +124,9 @@ impl Broker {
 
     /// Puts producers into the coordinator's log that were there before the world began.
     pub(super) fn inherit(&mut self, producers: Vec<(TransactionalId, Transaction)>) -> Result<(), String> {
+        if producers.is_empty() {
+            return Ok(());
+        }
         let now = self.now(Instant::ZERO);
         let opening = Opening { clean: false, recovery_point: Offset::ZERO, start: Offset::ZERO };
         let log = journal::open(&self.disk, DIRECTORIES[0], self.segment_bytes, &opening, now.wall)?;

@@ -1,0 +1,98 @@
+//! Transactions that the older protocol has let a late request reach: under it all transactions of a life have the same epoch, so that
+//! nothing tells an EndTxn or an offset of one from those of the next (KAFKA-17754). What is promised of transactions is not promised of
+//! these, and of none under the newer protocol.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dohle_base::ProducerId;
+use dohle_coordinator::Producer;
+use dohle_coordinator::transaction::{State, Version};
+
+use crate::fact::RequestId;
+use crate::transactions::fact::{Decided, Fact, Label, Line, Written};
+use crate::transactions::place::Place;
+
+/// Who was misled, and what tells it.
+#[derive(Default)]
+pub(super) struct Misled {
+    versions: BTreeMap<Label, Version>,
+    asked: BTreeMap<RequestId, Label>,
+    /// Transactions with records in a partition and no end there.
+    open: BTreeMap<ProducerId, BTreeSet<(Place, Label)>>,
+    /// The newest transaction that moved its group, by life.
+    newest: BTreeMap<Producer, Label>,
+    labels: BTreeSet<Label>,
+}
+
+impl Misled {
+    /// Whether nothing is promised of the transaction.
+    pub(super) fn contains(&self, label: Label) -> bool {
+        self.labels.contains(&label)
+    }
+
+    /// Takes a fact in; to be called before the law looks at it.
+    pub(super) fn note(&mut self, fact: &Fact) {
+        match fact {
+            Fact::Begun { label, version, .. } => drop(self.versions.insert(*label, *version)),
+            Fact::EndAsked { request, label, .. } => drop(self.asked.insert(*request, *label)),
+            Fact::Decided(decided) => self.decided(decided),
+            Fact::Wrote(line) => self.wrote(line),
+            Fact::Led { lines, .. } => {
+                self.open.clear();
+                lines.iter().for_each(|line| self.wrote(line));
+            }
+            Fact::Intended { .. }
+            | Fact::EndTold { .. }
+            | Fact::Named { .. }
+            | Fact::WriteTold(_)
+            | Fact::Safe(_)
+            | Fact::Stood { .. }
+            | Fact::Seen { .. }
+            | Fact::Stands { .. }
+            | Fact::Rested => {}
+        }
+    }
+
+    fn decided(&mut self, decided: &Decided) {
+        let Some(transaction) = &decided.transaction else { return };
+        let Some(meant) = decided.cause.and_then(|cause| self.asked.get(&cause)).copied() else { return };
+        if !matches!(transaction.state, State::Prepared(_)) || !self.is_old(meant) {
+            return;
+        }
+        let open = self.open.get(&transaction.previous_id).into_iter().flatten().map(|(_, label)| *label);
+        let hit: Vec<Label> = open.filter(|label| *label != meant).collect();
+        self.labels.extend(hit);
+    }
+
+    fn wrote(&mut self, line: &Line) {
+        match &line.written {
+            Written::Marker(_) => {
+                if let Some(open) = self.open.get_mut(&line.producer.id) {
+                    open.retain(|(place, _)| *place != line.place);
+                }
+            }
+            Written::Records(values) => {
+                for label in values.iter().map(|value| value.label) {
+                    self.open.entry(line.producer.id).or_default().insert((line.place, label));
+                    if line.place == Place::Offsets {
+                        self.moved(line.producer, label);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A late offset is taken for one of the transaction that is open now.
+    fn moved(&mut self, producer: Producer, label: Label) {
+        let newest = self.newest.entry(producer).or_insert(label);
+        let (older, newer) = (label.min(*newest), label.max(*newest));
+        *newest = newer;
+        if label == older && older != newer && self.is_old(label) {
+            self.labels.extend([older, newer]);
+        }
+    }
+
+    fn is_old(&self, label: Label) -> bool {
+        self.versions.get(&label) == Some(&Version::Zero)
+    }
+}
