@@ -7,8 +7,8 @@ use super::world::World;
 
 /// How long everybody works on in the calm: longer than a transaction may hang.
 pub(super) const WORK: Duration = Duration::from_secs(20);
-/// How long everything may take to come to rest after that.
-pub(super) const REST: Duration = Duration::from_secs(10);
+/// How long everything may take to come to rest after that: longer than anybody thinks.
+pub(super) const REST: Duration = Duration::from_secs(20);
 
 /// Says what has not come to rest; `ended` is how many transactions each name had ended when the calm began.
 pub(super) fn at_rest(world: &mut World, ended: &[u64]) -> Result<(), String> {

@@ -127,6 +127,8 @@ pub enum Fact {
     Seen {
         /// Which partition.
         place: Place,
+        /// Up to where. Exclusive.
+        last_stable: Offset,
         /// All that it was given.
         values: BTreeSet<Value>,
     },

@@ -8,16 +8,18 @@ use dohle_coordinator::transaction::{State, Transaction};
 
 use super::edge::Edge;
 use super::fact::{Decided, Fact};
+use super::invariant::misled::Misled;
 use super::request::{Answer, Request, What};
 use crate::fact::RequestId;
 
 /// What was asked, what the coordinator's log says, and what had been passed.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Watch {
     asked: BTreeMap<RequestId, Request>,
     latest: BTreeMap<TransactionalId, Transaction>,
     /// Requests that made the coordinator decide.
     decided: BTreeSet<RequestId>,
+    misled: Misled,
     passed: BTreeMap<Edge, u64>,
 }
 
@@ -65,6 +67,11 @@ impl Watch {
     }
 
     pub(super) fn note(&mut self, fact: &Fact) {
+        let misled = self.misled.count();
+        self.misled.note(fact);
+        if self.misled.count() > misled {
+            self.pass(Edge::LateEndMisled);
+        }
         match fact {
             Fact::Decided(decided) => self.decided(decided),
             Fact::Led { decisions, .. } => {

@@ -394,10 +394,10 @@ impl World {
 
     fn read_committed(&mut self) {
         for place in Place::DATA {
-            match self.broker.see(place) {
-                Some(Ok(values)) => self.judge(&Fact::Seen { place, values }),
-                Some(Err(what)) => self.fail("Read", what),
-                None => return,
+            let Some(leading) = self.broker.leading_mut() else { return };
+            match leading.see(place) {
+                Ok(seen) => self.judge(&seen),
+                Err(what) => self.fail("Read", what),
             }
         }
         let names: Vec<_> = self.clients.iter().step_by(2).map(|client| client.kind.name.clone()).collect();

@@ -2,7 +2,7 @@
 //!
 //! The ways of requests into it are in [`requests`](super::requests), those of markers in [`markers`](super::markers).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use dohle_base::{ErrorCode, Instant, Now, Offset, ProducerId};
 use dohle_coordinator::transaction::{Command, Reply, TransactionCoordinator};
@@ -246,11 +246,12 @@ impl Leading {
         }
     }
 
-    /// What a reader of committed records is given.
-    pub(super) fn see(&mut self, place: Place) -> Result<BTreeSet<Value>, String> {
+    /// A reader of committed records reads a partition from its beginning.
+    pub(in crate::transactions) fn see(&mut self, place: Place) -> Result<Fact, String> {
         let partition = self.at(place);
         let last_stable = partition.last_stable();
-        journal::committed(&partition.log, place, last_stable)
+        let values = journal::committed(&partition.log, place, last_stable)?;
+        Ok(Fact::Seen { place, last_stable, values })
     }
 
     /// Where a producer's group stands: an error where an open transaction may move it.

@@ -25,7 +25,7 @@ use dohle_log::log::{Log, Opening, Swap};
 use dohle_replication::ledger::Folded;
 
 use super::edge::Edge;
-use super::fact::{Decided, Fact, Value};
+use super::fact::{Decided, Fact};
 use super::place::{DATA_PARTITIONS, Place};
 use super::request::{Answer, Request};
 use crate::fact::RequestId;
@@ -287,11 +287,6 @@ impl Broker {
         true
     }
 
-    /// What a reader of committed records sees of a partition now, from its beginning.
-    pub(super) fn see(&mut self, place: Place) -> Option<Result<BTreeSet<Value>, String>> {
-        let Role::Leading(leading) = &mut self.role else { return None };
-        Some(leading.see(place))
-    }
 
     /// Goes down; `rng` decides what of the unsynced the disk keeps.
     pub(super) fn stop(&mut self, at: Instant, stop: Stop, rng: &mut Rng) {

@@ -1,15 +1,17 @@
 //! A committed transaction is seen whole by readers of committed records, and one that was not committed not at all: in each partition
-//! from the first moment that anything of it is seen, and over all partitions and offsets when everything has come to rest (P4, T7, T9).
+//! as far as the last stable offset lets them see, and over all partitions and offsets when everything has come to rest (P4, T7, T9).
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use dohle_base::Offset;
 use dohle_coordinator::TransactionalId;
 use dohle_coordinator::transaction::Outcome;
 
 use super::Invariant;
 use super::misled::Misled;
+use crate::fact::RequestId;
 use crate::invariant::Look;
-use crate::transactions::fact::{Fact, Label, Value};
+use crate::transactions::fact::{Fact, Label, Line, Value, Written};
 use crate::transactions::place::Place;
 
 /// The law, and what producers wanted.
@@ -18,21 +20,31 @@ pub(super) struct Atomic {
     misled: Misled,
     names: BTreeMap<Label, TransactionalId>,
     intended: BTreeMap<Label, (Outcome, BTreeSet<(Place, Value)>)>,
+    /// Where each record is.
+    written: BTreeMap<(Place, Value), Offset>,
     told: BTreeSet<Label>,
-    asked: BTreeMap<crate::fact::RequestId, Label>,
+    asked: BTreeMap<RequestId, Label>,
     /// Once everything is at rest: where each transaction was seen.
     seen: Option<BTreeMap<Label, BTreeSet<Place>>>,
     places_seen: BTreeSet<Place>,
 }
 
 impl Atomic {
-    fn see(&mut self, place: Place, values: &BTreeSet<Value>) -> Result<(), String> {
+    fn wrote(&mut self, line: &Line) {
+        if let Written::Records(values) = &line.written {
+            let values = values.iter().zip(line.at.0..);
+            self.written.extend(values.map(|(value, at)| ((line.place, *value), Offset(at))));
+        }
+    }
+
+    fn see(&mut self, place: Place, last_stable: Offset, values: &BTreeSet<Value>) -> Result<(), String> {
         let labels: BTreeSet<Label> = values.iter().map(|value| value.label).collect();
         for label in labels.into_iter().filter(|label| !self.misled.contains(*label)) {
             let Some((Outcome::Commit, contents)) = self.intended.get(&label) else {
                 return Err(format!("{label:?} is seen in {place:?}, and nobody wanted it committed"));
             };
-            let wanted = contents.iter().filter(|(at, _)| *at == place).map(|(_, value)| *value);
+            let is_near = |key: &&(Place, Value)| self.written.get(*key).is_none_or(|at| *at < last_stable);
+            let wanted = contents.iter().filter(|(at, _)| *at == place).filter(is_near).map(|(_, value)| *value);
             let (wanted, found) = (wanted.collect(), of(label, values));
             if found != wanted {
                 return Err(format!("{label:?} is not whole in {place:?}: {found:?} of {wanted:?}"));
@@ -109,8 +121,13 @@ impl Invariant for Atomic {
             }
             Fact::EndAsked { request, label, .. } => drop(self.asked.insert(*request, *label)),
             Fact::EndTold { request, .. } => self.told.extend(self.asked.get(request)),
-            Fact::Seen { place, values } => {
-                self.see(*place, values)?;
+            Fact::Wrote(line) => self.wrote(line),
+            Fact::Led { lines, .. } => {
+                self.written.clear();
+                lines.iter().for_each(|line| self.wrote(line));
+            }
+            Fact::Seen { place, last_stable, values } => {
+                self.see(*place, *last_stable, values)?;
                 return Ok(Look::Judged);
             }
             Fact::Stands { name, value } => {
@@ -125,9 +142,7 @@ impl Invariant for Atomic {
             | Fact::WriteTold(_)
             | Fact::Decided(_)
             | Fact::Safe(_)
-            | Fact::Wrote(_)
-            | Fact::Stood { .. }
-            | Fact::Led { .. } => {}
+            | Fact::Stood { .. } => {}
         }
         Ok(Look::Passed)
     }
@@ -148,7 +163,10 @@ mod tests {
     #[test]
     fn half_a_transaction_in_a_partition_is_found_out() {
         let contents = [(BOTH[0], value(1, 0)), (BOTH[0], value(1, 1))];
-        let run = |outcome, found: &[Value]| [begun(1, Version::Two), intended(1, outcome, &contents), seen(0, found)];
+        let run = |outcome, found: &[Value]| {
+            let wrote = Fact::Wrote(records(0, 0, 0, &[value(1, 0), value(1, 1)]));
+            [begun(1, Version::Two), wrote, intended(1, outcome, &contents), seen(0, found)]
+        };
         let whole = [value(1, 0), value(1, 1)];
         tells(law, &run(Outcome::Commit, &whole), &run(Outcome::Commit, &whole[..1]));
         tells(law, &run(Outcome::Abort, &[]), &run(Outcome::Abort, &whole));

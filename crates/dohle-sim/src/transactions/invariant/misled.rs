@@ -14,7 +14,7 @@ use crate::transactions::place::Place;
 
 /// Who was misled, and what tells it.
 #[derive(Default)]
-pub(super) struct Misled {
+pub(in crate::transactions) struct Misled {
     versions: BTreeMap<Label, Version>,
     asked: BTreeMap<RequestId, Label>,
     /// Transactions with records in a partition and no end there.
@@ -25,13 +25,18 @@ pub(super) struct Misled {
 }
 
 impl Misled {
+    /// How many there were.
+    pub(in crate::transactions) fn count(&self) -> u64 {
+        self.labels.len() as u64
+    }
+
     /// Whether nothing is promised of the transaction.
     pub(super) fn contains(&self, label: Label) -> bool {
         self.labels.contains(&label)
     }
 
     /// Takes a fact in; to be called before the law looks at it.
-    pub(super) fn note(&mut self, fact: &Fact) {
+    pub(in crate::transactions) fn note(&mut self, fact: &Fact) {
         match fact {
             Fact::Begun { label, version, .. } => drop(self.versions.insert(*label, *version)),
             Fact::EndAsked { request, label, .. } => drop(self.asked.insert(*request, *label)),

@@ -10,7 +10,7 @@ mod epoch_monotonic;
 mod last_stable;
 mod late_touches_nothing;
 mod marker_after_outcome;
-mod misled;
+pub(super) mod misled;
 
 #[cfg(test)]
 mod story;

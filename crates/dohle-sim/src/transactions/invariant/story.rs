@@ -84,7 +84,8 @@ pub(super) fn stood(high_watermark: i64, last_stable: i64) -> Fact {
 }
 
 pub(super) fn seen(partition: i32, values: &[Value]) -> Fact {
-    Fact::Seen { place: Place::Data(partition), values: values.iter().copied().collect() }
+    let values = values.iter().copied().collect();
+    Fact::Seen { place: Place::Data(partition), last_stable: Offset(100), values }
 }
 
 pub(super) fn stands(value: Option<Value>) -> Fact {
