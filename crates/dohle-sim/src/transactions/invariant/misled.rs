@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dohle_base::ProducerId;
-use dohle_coordinator::Producer;
+use dohle_coordinator::{Producer, TransactionalId};
 use dohle_coordinator::transaction::{State, Version};
 
 use crate::fact::RequestId;
@@ -16,9 +16,13 @@ use crate::transactions::place::Place;
 #[derive(Default)]
 pub(in crate::transactions) struct Misled {
     versions: BTreeMap<Label, Version>,
+    /// The transaction that each name began last.
+    begun: BTreeMap<TransactionalId, Label>,
     asked: BTreeMap<RequestId, Label>,
     /// Transactions with records in a partition and no end there.
     open: BTreeMap<ProducerId, BTreeSet<(Place, Label)>>,
+    /// Where a late request has decided, and the marker is still to come: what enters before it is hit, too.
+    decided: BTreeSet<(ProducerId, Place)>,
     /// The newest transaction that moved its group, by life.
     newest: BTreeMap<Producer, Label>,
     labels: BTreeSet<Label>,
@@ -38,7 +42,10 @@ impl Misled {
     /// Takes a fact in; to be called before the law looks at it.
     pub(in crate::transactions) fn note(&mut self, fact: &Fact) {
         match fact {
-            Fact::Begun { label, version, .. } => drop(self.versions.insert(*label, *version)),
+            Fact::Begun { label, name, version } => {
+                self.versions.insert(*label, *version);
+                self.begun.insert(name.clone(), *label);
+            }
             Fact::EndAsked { request, label, .. } => drop(self.asked.insert(*request, *label)),
             Fact::Decided(decided) => self.decided(decided),
             Fact::Wrote(line) => self.wrote(line),
@@ -64,7 +71,12 @@ impl Misled {
         if !matches!(transaction.state, State::Prepared(_)) || !self.is_old(meant) {
             return;
         }
-        let open = self.open.get(&transaction.previous_id).into_iter().flatten().map(|(_, label)| *label);
+        if self.begun.get(&decided.name).is_none_or(|begun| *begun == meant) {
+            return;
+        }
+        let id = transaction.producer.id;
+        self.decided.extend(transaction.partitions.iter().map(|place| (id, Place::of(place))));
+        let open = self.open.get(&id).into_iter().flatten().map(|(_, label)| *label);
         let hit: Vec<Label> = open.filter(|label| *label != meant).collect();
         self.labels.extend(hit);
     }
@@ -75,10 +87,14 @@ impl Misled {
                 if let Some(open) = self.open.get_mut(&line.producer.id) {
                     open.retain(|(place, _)| *place != line.place);
                 }
+                self.decided.remove(&(line.producer.id, line.place));
             }
             Written::Records(values) => {
                 for label in values.iter().map(|value| value.label) {
                     self.open.entry(line.producer.id).or_default().insert((line.place, label));
+                    if self.decided.contains(&(line.producer.id, line.place)) {
+                        self.labels.insert(label);
+                    }
                     if line.place == Place::Offsets {
                         self.moved(line.producer, label);
                     }
