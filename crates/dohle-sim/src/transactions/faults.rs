@@ -1,4 +1,7 @@
 //! What goes wrong in the world of transactions, when the weather has it.
+//!
+//! The weather is that of all worlds; here its consumers are producers. One that leaves finds that another has taken its name, and whoever
+//! meddles lets a request come once more that was sent before.
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -32,8 +32,8 @@ const READ_INTERVAL: Duration = Duration::from_secs(2);
 /// How often the whole state of the machines is checked, in events.
 const CHECK_INTERVAL: u64 = 32;
 /// How many of 1,000 markers come once more, and after how long at most.
-const MARKERS_REPEATED: u64 = 100;
-const MARKER_LATE_MAX_MS: u64 = 4_000;
+const MARKERS_REPEATED: u64 = 150;
+const MARKER_LATE_MAX_MS: u64 = 6_000;
 
 /// Something that will happen.
 #[derive(Clone, Debug)]
@@ -441,7 +441,7 @@ impl World {
 
 /// How the coordinator of a seed is set up: now and then it forgets soon.
 fn settings(version: Version, rng: &mut Rng) -> transaction::Settings {
-    let expiration = ["3600000", "604800000"][rng.below(2) as usize];
+    let expiration = ["600000", "604800000"][rng.below(2) as usize];
     let written = |key| match key {
         "transaction.abort.timed.out.transaction.cleanup.interval.ms" => Some("1000"),
         "transaction.remove.expired.transaction.cleanup.interval.ms" => Some("2000"),

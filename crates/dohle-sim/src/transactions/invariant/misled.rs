@@ -49,8 +49,9 @@ impl Misled {
             Fact::EndAsked { request, label, .. } => drop(self.asked.insert(*request, *label)),
             Fact::Decided(decided) => self.decided(decided),
             Fact::Wrote(line) => self.wrote(line),
-            Fact::Led { lines, .. } => {
+            Fact::Led { decisions, lines, .. } => {
                 self.open.clear();
+                self.keep(decisions);
                 lines.iter().for_each(|line| self.wrote(line));
             }
             Fact::Intended { .. }
@@ -79,6 +80,17 @@ impl Misled {
         let open = self.open.get(&id).into_iter().flatten().map(|(_, label)| *label);
         let hit: Vec<Label> = open.filter(|label| *label != meant).collect();
         self.labels.extend(hit);
+    }
+
+    /// A decision that a crash has taken back hits nobody.
+    fn keep(&mut self, decisions: &[Decided]) {
+        let mut latest = BTreeMap::new();
+        for decided in decisions {
+            latest.insert(&decided.name, decided.transaction.as_ref());
+        }
+        let prepared = latest.into_values().flatten().filter(|last| matches!(last.state, State::Prepared(_)));
+        let prepared: BTreeSet<ProducerId> = prepared.map(|last| last.producer.id).collect();
+        self.decided.retain(|(id, _)| prepared.contains(id));
     }
 
     fn wrote(&mut self, line: &Line) {
