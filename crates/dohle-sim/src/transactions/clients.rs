@@ -98,7 +98,9 @@ impl World {
 
     /// A request that was sent before comes once more, from nowhere: the network had kept it.
     pub(super) fn repeat_request(&mut self) -> bool {
-        let place = self.rng.below(HISTORY_MAX as u64) as usize;
+        // The newest one may meet itself, an older one what came after it.
+        let newest = self.history.len().saturating_sub(1);
+        let place = if self.rng.chance(500) { newest } else { self.rng.below(HISTORY_MAX as u64) as usize };
         let Some(asked) = self.history.get(place).cloned() else { return false };
         let request = self.ask(&asked);
         self.after(Duration::ZERO, Event::ToBroker { link: None, request, asked: Box::new(asked) });

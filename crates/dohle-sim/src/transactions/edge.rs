@@ -35,6 +35,8 @@ pub enum Edge {
     Forgotten,
     /// A marker came once more to a partition that had it.
     MarkerAgain,
+    /// A partition did not take its marker while others did.
+    MarkerNotTaken,
     /// A marker of an earlier transaction came after the next had begun, and was refused.
     LateMarkerRefused,
     /// A marker of a coordinator that was replaced was refused.
@@ -53,7 +55,7 @@ pub enum Edge {
 
 impl Edge {
     /// All of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Fenced,
         Self::Takeover,
         Self::AbortedByInit,
@@ -70,6 +72,7 @@ impl Edge {
         Self::SpareUsed,
         Self::Forgotten,
         Self::MarkerAgain,
+        Self::MarkerNotTaken,
         Self::LateMarkerRefused,
         Self::CoordinatorFenced,
         Self::Unverified,

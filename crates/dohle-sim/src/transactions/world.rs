@@ -31,9 +31,11 @@ const RESTART_DELAY: Duration = Duration::from_millis(500);
 const READ_INTERVAL: Duration = Duration::from_secs(2);
 /// How often the whole state of the machines is checked, in events.
 const CHECK_INTERVAL: u64 = 32;
-/// How many of 1,000 markers come once more, and after how long at most.
+/// How many of 1,000 markers come once more, and after how long at most: while the next transaction begins, or much later.
 const MARKERS_REPEATED: u64 = 150;
-const MARKER_LATE_MAX_MS: u64 = 6_000;
+const MARKER_LATE_MAX_MS: [u64; 2] = [100, 6_000];
+/// In how many of 1,000 rounds of markers a partition takes none.
+const PARTITIONS_AWAY: u64 = 150;
 
 /// Something that will happen.
 #[derive(Clone, Debug)]
@@ -83,6 +85,8 @@ pub(super) struct World {
     pub(super) requests: u64,
     /// Requests that the network may bring once more.
     pub(super) history: VecDeque<Request>,
+    /// What the coordinator sent last; it may come after the next one has taken over.
+    last_marker: Option<(Marker, Place)>,
     invariants: Vec<Box<dyn Invariant>>,
     pub(super) violation: Option<Violation>,
     pub(super) coverage: Coverage,
@@ -120,6 +124,7 @@ impl World {
             frozen: BTreeMap::new(),
             requests: 0,
             history: VecDeque::new(),
+            last_marker: None,
             invariants: invariant::all(),
             violation: None,
             coverage: Coverage::default(),
@@ -199,7 +204,8 @@ impl World {
             Event::FlushBegins { life, log } if life == self.life => self.begin_flush(log),
             Event::FlushEnds { life, log } if life == self.life => self.end_flush(log),
             Event::MarkersGo { life, round } if life == self.life => {
-                self.with_broker(|broker, now, out| broker.write_markers(now, round, out));
+                let away = self.away();
+                self.with_broker(|broker, now, out| broker.write_markers(now, round, away, out));
             }
             Event::MarkerComes { marker, place } => {
                 self.with_broker(|broker, now, out| broker.repeat_marker(now, marker, place, out));
@@ -275,6 +281,10 @@ impl World {
             Ok(()) => self.carry_out(out),
             Err(what) => self.fail("Recovery", what),
         }
+        if let Some((marker, place)) = self.last_marker.take().filter(|(marker, _)| self.may_repeat(marker)) {
+            let wait = Duration::from_millis(self.rng.below(200));
+            self.after(wait, Event::MarkerComes { marker, place });
+        }
     }
 
     fn tick_broker(&mut self) {
@@ -333,12 +343,27 @@ impl World {
         self.arm_tick();
     }
 
-    /// Some markers come again while the next transaction is under way. Those of the older protocol do not: nothing in it tells them from
-    /// the right ones.
+    /// A partition that takes no markers now, as one does whose leader moves.
+    fn away(&mut self) -> Option<Place> {
+        let strikes = self.is_stormy() && self.rng.chance(PARTITIONS_AWAY);
+        if strikes { self.rng.pick(&Place::ALL).copied() } else { None }
+    }
+
+    fn is_stormy(&self) -> bool {
+        !self.weather.storms().is_empty()
+    }
+
+    /// Those of the older protocol may not: nothing in it tells a late one from the right one.
+    fn may_repeat(&self, marker: &Marker) -> bool {
+        self.is_stormy() && marker.version.raises_epoch()
+    }
+
+    /// Some markers come again while the next transaction is under way.
     fn repeat_later(&mut self, marker: Marker, place: Place) {
-        let stormy = !self.weather.storms().is_empty();
-        if stormy && marker.version.raises_epoch() && self.rng.chance(MARKERS_REPEATED) {
-            let wait = Duration::from_millis(self.rng.below(MARKER_LATE_MAX_MS));
+        self.last_marker = Some((marker, place));
+        if self.may_repeat(&marker) && self.rng.chance(MARKERS_REPEATED) {
+            let most = *self.rng.pick(&MARKER_LATE_MAX_MS).expect("there are two");
+            let wait = Duration::from_millis(self.rng.below(most));
             self.after(wait, Event::MarkerComes { marker, place });
         }
     }

@@ -79,14 +79,20 @@ impl Leading {
         }
     }
 
-    /// One marker into every partition that has none.
-    pub(super) fn write_markers(&mut self, now: Now, round: RoundId, out: &mut Out) {
+    /// One marker into every partition that has none, but for one that is `away` for a moment.
+    pub(super) fn write_markers(&mut self, now: Now, round: RoundId, away: Option<Place>, out: &mut Out) {
         let Some(ending) = self.endings.open.get_mut(&round) else { return };
         ending.writing = ending.left.clone();
         let (marker, places) = (ending.marker, ending.left.clone());
         for place in places {
-            out.sent.push((marker, place));
-            self.send(now, Sent { marker, place, round: Some(round) }, out);
+            let sent = Sent { marker, place, round: Some(round) };
+            if away == Some(place) {
+                out.edges.push(Edge::MarkerNotTaken);
+                self.settle_marker(now, sent, Err(ErrorCode::NotLeaderOrFollower), out);
+            } else {
+                out.sent.push((marker, place));
+                self.send(now, sent, out);
+            }
         }
         self.want_flushes(out);
     }

@@ -230,10 +230,10 @@ impl Broker {
         self.step(at, |leading, now| leading.tick(now, out));
     }
 
-    /// Markers that wait are written.
-    pub(super) fn write_markers(&mut self, at: Instant, round: RoundId, out: &mut Out) {
+    /// Markers that wait are written, but for those into a partition that is `away` for a moment.
+    pub(super) fn write_markers(&mut self, at: Instant, round: RoundId, away: Option<Place>, out: &mut Out) {
         self.spoil_write();
-        self.step(at, |leading, now| leading.write_markers(now, round, out));
+        self.step(at, |leading, now| leading.write_markers(now, round, away, out));
     }
 
     /// A marker that was sent before comes once more.

@@ -48,7 +48,10 @@ impl Misled {
             }
             Fact::EndAsked { request, label, .. } => drop(self.asked.insert(*request, *label)),
             Fact::Decided(decided) => self.decided(decided),
-            Fact::Wrote(line) => self.wrote(line),
+            Fact::Wrote(line) => {
+                self.wrote(line);
+                self.moved(line);
+            }
             Fact::Led { decisions, lines, .. } => {
                 self.open.clear();
                 self.keep(decisions);
@@ -107,17 +110,16 @@ impl Misled {
                     if self.decided.contains(&(line.producer.id, line.place)) {
                         self.labels.insert(label);
                     }
-                    if line.place == Place::Offsets {
-                        self.moved(line.producer, label);
-                    }
                 }
             }
         }
     }
 
     /// A late offset is taken for one of the transaction that is open now.
-    fn moved(&mut self, producer: Producer, label: Label) {
-        let newest = self.newest.entry(producer).or_insert(label);
+    fn moved(&mut self, line: &Line) {
+        let (Place::Offsets, Written::Records(values)) = (line.place, &line.written) else { return };
+        let Some(label) = values.first().map(|value| value.label) else { return };
+        let newest = self.newest.entry(line.producer).or_insert(label);
         let (older, newer) = (label.min(*newest), label.max(*newest));
         *newest = newer;
         if label == older && older != newer && self.is_old(label) {
