@@ -4,6 +4,9 @@
 //! here fails in every way that a bad day knows. A run has two phases: in the storm faults come as the seed draws them,
 //! in the calm they stop, and everything must come to rest. [`invariant`] says what must hold in between.
 //!
+//! There are three worlds: groups and their consumers ([`run`]), transactions and their producers ([`transactions`]), and one partition
+//! on one disk ([`storage`]).
+//!
 //! Knows no thread, no socket, no clock of this machine. The same seed gives the same run, event by event.
 
 pub mod coverage;

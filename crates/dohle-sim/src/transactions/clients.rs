@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use dohle_base::Rng;
+use dohle_base::{ProducerEpoch, ProducerId, Timestamp};
 use dohle_coordinator::transaction::{State, Transaction, Version};
 use dohle_coordinator::{Producer as Identity, TransactionalId};
-use dohle_base::{ProducerEpoch, ProducerId, Timestamp};
 
 use super::fact::Fact;
 use super::producer::{Act, Kind, Producer};
@@ -154,7 +154,7 @@ pub(super) fn population(version: Version, rng: &mut Rng) -> Vec<Producer> {
 /// Those of them that were there before, for so long that their epochs are nearly used up.
 pub(super) fn aged(clients: &[Producer], rng: &mut Rng) -> Vec<(TransactionalId, Transaction)> {
     let names = clients.chunks(2).map(|pair| pair[0].kind.name.clone());
-    let old: Vec<_> = names.filter(|_| rng.chance(300)).collect();
+    let old: Vec<_> = names.filter(|_| rng.chance(400)).collect();
     let age = |(place, name)| {
         let id = ProducerId(place as i64);
         let transaction = Transaction {

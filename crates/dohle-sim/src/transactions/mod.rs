@@ -14,6 +14,8 @@ mod broker;
 mod calm;
 mod clients;
 mod faults;
+mod lives;
+mod observer;
 mod producer;
 mod request;
 mod watch;

@@ -1,6 +1,7 @@
 //! The world of one run: who is in it, what will happen, and what happens when it does.
 //!
-//! What clients do is in [`clients`](super::clients), what goes wrong in [`faults`](super::faults).
+//! What clients do is in [`clients`](super::clients), what the broker does in [`lives`](super::lives), what goes wrong in
+//! [`faults`](super::faults).
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -8,10 +9,8 @@ use std::time::Duration;
 use dohle_base::{Instant, Rng};
 use dohle_coordinator::transaction::{self, Version};
 
-use super::broker::{BATCH_BYTES_MAX, Broker, LOGS, Marker, Out, RoundId, Stop};
+use super::broker::{BATCH_BYTES_MAX, Broker, LOGS, Marker, RoundId};
 use super::clients;
-use super::edge::Edge;
-use super::fact::Fact;
 use super::invariant::{self, Invariant};
 use super::place::Place;
 use super::producer::Producer;
@@ -19,28 +18,20 @@ use super::request::{Answer, Request};
 use super::watch::Watch;
 use crate::coverage::Coverage;
 use crate::fact::RequestId;
-use crate::invariant::{Look, Violation};
-use crate::network::{ClientId, LinkId, Network, Passage};
+use crate::invariant::Violation;
+use crate::network::{ClientId, LinkId, Network};
 use crate::queue::Queue;
 use crate::trace::Trace;
 use crate::weather::{Fault, Weather};
 
-/// How long a broker that failed stays away.
-const RESTART_DELAY: Duration = Duration::from_millis(500);
 /// How often somebody reads all that is committed, about.
 const READ_INTERVAL: Duration = Duration::from_secs(2);
 /// How often the whole state of the machines is checked, in events.
 const CHECK_INTERVAL: u64 = 32;
-/// How many of 1,000 markers come once more, and after how long at most: while the next transaction begins, or much later.
-const MARKERS_REPEATED: u64 = 150;
-const MARKER_LATE_MAX_MS: [u64; 2] = [100, 6_000];
-/// In how many of 1,000 rounds of markers a partition takes none.
-const PARTITIONS_AWAY: u64 = 150;
 
-/// Something that will happen.
+/// Something that will happen. A request without a connection comes from nowhere; a marker may be of an earlier life.
 #[derive(Clone, Debug)]
 pub(super) enum Event {
-    /// Over a connection, or from nowhere.
     ToBroker { link: Option<LinkId>, request: RequestId, asked: Box<Request> },
     ToClient { link: LinkId, request: RequestId, answer: Answer },
     Broken { link: LinkId, client: ClientId },
@@ -51,7 +42,6 @@ pub(super) enum Event {
     FlushBegins { life: u64, log: usize },
     FlushEnds { life: u64, log: usize },
     MarkersGo { life: u64, round: RoundId },
-    /// It may be of an earlier life: the partitions cannot know.
     MarkerComes { marker: Marker, place: Place },
     ClientTicks { client: usize },
     SomebodyReads,
@@ -70,8 +60,8 @@ pub(super) struct World {
     pub(super) life: u64,
     /// While the broker stands still, what comes in waits.
     pub(super) standstill: Option<VecDeque<Event>>,
-    tick_at: Instant,
-    flush_waits: [bool; LOGS],
+    pub(super) tick_at: Instant,
+    pub(super) flush_waits: [bool; LOGS],
     /// The furthest that the broker's clock ever was from the true time.
     pub(super) skew_max_ms: i64,
     /// Two processes for each name, side by side.
@@ -79,15 +69,15 @@ pub(super) struct World {
     pub(super) labels: u64,
     pub(super) links: BTreeMap<ClientId, LinkId>,
     /// Whose request came in over which connection.
-    asking: BTreeMap<RequestId, LinkId>,
+    pub(super) asking: BTreeMap<RequestId, LinkId>,
     /// Clients that stand still, and until when.
     pub(super) frozen: BTreeMap<usize, Instant>,
     pub(super) requests: u64,
     /// Requests that the network may bring once more.
     pub(super) history: VecDeque<Request>,
     /// What the coordinator sent last; it may come after the next one has taken over.
-    last_marker: Option<(Marker, Place)>,
-    invariants: Vec<Box<dyn Invariant>>,
+    pub(super) last_marker: Option<(Marker, Place)>,
+    pub(super) invariants: Vec<Box<dyn Invariant>>,
     pub(super) violation: Option<Violation>,
     pub(super) coverage: Coverage,
     pub(super) watch: Watch,
@@ -186,7 +176,7 @@ impl World {
         Duration::from_micros(self.rng.below(2 * mean.as_micros() as u64 + 1))
     }
 
-    fn happen(&mut self, event: Event) {
+    pub(super) fn happen(&mut self, event: Event) {
         if let Event::ClientTicks { client } = event {
             // Nothing that comes fifty times a second is worth a line.
             return self.tick_client(client);
@@ -250,217 +240,6 @@ impl World {
             }
             Some(_) | None => Some(event),
         }
-    }
-
-    // The broker.
-
-    fn with_broker(&mut self, step: impl FnOnce(&mut Broker, Instant, &mut Out)) {
-        let mut out = Out::default();
-        step(&mut self.broker, self.now, &mut out);
-        self.carry_out(out);
-    }
-
-    fn start_broker(&mut self) {
-        if !self.broker.is_down() {
-            return;
-        }
-        if let Err(what) = self.broker.start(self.now) {
-            return self.fail("Recovery", what);
-        }
-        let slow = self.weather.strikes(Fault::SlowLoad, &mut self.rng);
-        if slow {
-            self.coverage.fault(Fault::SlowLoad);
-        }
-        let load = if slow { 500 + self.rng.below(3_000) } else { 5 + self.rng.below(45) };
-        self.after(Duration::from_millis(load), Event::BrokerLoaded { life: self.life });
-    }
-
-    fn load_broker(&mut self) {
-        let mut out = Out::default();
-        match self.broker.load(self.now, &mut out) {
-            Ok(()) => self.carry_out(out),
-            Err(what) => self.fail("Recovery", what),
-        }
-        if let Some((marker, place)) = self.last_marker.take().filter(|(marker, _)| self.may_repeat(marker)) {
-            let wait = Duration::from_millis(self.rng.below(200));
-            self.after(wait, Event::MarkerComes { marker, place });
-        }
-    }
-
-    fn tick_broker(&mut self) {
-        self.tick_at = Instant::NEVER;
-        self.with_broker(|broker, now, out| broker.tick(now, out));
-    }
-
-    fn begin_flush(&mut self, log: usize) {
-        self.flush_waits[log] = false;
-        if !self.broker.begin_flush(log) {
-            return;
-        }
-        let slow = self.weather.strikes(Fault::SlowSync, &mut self.rng);
-        if slow {
-            self.coverage.fault(Fault::SlowSync);
-        }
-        let micros = if slow { 500_000 + self.rng.below(2_000_000) } else { 300 + self.rng.below(5_000) };
-        self.after(Duration::from_micros(micros), Event::FlushEnds { life: self.life, log });
-    }
-
-    fn end_flush(&mut self, log: usize) {
-        let checkpoint = self.rng.chance(100);
-        self.with_broker(|broker, now, out| broker.end_flush(now, log, checkpoint, out));
-    }
-
-    fn resume_broker(&mut self) {
-        for event in self.standstill.take().unwrap_or_default() {
-            self.happen(event);
-        }
-    }
-
-    /// Does what the broker did to the world around it.
-    pub(super) fn carry_out(&mut self, out: Out) {
-        out.facts.iter().for_each(|fact| self.judge(fact));
-        out.edges.iter().for_each(|edge| self.watch.pass(*edge));
-        for (request, answer) in out.answers {
-            self.answer(request, answer);
-        }
-        for (round, pause) in out.rounds {
-            let wait = pause + Duration::from_micros(self.rng.below(20_000));
-            self.after(wait, Event::MarkersGo { life: self.life, round });
-        }
-        for (marker, place) in out.sent {
-            self.repeat_later(marker, place);
-        }
-        if out.failed {
-            let stop = if self.broker.must_reboot() || self.rng.chance(500) { Stop::PowerCut } else { Stop::Kill };
-            return self.stop_broker(stop, RESTART_DELAY);
-        }
-        for log in out.flushes {
-            if !std::mem::replace(&mut self.flush_waits[log], true) {
-                let linger = Duration::from_micros(self.rng.below(3_000));
-                self.after(linger, Event::FlushBegins { life: self.life, log });
-            }
-        }
-        self.arm_tick();
-    }
-
-    /// A partition that takes no markers now, as one does whose leader moves.
-    fn away(&mut self) -> Option<Place> {
-        let strikes = self.is_stormy() && self.rng.chance(PARTITIONS_AWAY);
-        if strikes { self.rng.pick(&Place::ALL).copied() } else { None }
-    }
-
-    fn is_stormy(&self) -> bool {
-        !self.weather.storms().is_empty()
-    }
-
-    /// Those of the older protocol may not: nothing in it tells a late one from the right one.
-    fn may_repeat(&self, marker: &Marker) -> bool {
-        self.is_stormy() && marker.version.raises_epoch()
-    }
-
-    /// Some markers come again while the next transaction is under way.
-    fn repeat_later(&mut self, marker: Marker, place: Place) {
-        self.last_marker = Some((marker, place));
-        if self.may_repeat(&marker) && self.rng.chance(MARKERS_REPEATED) {
-            let most = *self.rng.pick(&MARKER_LATE_MAX_MS).expect("there are two");
-            let wait = Duration::from_millis(self.rng.below(most));
-            self.after(wait, Event::MarkerComes { marker, place });
-        }
-    }
-
-    fn arm_tick(&mut self) {
-        let Some(deadline) = self.broker.deadline() else { return };
-        if deadline < self.tick_at {
-            self.tick_at = deadline;
-            self.queue.push(deadline.max(self.now), Event::BrokerTicks { life: self.life });
-        }
-    }
-
-    pub(super) fn stop_broker(&mut self, stop: Stop, away: Duration) {
-        if self.broker.is_down() {
-            return;
-        }
-        self.broker.stop(self.now, stop, &mut self.rng);
-        self.life += 1;
-        self.standstill = None;
-        self.flush_waits = [false; LOGS];
-        self.tick_at = Instant::NEVER;
-        self.asking.clear();
-        for (link, client) in self.network.close_all() {
-            let wait = Duration::from_micros(100 + self.rng.below(50_000));
-            self.after(wait, Event::Broken { link, client });
-        }
-        self.after(away, Event::BrokerStarts);
-    }
-
-    fn reach_broker(&mut self, link: Option<LinkId>, request: RequestId, asked: Request) {
-        if link.is_some_and(|link| !self.network.reaches_broker(link)) || self.broker.is_down() {
-            return;
-        }
-        if let Some(link) = link {
-            self.asking.insert(request, link);
-        }
-        self.with_broker(|broker, now, out| broker.handle(now, request, asked, out));
-    }
-
-    fn answer(&mut self, request: RequestId, answer: Answer) {
-        self.coverage.code(answer.code());
-        if let Some(fact) = self.watch.answered(request, answer) {
-            self.judge(&fact);
-        }
-        let Some(link) = self.asking.remove(&request) else { return };
-        match self.network.send_down(link, self.now, &self.weather, &mut self.rng, &mut self.coverage) {
-            Passage::Arrives(at) => self.queue.push(at, Event::ToClient { link, request, answer }),
-            Passage::Vanishes | Passage::Breaks => {}
-        }
-    }
-
-    // The observer.
-
-    fn read_committed(&mut self) {
-        for place in Place::DATA {
-            let Some(leading) = self.broker.leading_mut() else { return };
-            match leading.see(place) {
-                Ok(seen) => self.judge(&seen),
-                Err(what) => self.fail("Read", what),
-            }
-        }
-        let names: Vec<_> = self.clients.iter().step_by(2).map(|client| client.kind.name.clone()).collect();
-        for name in names {
-            let Some(leading) = self.broker.leading() else { return };
-            match leading.stands(&name) {
-                Ok(value) => self.judge(&Fact::Stands { name, value }),
-                Err(_) => self.watch.pass(Edge::OffsetHeld),
-            }
-        }
-    }
-
-    pub(super) fn judge(&mut self, fact: &Fact) {
-        self.watch.note(fact);
-        for invariant in &mut self.invariants {
-            match invariant.judge(fact) {
-                Ok(Look::Judged) => *self.coverage.looks.entry(invariant.name()).or_default() += 1,
-                Ok(Look::Passed) => {}
-                Err(what) => {
-                    self.violation.get_or_insert(Violation { invariant: invariant.name(), what });
-                }
-            }
-        }
-    }
-
-    pub(super) fn fail(&mut self, invariant: &'static str, what: String) {
-        self.violation.get_or_insert(Violation { invariant, what });
-    }
-
-    /// The power goes once more, and the broker reads what is left: nothing that was acknowledged may be missing.
-    pub(super) fn last_judgement(&mut self) {
-        self.stop_broker(Stop::PowerCut, RESTART_DELAY);
-        self.run_until(self.now + Duration::from_secs(5));
-        if self.violation.is_none() && self.broker.leading().is_none() {
-            self.fail("Recovery", "the broker does not lead five seconds after its last start".to_owned());
-        }
-        self.judge(&Fact::Rested);
-        self.read_committed();
     }
 }
 

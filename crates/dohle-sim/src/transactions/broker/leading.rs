@@ -21,9 +21,16 @@ use crate::transactions::request::{Answer, Request};
 
 /// Who waits for the coordinator of transactions.
 pub(super) enum Waiter {
-    Client { request: RequestId, asked: Request },
+    Client {
+        request: RequestId,
+        asked: Request,
+    },
     /// The partition is being added; then the client's batch is written.
-    Joining { request: RequestId, asked: Request, leave: Guard },
+    Joining {
+        request: RequestId,
+        asked: Request,
+        leave: Guard,
+    },
     Nobody,
 }
 
@@ -257,7 +264,8 @@ impl Leading {
     /// Where a producer's group stands: an error where an open transaction may move it.
     pub(in crate::transactions) fn stands(&self, name: &TransactionalId) -> Result<Option<Value>, ErrorCode> {
         let group = name.as_str().into();
-        let question = FetchOffsets { group, wanted: Wanted::Listed(vec![super::requests::wish()]), require_stable: true };
+        let question =
+            FetchOffsets { group, wanted: Wanted::Listed(vec![super::requests::wish()]), require_stable: true };
         let mut found = self.groups.ledger.committed().fetch_offsets(&question);
         let committed = found.pop().expect("one place was asked for").committed?;
         Ok(committed.and_then(|value| journal::parse(value.metadata.as_deref()?)))

@@ -66,12 +66,8 @@ impl Leading {
         let ledger = &self.transactor.ledger;
         for found in ledger.committed().outstanding(ledger.soft(), self.endings.next) {
             let round = RoundId(found.prepared_at);
-            let marker = Marker {
-                producer: found.producer,
-                outcome: found.outcome,
-                version: found.version,
-                coordinator_epoch,
-            };
+            let marker =
+                Marker { producer: found.producer, outcome: found.outcome, version: found.version, coordinator_epoch };
             let left = found.partitions.iter().map(Place::of).collect();
             self.endings.next = found.prepared_at.next();
             self.endings.open.insert(round, Ending { marker, left, writing: BTreeSet::new(), done: vec![] });

@@ -22,10 +22,9 @@ use dohle_coordinator::{GroupCoordinator, Settings, TransactionalId};
 use dohle_log::compact::KeyMap;
 use dohle_log::disk::{self, Memory};
 use dohle_log::log::{Log, Opening, Swap};
-use dohle_replication::ledger::Folded;
 
 use super::edge::Edge;
-use super::fact::{Decided, Fact};
+use super::fact::{Decided, Fact, Line};
 use super::place::{DATA_PARTITIONS, Place};
 use super::request::{Answer, Request};
 use crate::fact::RequestId;
@@ -197,16 +196,16 @@ impl Broker {
         let mut next = || partitions.next().expect("there are as many logs as directories");
         let (transactions, groups) = (next(), next());
         let data: Vec<Partition> = partitions.collect();
-        let (transactor, decisions) = fold(TransactionCoordinator::new(Arc::clone(&self.settings)), &transactions)?;
-        let (group, _) = fold(GroupCoordinator::new(Arc::clone(&self.group_settings)), &groups)?;
-        let mut lines = vec![];
-        for (place, partition) in [Place::Offsets].iter().chain(&Place::DATA).zip([&groups].into_iter().chain(&data)) {
-            for batch in journal::batches(&partition.log, partition.log.end())? {
-                lines.extend(journal::line(*place, &batch)?);
-            }
+        let decisions = records::<TransactionCoordinator>(&transactions)?;
+        let transactor = fold(TransactionCoordinator::new(Arc::clone(&self.settings)), &decisions);
+        let group = GroupCoordinator::new(Arc::clone(&self.group_settings));
+        let group = fold(group, &records::<GroupCoordinator>(&groups)?);
+        let mut found = lines(Place::Offsets, &groups)?;
+        for (place, partition) in Place::DATA.into_iter().zip(&data) {
+            found.extend(lines(place, partition)?);
         }
         let decisions = decisions.into_iter().map(|(at, record)| decided(None, at, record)).collect();
-        out.facts.push(Fact::Led { decisions, lines, end: transactions.log.end() });
+        out.facts.push(Fact::Led { decisions, lines: found, end: transactions.log.end() });
         let transactor = Seat::lead(transactor, transactions, now);
         let groups = Seat::lead(group, groups, now);
         let mut leading = Leading::new(transactor, groups, data, self.next_id);
@@ -287,7 +286,6 @@ impl Broker {
         true
     }
 
-
     /// Goes down; `rng` decides what of the unsynced the disk keeps.
     pub(super) fn stop(&mut self, at: Instant, stop: Stop, rng: &mut Rng) {
         let wall = self.now(at).wall;
@@ -357,14 +355,26 @@ impl Broker {
     }
 }
 
-/// The state of a machine after its whole log, and the records.
-fn fold<M: Journal>(mut machine: M, partition: &Partition) -> Result<(M, Vec<(Offset, M::Record)>), String> {
+/// Every record of a machine's log.
+fn records<M: Journal>(partition: &Partition) -> Result<Vec<(Offset, M::Record)>, String> {
     let mut records = vec![];
     for batch in journal::batches(&partition.log, partition.log.end())? {
         records.extend(M::read(&batch)?);
     }
-    records.iter().for_each(|(offset, record)| Folded::apply(&mut machine, *offset, record));
-    Ok((machine, records))
+    Ok(records)
+}
+
+/// The state of a machine after these records.
+fn fold<M: Journal>(mut machine: M, records: &[(Offset, M::Record)]) -> M {
+    records.iter().for_each(|(offset, record)| machine.apply(*offset, record));
+    machine
+}
+
+/// What the log of a partition says of transactions.
+fn lines(place: Place, partition: &Partition) -> Result<Vec<Line>, String> {
+    let batches = journal::batches(&partition.log, partition.log.end())?;
+    let lines = batches.iter().map(|batch| journal::line(place, batch));
+    Ok(lines.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
 }
 
 fn decided(cause: Option<RequestId>, at: Offset, record: transaction::Record) -> Decided {
@@ -393,4 +403,3 @@ fn compact(
     }
     Ok(Some(pass.reaches()))
 }
-

@@ -52,21 +52,15 @@ impl Leading {
                 Command::AddPartitions(AddPartitions { transactional_id, producer, partitions, version: Version::Zero })
             }
             What::End(outcome) => Command::End(End { transactional_id, producer, outcome, version, fresh }),
-            What::Write { .. } | What::CommitOffset(_) => unreachable!("a partition is written to, not the coordinator"),
+            What::Write { .. } | What::CommitOffset(_) => {
+                unreachable!("a partition is written to, not the coordinator")
+            }
         };
         self.ask(now, Waiter::Client { request, asked }, command, out);
     }
 
     /// Before the first batch of a transaction enters a partition, the coordinator is asked whether it knows of it, or is told (KIP-890).
-    fn join(
-        &mut self,
-        now: Now,
-        request: RequestId,
-        asked: Request,
-        place: Place,
-        sequence: i32,
-        out: &mut Out,
-    ) {
+    fn join(&mut self, now: Now, request: RequestId, asked: Request, place: Place, sequence: i32, out: &mut Out) {
         let (producer, joins_now) = (asked.producer, asked.version.raises_epoch());
         let Some(leave) = self.at(place).guard(producer, sequence, joins_now) else {
             return self.admit(now, request, &asked, None, out);
@@ -89,14 +83,7 @@ impl Leading {
     }
 
     /// Writes a batch of a transaction that the coordinator knows of.
-    pub(super) fn admit(
-        &mut self,
-        now: Now,
-        request: RequestId,
-        asked: &Request,
-        leave: Option<Guard>,
-        out: &mut Out,
-    ) {
+    pub(super) fn admit(&mut self, now: Now, request: RequestId, asked: &Request, leave: Option<Guard>, out: &mut Out) {
         let Some(place) = asked.what.place() else { unreachable!("it writes nowhere") };
         if !self.at(place).admits(asked.producer, leave) {
             out.edges.push(Edge::LeaveLost);
@@ -110,15 +97,7 @@ impl Leading {
         self.want_flushes(out);
     }
 
-    fn write(
-        &mut self,
-        now: Now,
-        request: RequestId,
-        asked: &Request,
-        partition: i32,
-        sequence: i32,
-        out: &mut Out,
-    ) {
+    fn write(&mut self, now: Now, request: RequestId, asked: &Request, partition: i32, sequence: i32, out: &mut Out) {
         let (producer, values) = (asked.producer, asked.what.values());
         let data = &mut self.data[partition as usize];
         let batch = journal::batch(producer, sequence, &values, now.wall);
@@ -172,7 +151,8 @@ impl Leading {
             retention: None,
             offsets: vec![place],
         };
-        let command = dohle_coordinator::Command::CommitOffsetsInTransaction(CommitOffsetsInTransaction { producer, commit });
+        let command =
+            dohle_coordinator::Command::CommitOffsetsInTransaction(CommitOffsetsInTransaction { producer, commit });
         let (place, at) = (Place::Offsets, self.groups.partition.log.end());
         let line = Line { place, at, producer, written: Written::Records(vec![value]) };
         let heard = self.groups.propose(now, Tenant::Client { request, line }, command);

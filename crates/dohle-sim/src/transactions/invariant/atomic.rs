@@ -138,11 +138,7 @@ impl Invariant for Atomic {
                 self.seen = Some(BTreeMap::new());
                 self.places_seen.clear();
             }
-            Fact::Named { .. }
-            | Fact::WriteTold(_)
-            | Fact::Decided(_)
-            | Fact::Safe(_)
-            | Fact::Stood { .. } => {}
+            Fact::Named { .. } | Fact::WriteTold(_) | Fact::Decided(_) | Fact::Safe(_) | Fact::Stood { .. } => {}
         }
         Ok(Look::Passed)
     }

@@ -59,11 +59,7 @@ impl EpochMonotonic {
     }
 }
 
-fn rises<K: Ord>(
-    known: &mut BTreeMap<K, ProducerEpoch>,
-    key: K,
-    epoch: ProducerEpoch,
-) -> Result<(), ProducerEpoch> {
+fn rises<K: Ord>(known: &mut BTreeMap<K, ProducerEpoch>, key: K, epoch: ProducerEpoch) -> Result<(), ProducerEpoch> {
     let highest = known.entry(key).or_insert(epoch);
     if epoch < *highest {
         return Err(*highest);
@@ -112,7 +108,8 @@ mod tests {
     fn an_epoch_that_goes_back_is_found_out() {
         let run = |second| [prepared(None, 0, 3, Outcome::Abort), prepared(None, 1, second, Outcome::Abort)];
         tells(law, &run(4), &run(2));
-        let run = |second| [Fact::Wrote(records(0, 0, 3, &[value(1, 0)])), Fact::Wrote(marker(0, 1, second, Outcome::Abort))];
+        let run =
+            |second| [Fact::Wrote(records(0, 0, 3, &[value(1, 0)])), Fact::Wrote(marker(0, 1, second, Outcome::Abort))];
         tells(law, &run(3), &run(2));
     }
 

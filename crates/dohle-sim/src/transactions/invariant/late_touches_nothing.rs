@@ -119,11 +119,7 @@ mod tests {
     #[test]
     fn a_late_end_that_ends_the_next_transaction_is_found_out() {
         let run = |epoch| {
-            [
-                begun(1, Version::Two),
-                end_asked(9, 1, 0, Outcome::Commit),
-                prepared(Some(9), 0, epoch, Outcome::Commit),
-            ]
+            [begun(1, Version::Two), end_asked(9, 1, 0, Outcome::Commit), prepared(Some(9), 0, epoch, Outcome::Commit)]
         };
         tells(law, &run(1), &run(2));
         let run = |label| {

@@ -84,11 +84,7 @@ mod tests {
     #[test]
     fn a_marker_for_what_is_not_safe_or_not_decided_is_found_out() {
         let run = |safe, outcome| {
-            [
-                prepared(None, 3, 1, Outcome::Commit),
-                Fact::Safe(Offset(safe)),
-                Fact::Wrote(marker(0, 0, 1, outcome)),
-            ]
+            [prepared(None, 3, 1, Outcome::Commit), Fact::Safe(Offset(safe)), Fact::Wrote(marker(0, 0, 1, outcome))]
         };
         tells(law, &run(4, Outcome::Commit), &run(3, Outcome::Commit));
         tells(law, &run(4, Outcome::Commit), &run(4, Outcome::Abort));

@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dohle_base::ProducerId;
-use dohle_coordinator::{Producer, TransactionalId};
 use dohle_coordinator::transaction::{State, Version};
+use dohle_coordinator::{Producer, TransactionalId};
 
 use crate::fact::RequestId;
 use crate::transactions::fact::{Decided, Fact, Label, Line, Written};

@@ -61,7 +61,12 @@ pub(super) fn decided(cause: Option<u64>, at: i64, epoch: i16, outcome: Outcome)
         updated_at: Timestamp(0),
         version: Version::Two,
     };
-    Decided { cause: cause.map(RequestId), at: Offset(at), name: "app".into(), transaction: Some(Arc::new(transaction)) }
+    Decided {
+        cause: cause.map(RequestId),
+        at: Offset(at),
+        name: "app".into(),
+        transaction: Some(Arc::new(transaction)),
+    }
 }
 
 pub(super) fn prepared(cause: Option<u64>, at: i64, epoch: i16, outcome: Outcome) -> Fact {
