@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::world::World;
 
-/// How long everybody works on in the calm: longer than a transaction may hang.
-pub(super) const WORK: Duration = Duration::from_secs(20);
-/// How long everything may take to come to rest after that: longer than anybody thinks.
-pub(super) const REST: Duration = Duration::from_secs(20);
+/// How long everybody works on in the calm: longer than anybody was still thinking, and than a transaction may hang after that.
+pub(super) const WORK: Duration = Duration::from_secs(25);
+/// How long everything may take to come to rest after that.
+pub(super) const REST: Duration = Duration::from_secs(10);
 
 /// Says what has not come to rest; `ended` is how many transactions each name had ended when the calm began.
 pub(super) fn at_rest(world: &mut World, ended: &[u64]) -> Result<(), String> {

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use dohle_base::Rng;
-use dohle_base::{ProducerEpoch, ProducerId, Timestamp};
+use dohle_base::{ProducerEpoch, ProducerId, Rng, Timestamp};
 use dohle_coordinator::transaction::{State, Transaction, Version};
 use dohle_coordinator::{Producer as Identity, TransactionalId};
 

@@ -36,6 +36,8 @@ pub(super) struct Producer {
     is_off: bool,
     /// It finishes its transaction and begins no other.
     pub(super) is_resting: bool,
+    /// It never thinks for longer than a transaction may take.
+    pub(super) is_brisk: bool,
     /// Who it is; none until the coordinator has told it.
     identity: Option<Identity>,
     /// It must ask for the next epoch before it begins another transaction (KIP-360).
@@ -69,6 +71,7 @@ impl Producer {
             kind,
             is_off: true,
             is_resting: false,
+            is_brisk: false,
             identity: None,
             must_go_on: false,
             label: Label::default(),
@@ -84,7 +87,13 @@ impl Producer {
 
     /// A new process.
     pub(super) fn start(&mut self) {
-        *self = Self { is_off: false, is_resting: self.is_resting, ended: self.ended, ..Self::new(self.kind.clone()) };
+        *self = Self {
+            is_off: false,
+            is_resting: self.is_resting,
+            is_brisk: self.is_brisk,
+            ended: self.ended,
+            ..Self::new(self.kind.clone())
+        };
     }
 
     /// The process dies.
@@ -209,7 +218,7 @@ impl Producer {
             return;
         }
         self.waiting = None;
-        self.act_at = now + pause(rng);
+        self.act_at = now + self.pause(rng);
         match answer {
             Answer::Named(identity) => self.named(identity),
             Answer::Done => self.done(),
@@ -275,13 +284,13 @@ impl Producer {
             }
         }
     }
-}
 
-/// How long a process thinks before it goes on: now and then longer than its transaction may take.
-fn pause(rng: &mut Rng) -> Duration {
-    match rng.below(200) {
-        0 => Duration::from_millis(rng.below(15_000)),
-        1..20 => Duration::from_millis(rng.below(1_000)),
-        _ => Duration::from_millis(rng.below(20)),
+    /// How long the process thinks before it goes on: now and then longer than its transaction may take.
+    fn pause(&self, rng: &mut Rng) -> Duration {
+        match rng.below(200) {
+            0 if !self.is_brisk => Duration::from_millis(rng.below(15_000)),
+            1..20 => Duration::from_millis(rng.below(1_000)),
+            _ => Duration::from_millis(rng.below(20)),
+        }
     }
 }

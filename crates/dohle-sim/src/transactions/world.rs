@@ -139,12 +139,13 @@ impl World {
         }
     }
 
-    /// All faults stop, and time is what it should be: no transaction has been open since tomorrow.
+    /// All faults stop, nobody dawdles, and time is what it should be: no transaction has been open since tomorrow.
     pub(super) fn calm_down(&mut self) {
         self.weather = Weather::default();
         self.network.heal();
         self.frozen.clear();
         self.broker.skew_ms = self.skew_max_ms;
+        self.clients.iter_mut().for_each(|client| client.is_brisk = true);
         if self.standstill.is_some() {
             self.after(Duration::ZERO, Event::BrokerResumes { life: self.life });
         }
