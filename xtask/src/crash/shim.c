@@ -57,14 +57,15 @@ static int must_fail(int fd) {
     return 1;
 }
 
-#define REAL(name, type)                                                                                               \
-    static type real;                                                                                                  \
+// The function of that name that would have been called.
+#define REAL(name)                                                                                                     \
+    static __typeof__(&name) real;                                                                                     \
     if (!real) {                                                                                                       \
-        real = (type)dlsym(RTLD_NEXT, name);                                                                           \
+        real = (__typeof__(&name))dlsym(RTLD_NEXT, #name);                                                             \
     }
 
 int fsync(int fd) {
-    REAL("fsync", int (*)(int))
+    REAL(fsync)
     if (must_fail(fd)) {
         errno = EIO;
         return -1;
@@ -73,7 +74,7 @@ int fsync(int fd) {
 }
 
 int fdatasync(int fd) {
-    REAL("fdatasync", int (*)(int))
+    REAL(fdatasync)
     if (must_fail(fd)) {
         errno = EIO;
         return -1;
@@ -86,7 +87,7 @@ static int64_t offset(void) {
 }
 
 int clock_gettime(clockid_t clock, struct timespec *at) {
-    REAL("clock_gettime", int (*)(clockid_t, struct timespec *))
+    REAL(clock_gettime)
     int outcome = real(clock, at);
     if (outcome == 0 && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)) {
         at->tv_sec += offset();
@@ -95,9 +96,9 @@ int clock_gettime(clockid_t clock, struct timespec *at) {
 }
 
 int gettimeofday(struct timeval *at, void *zone) {
-    REAL("gettimeofday", int (*)(struct timeval *, void *))
+    REAL(gettimeofday)
     int outcome = real(at, zone);
-    if (outcome == 0 && at) {
+    if (outcome == 0) {
         at->tv_sec += offset();
     }
     return outcome;

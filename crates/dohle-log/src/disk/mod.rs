@@ -6,6 +6,7 @@
 
 mod file;
 mod memory;
+mod read_only;
 
 use std::io::{self, IoSlice};
 use std::os::fd::BorrowedFd;
@@ -15,6 +16,7 @@ use dohle_base::Timestamp;
 
 pub use file::{Files, Handle};
 pub use memory::{Fault, Memory, MemoryFile};
+pub use read_only::{ReadHandle, ReadOnly};
 
 /// A place that keeps named files in directories. Clones are the same place.
 pub trait Disk: Clone + Send + Sync + 'static {

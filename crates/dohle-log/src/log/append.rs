@@ -245,7 +245,7 @@ impl<D: Disk> Log<D> {
 }
 
 /// The marker in a batch that ends a transaction; none in any other batch, and in one whose marker compaction has removed.
-pub(super) fn marker_of(batch: &Batch) -> Result<Option<EndTransaction>, AppendError> {
+pub(crate) fn marker_of(batch: &Batch) -> Result<Option<EndTransaction>, AppendError> {
     let header = batch.header();
     if !header.attributes.is_control() || !header.has_producer() || header.record_count == 0 {
         return Ok(None);

@@ -32,6 +32,7 @@ use crate::options::Options;
 use crate::producers::Producers;
 use crate::segment::{Active, Sealed};
 
+pub(crate) use append::marker_of;
 pub use append::{Append, AppendError, Appended};
 pub use flush::{Flush, Flushed};
 pub use open::{LoadError, Opening, Recovered, Torn};

@@ -11,7 +11,7 @@ use dohle_records::Header;
 use dohle_records::control::EndTransaction;
 
 use super::Log;
-use super::append::marker_of;
+use super::marker_of;
 use super::open::Recovered;
 use crate::disk::{Disk, File, read_whole};
 use crate::epochs::{Epochs, FILE_NAME as EPOCHS_FILE_NAME};
