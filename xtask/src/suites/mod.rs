@@ -7,6 +7,7 @@ mod clients;
 mod dump_log;
 mod kafka_python;
 mod librdkafka;
+mod log;
 mod packages;
 pub(crate) mod ready;
 mod start;
@@ -29,6 +30,8 @@ enum Suite {
     Clients(clients::Arguments),
     /// Kafka's own dump tool reads every file that the broker wrote.
     DumpLog(dump_log::Arguments),
+    /// `dohle log` and Kafka's dump tool agree on files of both.
+    Log(log::Arguments),
     /// librdkafka's own tests, stage by stage.
     Librdkafka(librdkafka::Arguments),
     /// kafka-python's own integration tests.
@@ -42,6 +45,7 @@ pub fn main(arguments: Arguments) -> Result<()> {
     match arguments.suite {
         Suite::Clients(arguments) => clients::main(arguments),
         Suite::DumpLog(arguments) => dump_log::main(arguments),
+        Suite::Log(arguments) => log::main(arguments),
         Suite::Librdkafka(arguments) => librdkafka::main(arguments),
         Suite::KafkaPython(arguments) => kafka_python::main(arguments),
         Suite::Start(arguments) => start::main(arguments),

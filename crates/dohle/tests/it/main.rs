@@ -6,4 +6,5 @@ mod broker;
 mod command_line;
 mod house;
 mod librdkafka;
+mod log;
 mod transcript;
