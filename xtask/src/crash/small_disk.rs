@@ -48,19 +48,15 @@ pub(super) fn suffer(tools: &Tools, dice: &mut Dice, cycle: u32, tally: &mut Tal
 
 /// Makes room, and starts the broker again unless it goes on by itself.
 fn go_on(world: &mut World, disk: &Disk) -> Result<String> {
-    let had_ended = world.broker.has_ended();
     disk.empty()?;
     let before = world.tally().acknowledged;
-    let goes_on = !had_ended && {
-        world.pass_until(RESUME_LIMIT, |broker| Ok(broker.has_ended()))?;
-        world.tally().acknowledged > before
-    };
-    if goes_on {
+    let ended = world.pass_until(RESUME_LIMIT, |broker| Ok(broker.has_ended()))?;
+    if !ended && world.tally().acknowledged > before {
         return Ok("the disk was full, and the broker went on when there was room".to_owned());
     }
     world.broker.bury()?;
     world.broker.start()?;
-    let until = if had_ended { "ended" } else { "stood still" };
+    let until = if ended { "ended" } else { "stood still" };
     Ok(format!("the disk was full, the broker {until} and was started again"))
 }
 

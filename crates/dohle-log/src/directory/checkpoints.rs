@@ -34,6 +34,11 @@ impl Checkpoint {
         Ok(checkpoint::read(bytes, parse)?.into_iter().collect())
     }
 
+    /// The file with these offsets, all of them.
+    pub fn to_bytes(offsets: &Offsets) -> Vec<u8> {
+        checkpoint::write(offsets.iter().map(|(name, offset)| format!("{} {} {offset}", name.topic, name.partition)))
+    }
+
     /// The name of the file in the directory.
     pub fn file_name(self) -> &'static str {
         match self {
@@ -65,8 +70,7 @@ impl<D: Disk> Directory<D> {
 
     /// Writes the offsets, all of them: a crash leaves the old file or the new.
     pub fn write_offsets(&self, checkpoint: Checkpoint, offsets: &Offsets) -> Result<(), Failure> {
-        let lines = offsets.iter().map(|(name, offset)| format!("{} {} {offset}", name.topic, name.partition));
-        self.replace(checkpoint.file_name(), &checkpoint::write(lines))
+        self.replace(checkpoint.file_name(), &Checkpoint::to_bytes(offsets))
     }
 }
 

@@ -165,7 +165,8 @@ fn keep_tail<D: Disk>(disk: &D, dir: &Path, tear: &Tear) -> Result<(), Failure> 
     disk.sync_dir(dir).map_err(Failure::of("sync", dir))
 }
 
-fn put_aside<D: Disk>(disk: &D, path: &Path) -> Result<(), Failure> {
+/// Gives a file a name under which no broker looks for it; none that is not there.
+pub fn put_aside<D: Disk>(disk: &D, path: &Path) -> Result<(), Failure> {
     match disk.rename(path, &beside(path, QUARANTINE_SUFFIX)) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Failure::of("rename", path)(error)),
         Ok(()) | Err(_) => Ok(()),

@@ -23,9 +23,9 @@ use crate::disk::{Disk, Kind};
 use crate::failure::Failure;
 use crate::segment::name::{Content, Name, Stage};
 
-pub use checkpoints::verify_checkpoints;
+pub use checkpoints::{lower_checkpoints, verify_checkpoints};
 pub use finding::{Finding, Flaw};
-pub use mend::{Action, MendError, mend, plan};
+pub use mend::{Action, MendError, mend, plan, put_aside};
 pub use verify::{Report, Tear, verify};
 pub use walk::{Broken, Placed, Walk};
 

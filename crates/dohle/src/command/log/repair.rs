@@ -1,5 +1,6 @@
 //! `dohle log repair`.
 
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -30,7 +31,8 @@ pub(in crate::command) struct Arguments {
 
 #[derive(Serialize)]
 struct Step<'a> {
-    partition: &'a str,
+    /// None for a file that is about all partitions.
+    partition: Option<&'a str>,
     action: &'static str,
     file: String,
     position: Option<u64>,
@@ -57,6 +59,9 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> anyhow::Result<()> 
         let _lock = if arguments.yes { Some(take(&root)?) } else { None };
         for partition in &root.partitions {
             repair(common, arguments, &root, partition, &mut outcome)?;
+        }
+        if root.is_whole {
+            repair_checkpoints(common, arguments, &root, &mut outcome)?;
         }
     }
     close(common, arguments, &outcome)
@@ -88,11 +93,33 @@ fn repair(
         let now = instant::ago(Duration::ZERO);
         inspect::mend(&Files, &partition.path, &actions, root.start_of(&partition.name)?, now)
             .with_context(|| format!("mend {}", partition.name))?;
+        if let Some(tear) = report.tear {
+            inspect::lower_checkpoints(&Files, &root.path, &partition.name, tear.end)?;
+        }
     }
     outcome.steps += actions.len();
     outcome.withheld += usize::from(is_withheld);
     let name = partition.name.to_string();
     actions.iter().try_for_each(|action| tell(common, &name, action, &report, is_done))
+}
+
+/// A checkpoint that cannot be read is put aside: a broker begins it anew, and reads more of the logs at its next start.
+fn repair_checkpoints(
+    common: &Common,
+    arguments: &Arguments,
+    root: &Root,
+    outcome: &mut Outcome,
+) -> anyhow::Result<()> {
+    for finding in inspect::verify_checkpoints(&ReadOnly, &root.path, &BTreeMap::new())? {
+        if arguments.yes {
+            inspect::put_aside(&Files, &root.path.join(&finding.file))?;
+        }
+        outcome.steps += 1;
+        let (action, file, done) = ("set aside", finding.file, arguments.yes);
+        let step = Step { partition: None, action, file, position: None, bytes: None, records_lost: 0, done };
+        common.output().one(&step, |step| format!("{}: set aside; the next broker begins it anew", step.file))?;
+    }
+    Ok(())
 }
 
 fn tell(common: &Common, partition: &str, action: &Action, report: &Report, done: bool) -> anyhow::Result<()> {
@@ -116,7 +143,7 @@ fn tell(common: &Common, partition: &str, action: &Action, report: &Report, done
         Action::Settle { .. } => ("settle", None, None, 0, "finish or undo what was under way".to_owned()),
     };
     assert!(report.tear.is_some() || records_lost == 0, "nothing is lost where nothing is cut");
-    let step = Step { partition, action: verb, file, position, bytes, records_lost, done };
+    let step = Step { partition: Some(partition), action: verb, file, position, bytes, records_lost, done };
     common.output().one(&step, |step| format!("{partition}/{}: {text}", step.file))
 }
 
