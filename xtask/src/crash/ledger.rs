@@ -287,6 +287,11 @@ impl Tally {
         self.lost + self.duplicated + self.reordered + self.gave_up == 0
     }
 
+    /// Whether a client has given up.
+    pub(super) fn has_given_up(&self) -> bool {
+        self.gave_up > 0
+    }
+
     /// Takes over the figures of another world.
     pub(super) fn add(&mut self, other: Self) {
         self.acknowledged += other.acknowledged;

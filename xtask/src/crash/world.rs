@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::Tools;
 use super::broker::Broker;
@@ -64,6 +64,9 @@ impl World {
         let told = fault::suffer(self, fault, dice).with_context(|| format!("{fault}"))?;
         self.ledger.unbar();
         self.check()?;
+        let tally = self.ledger.tally();
+        // A client that has given up proves nothing any more.
+        ensure!(!tally.has_given_up(), "{fault}: {told}: {}", tally.findings.join("\n"));
         Ok(told)
     }
 

@@ -154,6 +154,14 @@ impl Producer {
         self.transaction_start.take()
     }
 
+    /// Takes over the batches of another view of the same producer, if both end alike.
+    pub(super) fn recall(&mut self, other: &Self) {
+        let last = |producer: &Self| (producer.epoch, producer.last_offset(), producer.last_sequence());
+        if last(self) == last(other) && self.last_batch().is_some() {
+            self.batches = other.batches;
+        }
+    }
+
     /// A new epoch begins its own count.
     fn enter(&mut self, epoch: ProducerEpoch) {
         if self.epoch != epoch {

@@ -1,6 +1,6 @@
 //! How clients are set up: patient with a broker that dies, and quick to find it again.
 
-use rdkafka::config::ClientConfig;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 
 /// What every client is told.
 pub(crate) fn config(bootstrap: &str, properties: &[(&str, &str)]) -> ClientConfig {
@@ -12,6 +12,10 @@ pub(crate) fn config(bootstrap: &str, properties: &[(&str, &str)]) -> ClientConf
     // With the strategy that is librdkafka's default a client whose only broker dies again and again may be left without any: it takes
     // the address that it was given up anew, and gives up both when they turn out to be one.
     config.set("metadata.recovery.strategy", "none");
+    // What librdkafka is to tell of itself on standard error, such as `eos,broker,metadata`.
+    if let Ok(contexts) = std::env::var("DOHLE_CRASH_DEBUG") {
+        config.set("debug", contexts).set_log_level(RDKafkaLogLevel::Debug);
+    }
     config.extend(properties.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
     config
 }

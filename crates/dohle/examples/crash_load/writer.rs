@@ -7,6 +7,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseRecord, DeliveryResult, ProducerContext, ThreadedProducer};
 
@@ -99,6 +100,7 @@ fn write(
                 .headers(identity.headers());
             if let Err((error, record)) = producer.send(record) {
                 say(format_args!("refused {} {error}", record.delivery_opaque));
+                window.leave();
                 return;
             }
         }
@@ -108,7 +110,11 @@ fn write(
 /// Tells what became of each record.
 pub(crate) struct Deliveries(Arc<Window>);
 
-impl ClientContext for Deliveries {}
+impl ClientContext for Deliveries {
+    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
+        eprintln!("{facility} {message}");
+    }
+}
 
 impl ProducerContext for Deliveries {
     type DeliveryOpaque = Box<Identity>;

@@ -4,6 +4,7 @@ mod appending;
 mod crash;
 mod damage;
 mod reading;
+mod recalling;
 
 use std::path::Path;
 
