@@ -9,9 +9,6 @@ pub(crate) fn config(bootstrap: &str, properties: &[(&str, &str)]) -> ClientConf
     config.set("reconnect.backoff.ms", "5").set("reconnect.backoff.max.ms", "50");
     config.set("retry.backoff.ms", "5").set("retry.backoff.max.ms", "50");
     config.set("socket.timeout.ms", "10000");
-    // With the strategy that is librdkafka's default a client whose only broker dies again and again may be left without any: it takes
-    // the address that it was given up anew, and gives up both when they turn out to be one.
-    config.set("metadata.recovery.strategy", "none");
     // What librdkafka is to tell of itself on standard error, such as `eos,broker,metadata`.
     if let Ok(contexts) = std::env::var("DOHLE_CRASH_DEBUG") {
         config.set("debug", contexts).set_log_level(RDKafkaLogLevel::Debug);
