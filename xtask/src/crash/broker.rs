@@ -9,9 +9,9 @@ use anyhow::{Result, ensure};
 
 use super::control::Control;
 use super::{Mode, Tools};
+use crate::place;
 use crate::process::{self, Running};
 use crate::suites::ready;
-use crate::place;
 
 const READY_LIMIT: Duration = Duration::from_secs(30);
 const STOP_LIMIT: Duration = Duration::from_secs(20);

@@ -26,24 +26,59 @@ pub(super) struct Place {
 /// One line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Event {
-    Acked { place: Place, mark: Mark, offset: i64 },
+    Acked {
+        place: Place,
+        mark: Mark,
+        offset: i64,
+    },
     /// The client gave a record up.
-    Refused { place: Place, mark: Mark, why: String },
-    Committing { place: Place, offset: i64 },
-    Committed { place: Place, offset: i64 },
+    Refused {
+        place: Place,
+        mark: Mark,
+        why: String,
+    },
+    Committing {
+        place: Place,
+        offset: i64,
+    },
+    Committed {
+        place: Place,
+        offset: i64,
+    },
     /// The number that a lane of a writer comes to next.
-    Next { place: Place, mark: Mark },
+    Next {
+        place: Place,
+        mark: Mark,
+    },
     Marked,
     Drained,
-    Checking { topic: u32 },
+    Checking {
+        topic: u32,
+    },
     /// What the partition has: from the first offset to behind the last.
-    Spans { place: Place, low: i64, high: i64 },
-    Read { place: Place, offset: i64, mark: Mark },
+    Spans {
+        place: Place,
+        low: i64,
+        high: i64,
+    },
+    Read {
+        place: Place,
+        offset: i64,
+        mark: Mark,
+    },
     /// A record that nobody sent like that.
-    Strange { place: Place, offset: i64 },
+    Strange {
+        place: Place,
+        offset: i64,
+    },
     /// The committed offset; -1 for none.
-    Stands { place: Place, offset: i64 },
-    Checked { topic: u32 },
+    Stands {
+        place: Place,
+        offset: i64,
+    },
+    Checked {
+        topic: u32,
+    },
     Trouble(String),
 }
 

@@ -113,13 +113,7 @@ fn files_to_rebuild(report: &Report, finding: &Finding) -> Vec<String> {
 }
 
 /// Does it. The log starts at `start`, as the checkpoint says. Nobody else has the directory.
-pub fn mend<D: Disk>(
-    disk: &D,
-    dir: &Path,
-    actions: &[Action],
-    start: Offset,
-    now: Timestamp,
-) -> Result<(), MendError> {
+pub fn mend<D: Disk>(disk: &D, dir: &Path, actions: &[Action], start: Offset, now: Timestamp) -> Result<(), MendError> {
     let segments = super::contents(disk, dir)?.segments;
     let mut last = segments.last().map_or(Offset::ZERO, |segment| segment.base);
     for action in actions {
@@ -192,4 +186,3 @@ impl Action {
         }
     }
 }
-

@@ -9,9 +9,9 @@ use thiserror::Error;
 use super::SegmentFile;
 use crate::disk::{Disk, File};
 use crate::failure::Failure;
+use crate::segment;
 use crate::segment::name::Content;
 use crate::segment::scan::{CHUNK_LARGE, Damage, Scan, Stopped};
-use crate::segment;
 
 /// The walk. Holds one batch at a time.
 pub struct Walk<F> {

@@ -78,11 +78,7 @@ fn read(
         let (partition, offset) = (message.partition(), message.offset());
         let Some(end) = left.get(&partition).copied().filter(|end| offset < *end) else { continue };
         let line = match Identity::of(topic, &message) {
-            Some(found) => writeln!(
-                lines,
-                "read {topic} {partition} {offset} {} {}",
-                found.writer.text, found.number
-            ),
+            Some(found) => writeln!(lines, "read {topic} {partition} {offset} {} {}", found.writer.text, found.number),
             None => writeln!(lines, "strange {topic} {partition} {offset}"),
         };
         line.expect("text grows as long as there is memory");

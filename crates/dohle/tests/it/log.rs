@@ -18,7 +18,10 @@ fn written() -> Broker {
     for (place, codec) in CODECS.iter().enumerate() {
         let line = |n: i64| {
             let (key, value) = (place as i64 * 2 + n, format!("{codec} {}", "and again ".repeat(9)));
-            format!(r#"{{"key": "{key}", "value": "{value}", "timestamp": {}, "headers": {{"n": "{n}"}}}}"#, TIMESTAMP + key)
+            format!(
+                r#"{{"key": "{key}", "value": "{value}", "timestamp": {}, "headers": {{"n": "{n}"}}}}"#,
+                TIMESTAMP + key
+            )
         };
         let lines = format!("{}\n{}\n", line(0), line(1));
         let output = broker.run_with(&["produce", "orders", "--json-lines", "--quiet", "--compression", codec], &lines);

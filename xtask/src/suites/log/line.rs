@@ -155,7 +155,8 @@ mod tests {
 
     #[test]
     fn a_record_reads_the_same_from_both() {
-        let kafka = "| offset: 5 CreateTime: 17 keySize: 3 valueSize: 2 sequence: 1 headerKeys: [a,b] key: abc payload: xy";
+        let kafka =
+            "| offset: 5 CreateTime: 17 keySize: 3 valueSize: 2 sequence: 1 headerKeys: [a,b] key: abc payload: xy";
         let dohle = json!({"type": "record", "offset": 5, "timestamp": 17, "key": "abc", "value": "xy", "headers": [["a", "1"], ["b", null]]});
         assert_eq!(of_kafka(kafka).unwrap(), of_dohle(&dohle, true).unwrap());
         let marker = "| offset: 9 CreateTime: 17 keySize: 4 valueSize: 6 sequence: -1 headerKeys: [] endTxnMarker: ABORT coordinatorEpoch: 0";
@@ -165,7 +166,9 @@ mod tests {
 
     #[test]
     fn what_differs_does_not_read_the_same() {
-        let one = of_kafka("| offset: 5 CreateTime: 17 keySize: -1 valueSize: 2 sequence: 1 headerKeys: [] payload: xy").unwrap();
+        let one =
+            of_kafka("| offset: 5 CreateTime: 17 keySize: -1 valueSize: 2 sequence: 1 headerKeys: [] payload: xy")
+                .unwrap();
         let dohle = json!({"type": "record", "offset": 5, "timestamp": 17, "key": "", "value": "xy", "headers": []});
         assert_ne!(one, of_dohle(&dohle, true).unwrap());
     }

@@ -44,7 +44,10 @@ impl Root {
         }
         partitions.sort_by(|one, other| one.name.cmp(&other.name));
         if partitions.is_empty() {
-            bail!("{} holds no partition; name a directory of logs, or a partition's as in data/orders-0", dir.display());
+            bail!(
+                "{} holds no partition; name a directory of logs, or a partition's as in data/orders-0",
+                dir.display()
+            );
         }
         Ok(Self { path: dir, partitions, is_whole: true })
     }

@@ -184,15 +184,16 @@ pub(super) fn line(topic: &str, is_control: bool, record: &Record) -> String {
         (Some(kind), said) => format!("{kind} {}", said.unwrap_or_default()),
         (None, Some(decoded)) => decoded,
         (None, None) => {
-            let headers: String = record.headers.iter().map(|header| {
-                format!(" {}:{}", shown(Some(&header.key)), shown(header.value.as_ref()))
-            }).collect();
+            let headers: String = record
+                .headers
+                .iter()
+                .map(|header| format!(" {}:{}", shown(Some(&header.key)), shown(header.value.as_ref())))
+                .collect();
             format!("{} = {}{headers}", shown(record.key.as_ref()), shown(record.value.as_ref()))
         }
     };
     format!("  {offset}  {at}  {}", said.trim_end())
 }
-
 
 /// Text in quotes with all that is not plain escaped, so that no terminal obeys it; other bytes in base64.
 fn shown(bytes: Option<&Bytes>) -> String {

@@ -152,7 +152,10 @@ fn close(common: &Common, arguments: &Arguments, outcome: &Outcome) -> anyhow::R
         bail!("{} findings that cannot be mended; see `dohle log verify`", outcome.hopeless);
     }
     if arguments.yes && outcome.withheld > 0 {
-        bail!("{} partitions were left alone, for sound records would go; say --lose-records to do it", outcome.withheld);
+        bail!(
+            "{} partitions were left alone, for sound records would go; say --lose-records to do it",
+            outcome.withheld
+        );
     }
     if common.json {
         return Ok(());

@@ -47,7 +47,9 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> anyhow::Result<()> 
     }
     common.output().one(&summary, |summary| {
         let Summary { partitions, segments, batches, records, findings, .. } = summary;
-        format!("{partitions} partitions, {segments} segments, {batches} batches, {records} records: {findings} findings")
+        format!(
+            "{partitions} partitions, {segments} segments, {batches} batches, {records} records: {findings} findings"
+        )
     })?;
     if summary.findings > 0 {
         bail!("{} findings; `dohle log repair` shows what can be done", summary.findings);
@@ -74,12 +76,7 @@ fn verify(common: &Common, root: &Root, summary: &mut Summary) -> anyhow::Result
     Ok(())
 }
 
-fn tell(
-    common: &Common,
-    partition: Option<&str>,
-    findings: &[Finding],
-    summary: &mut Summary,
-) -> anyhow::Result<()> {
+fn tell(common: &Common, partition: Option<&str>, findings: &[Finding], summary: &mut Summary) -> anyhow::Result<()> {
     summary.findings += findings.len() as u64;
     for finding in findings {
         let (file, position) = (finding.file.as_str(), finding.position);
