@@ -120,7 +120,7 @@ pub fn mend<D: Disk>(disk: &D, dir: &Path, actions: &[Action], start: Offset, no
         match action {
             Action::Cut(tear) if tear.end < start => return Err(MendError::EndsBeforeStart { end: tear.end, start }),
             Action::Cut(tear) => {
-                keep_tail(disk, dir, tear)?;
+                cut(disk, dir, tear)?;
                 last = tear.segment;
             }
             Action::SetAside { segment, .. } => {
@@ -137,8 +137,8 @@ pub fn mend<D: Disk>(disk: &D, dir: &Path, actions: &[Action], start: Offset, no
     Ok(log.close(now)?)
 }
 
-/// Copies what is about to be cut off.
-fn keep_tail<D: Disk>(disk: &D, dir: &Path, tear: &Tear) -> Result<(), Failure> {
+/// Cuts a segment off, once what is cut off is safe in a file of its own.
+fn cut<D: Disk>(disk: &D, dir: &Path, tear: &Tear) -> Result<(), Failure> {
     const COPIED_AT_ONCE: usize = 1 << 20;
     let path = segment::path(dir, tear.segment, Content::Log);
     let aside = beside(&path, &format!(".{}{QUARANTINE_SUFFIX}", tear.position));
@@ -156,7 +156,8 @@ fn keep_tail<D: Disk>(disk: &D, dir: &Path, tear: &Tear) -> Result<(), Failure> 
         copied += read as u64;
     }
     kept.sync().map_err(Failure::of("sync", &aside))?;
-    disk.sync_dir(dir).map_err(Failure::of("sync", dir))
+    disk.sync_dir(dir).map_err(Failure::of("sync", dir))?;
+    file.truncate(tear.position).and_then(|()| file.sync()).map_err(Failure::of("truncate", &path))
 }
 
 /// Gives a file a name under which no broker looks for it; none that is not there.
