@@ -24,6 +24,8 @@ pub(super) struct Facts {
     pub(super) abort_markers: Vec<(ProducerId, Offset)>,
     /// Then its indexes are of no use anyway.
     pub(super) is_damaged: bool,
+    /// Then nobody can say what was aborted in it.
+    pub(super) is_behind_tear: bool,
 }
 
 /// A batch that was passed.
@@ -49,7 +51,12 @@ impl Facts {
         if self.is_damaged {
             return Ok(findings);
         }
-        for content in [Content::Offsets, Content::Times, Content::Aborted] {
+        let judged: &[Content] = if self.is_behind_tear {
+            &[Content::Offsets, Content::Times]
+        } else {
+            &[Content::Offsets, Content::Times, Content::Aborted]
+        };
+        for content in judged.iter().copied() {
             let name = Name::live(segment.base, content).to_string();
             let flaw = match read(disk, &dir.join(&name))? {
                 None => self.flaw_of_absence(content, needs_indexes),

@@ -71,7 +71,12 @@ pub fn plan(report: &Report) -> Vec<Action> {
         actions.extend(behind.map(|segment| Action::SetAside { segment: segment.base, bytes: segment.size }));
     }
     let mut rebuilt = BTreeSet::new();
-    for finding in &report.findings {
+    // What goes aside with its segment needs no mending.
+    let stays = |finding: &&Finding| {
+        let segment = Name::parse(&finding.file).filter(|name| name.content != Content::Producers);
+        report.tear.is_none_or(|tear| segment.is_none_or(|name| name.base <= tear.segment))
+    };
+    for finding in report.findings.iter().filter(stays) {
         match &finding.flaw {
             Flaw::Leftover | Flaw::Orphan => actions.push(Action::Settle { file: finding.file.clone() }),
             // Sound by their checksum: nobody knows what they should have been.

@@ -173,7 +173,7 @@ impl<'a, D: Disk> Pass<'a, D> {
 
     /// Passes the batches of one segment, which ends before `end`.
     fn read_segment(&mut self, segment: &SegmentFile, end: Option<Offset>) -> Result<Facts, Failure> {
-        let mut facts = Facts::default();
+        let mut facts = Facts { is_behind_tear: self.report.tear.is_some(), ..Facts::default() };
         let mut walk = Walk::over(self.disk, self.dir, segment)?;
         self.next = self.next.max(segment.base);
         self.before = None;
