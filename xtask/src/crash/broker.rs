@@ -13,7 +13,7 @@ use crate::place;
 use crate::process::{self, Running};
 use crate::suites::ready;
 
-const READY_LIMIT: Duration = Duration::from_secs(30);
+const READY_LIMIT: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 const TOOL_LIMIT: Duration = Duration::from_secs(20);
 
