@@ -104,6 +104,8 @@ impl Ledger {
             Event::Stands { place, offset } => self.stands(*place, *offset),
             Event::Checked { topic } => self.finish(*topic),
             Event::Trouble(what) => {
+                // What a reading did not come to is not lost.
+                self.partitions.values_mut().for_each(|partition| partition.check = None);
                 self.breach(Breach::GaveUp, Place { topic: 0, partition: -1 }, self.tally.gave_up as i64, what);
             }
             Event::Marked | Event::Drained => {}

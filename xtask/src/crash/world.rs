@@ -20,7 +20,7 @@ const CYCLES_PER_TOPIC: u32 = 10;
 /// So many acknowledgements say that the load flows.
 const FLOW: usize = 400;
 /// Whatever has not happened by then does not happen.
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// One broker and what is known of it.
 pub(super) struct World {

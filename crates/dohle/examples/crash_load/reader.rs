@@ -13,7 +13,7 @@ use crate::record::Identity;
 use crate::{client, say};
 
 /// Whatever has not come by then does not come.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 const ASK: Duration = Duration::from_secs(2);
 /// Lines are said so many bytes at a time.
 const SAID_AT_ONCE: usize = 60_000;

@@ -115,3 +115,11 @@ fn a_client_that_gives_up_spoils_the_run() {
     assert!(!ledger.tally().is_clean());
     assert!(ledger.tally().to_string().ends_with("0 reordered, 1 given up by a client"));
 }
+
+#[test]
+fn a_reading_that_does_not_end_says_nothing_of_what_it_did_not_come_to() {
+    let ledger =
+        play(&format!("{THREE}checking 1\nspans 1 0 0 3\nread 1 0 0 once0 0\ntrouble it takes too long\nchecked 1"));
+    assert_eq!(ledger.tally().lost, 0);
+    assert!(!ledger.tally().is_clean());
+}
