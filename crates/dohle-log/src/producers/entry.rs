@@ -154,10 +154,11 @@ impl Producer {
         self.transaction_start.take()
     }
 
-    /// Takes over the batches of another view of the same producer, if both end alike.
+    /// Takes over the batches of another view of the same producer, if both end alike and the other reaches further back.
     pub(super) fn recall(&mut self, other: &Self) {
         let last = |producer: &Self| (producer.epoch, producer.last_offset(), producer.last_sequence());
-        if last(self) == last(other) && self.last_batch().is_some() {
+        let reach = |producer: &Self| producer.batches.iter().flatten().count();
+        if last(self) == last(other) && reach(self) < reach(other) {
             self.batches = other.batches;
         }
     }
