@@ -101,13 +101,13 @@ const DAMAGES: &[(&str, bool, Harm, &str)] = &[
     (".txnindex", false, |bytes| bytes[9] ^= 1, "that was aborted at offset"),
     (".txnindex", false, |bytes| bytes.truncate(9), "cut off or out of order"),
     (".snapshot", true, |bytes| bytes[20] ^= 1, "checksum mismatch"),
-    (".snapshot", true, forge_snapshot, "producer 7: the log tells otherwise"),
+    (".snapshot", true, |bytes| forge_snapshot(bytes), "producer 7: the log tells otherwise"),
     ("leader-epoch-checkpoint", true, |bytes| bytes.clear(), "unknown version"),
     ("leader-epoch-checkpoint", true, forge_epochs, "is of leader epoch 1, not 0"),
 ];
 
 /// Another last sequence, under a checksum that is right.
-fn forge_snapshot(bytes: &mut Vec<u8>) {
+fn forge_snapshot(bytes: &mut [u8]) {
     bytes[23] ^= 1;
     let crc = crc_fast::crc32_iscsi(&bytes[6..]);
     bytes[2..6].copy_from_slice(&crc.to_be_bytes());
