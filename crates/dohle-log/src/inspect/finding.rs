@@ -121,8 +121,8 @@ pub enum Flaw {
         /// The end of the log.
         end: Offset,
     },
-    /// A file that an interrupted removal or compaction has left; the next start of a broker deals with it.
-    #[error("left by an interrupted removal or compaction")]
+    /// A file that an interrupted compaction has left; the next start of a broker deals with it.
+    #[error("left by an interrupted compaction")]
     Leftover,
     /// A file of a segment that is not there.
     #[error("there is no segment that it belongs to")]

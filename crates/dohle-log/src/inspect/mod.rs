@@ -35,7 +35,7 @@ pub struct Contents {
     /// Oldest first.
     pub segments: Vec<SegmentFile>,
     pub(crate) snapshots: Vec<Offset>,
-    /// Files that an interrupted removal or compaction has left.
+    /// Files that an interrupted compaction has left.
     pub(crate) leftovers: Vec<Name>,
     /// Indexes without a segment.
     pub(crate) orphans: Vec<Name>,
@@ -79,7 +79,9 @@ pub fn contents<D: Disk>(disk: &D, dir: &Path) -> Result<Contents, Failure> {
     for (name, _) in files {
         let has_segment = contents.segments.iter().any(|segment| segment.base == name.base);
         match (name.stage, name.content) {
-            (Stage::Deleted | Stage::Cleaned | Stage::Swap, _) => contents.leftovers.push(name),
+            // It waits to be removed, after a clean stop too: readers have a while to let go of it.
+            (Stage::Deleted, _) => {}
+            (Stage::Cleaned | Stage::Swap, _) => contents.leftovers.push(name),
             (Stage::Live, Content::Producers) => contents.snapshots.push(name.base),
             (Stage::Live, Content::Log) => {}
             (Stage::Live, Content::Offsets | Content::Times | Content::Aborted) if has_segment => {}
