@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -91,7 +90,9 @@ impl File for ReadHandle {
         refused()
     }
 
-    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.0.as_fd())
+    fn descriptor(&self) -> Option<Arc<fs::File>> {
+        Some(Arc::clone(&self.0))
     }
+
+    fn rest(&self) {}
 }
