@@ -44,7 +44,7 @@ impl Checkpoints {
                 continue;
             }
             if let Err(failure) = volume.directory.write_offsets(checkpoint, &offsets) {
-                volume.fail(&failure);
+                volume.fail_unless_full(&failure);
                 continue;
             }
             if checkpoint == Checkpoint::RecoveryPoint {

@@ -58,7 +58,9 @@ async fn health(State(context): State<Arc<Context>>) -> Response {
         .storage
         .all()
         .filter(|volume| volume.is_offline())
-        .map(|volume| format!("disk failed: {}\n", volume.root().display()))
+        .map(|volume| volume.root())
+        .chain(context.storage.dead().iter().map(|dir| dir.as_path()))
+        .map(|dir| format!("disk failed: {}\n", dir.display()))
         .collect();
     if failed.is_empty() {
         return (StatusCode::OK, "ok\n").into_response();

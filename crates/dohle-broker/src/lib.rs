@@ -23,6 +23,7 @@ mod notice;
 mod partition;
 mod publish;
 mod quorum;
+mod recovery;
 mod running;
 mod scrubber;
 mod space;

@@ -37,7 +37,7 @@ const PLAINTEXT: i16 = 0;
 pub(crate) struct Membership<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) listeners: &'a [Listener],
-    pub(crate) storage: &'a Storage,
+    pub(crate) storage: &'a Arc<Storage>,
     pub(crate) clock: Clock,
 }
 
@@ -52,16 +52,17 @@ impl Membership<'_> {
         let metadata = self.lead_metadata(waiters)?;
         let controller = Controller::new(self.storage.cluster_id(), self.policy());
         let observe = move |controller: &Controller| mailbox.post(controller.image());
-        Ok(Quorum::lead(metadata, controller, &self.voter(), catalog, self.clock, Box::new(observe))?)
+        let storage = Arc::clone(self.storage);
+        Ok(Quorum::lead(metadata, controller, &self.voter(), catalog, storage, self.clock, Box::new(observe))?)
     }
 
     /// What this broker says of itself. Where the metadata log ends, it does not know yet.
-    pub(crate) fn registration(&self) -> RegisterBroker {
+    pub(crate) fn registration(&self, incarnation: Uuid) -> RegisterBroker {
         let quorum = Supported { name: KRAFT_VERSION.to_owned(), least: 0, most: 1 };
         RegisterBroker {
             id: self.settings.node.id,
             cluster_id: self.storage.cluster_id().to_owned(),
-            incarnation: chance::uuid(),
+            incarnation,
             listeners: self.listeners.iter().map(reachable).collect(),
             features: FEATURES.iter().map(supported).chain([quorum]).collect(),
             rack: self.settings.node.rack.clone(),

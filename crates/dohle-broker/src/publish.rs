@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use dohle_base::config::InvalidValue;
-use dohle_base::{BrokerId, ErrorCode, Partition as Index};
+use dohle_base::{BrokerId, ErrorCode, Offset, Partition as Index, Uuid};
 use dohle_coordinator::DeletedTopic;
 use dohle_coordinator::transaction::Version;
 use dohle_log::options::Options;
@@ -23,7 +23,7 @@ use crate::ledgers::groups::{Groups, OFFSETS_TOPIC};
 use crate::ledgers::transactions::{TRANSACTIONS_TOPIC, Transactions};
 use crate::lock::hold;
 use crate::partition::{Identity, Outcome, Partition};
-use crate::storage::Storage;
+use crate::storage::{Storage, Wanted};
 use crate::upkeep::{Chores, Doomed};
 use crate::vital;
 use crate::waiters::Waiters;
@@ -74,11 +74,16 @@ pub(crate) struct Publisher {
     pub(crate) transactions: Arc<Transactions>,
     pub(crate) chores: Arc<Chores>,
     pub(crate) waiters: Arc<Waiters<Outcome>>,
+    /// This life of the broker, by which the cluster tells it from the one before.
+    pub(crate) incarnation: Uuid,
+    /// Whether an image has shown that the cluster counts on this life: before that, what it says of this broker is about an earlier
+    /// one, and all logs would be opened for nothing.
+    pub(crate) begun: bool,
 }
 
 impl Publisher {
     /// Publishes on a thread of its own until the mailbox is closed.
-    pub(crate) fn start(self, mailbox: Arc<Mailbox>) -> std::io::Result<JoinHandle<()>> {
+    pub(crate) fn start(mut self, mailbox: Arc<Mailbox>) -> std::io::Result<JoinHandle<()>> {
         vital::spawn("publisher", move || {
             while let Some(image) = mailbox.next() {
                 self.publish(image);
@@ -86,9 +91,14 @@ impl Publisher {
         })
     }
 
-    fn publish(&self, image: Image) {
+    fn publish(&mut self, image: Image) {
         let shown = self.catalog.view();
-        let delta = Delta::between(&shown.image, &image);
+        if !self.begun && !self.is_counted_on(&image) {
+            return self.catalog.publish(View { image, led: Led::new() });
+        }
+        let before = if self.begun { shown.image.clone() } else { Image::new(&image.cluster_id) };
+        self.begun = true;
+        let delta = Delta::between(&before, &image);
         let local = delta.local(self.node);
         let mut led = shown.led.clone();
         for (topic, index) in &local.stop {
@@ -98,11 +108,15 @@ impl Publisher {
         for change in &local.follow {
             self.close(&mut led, change);
         }
-        self.lead(&mut led, &image, &local.lead);
+        self.lead(&mut led, &before, &image, &local.lead);
         self.reconfigure(&led, &image, &delta);
         let gone = |topic: &Arc<Topic>| DeletedTopic { name: topic.name.clone(), id: topic.id };
         self.groups.forget(&delta.topics_deleted.iter().map(gone).collect::<Vec<_>>());
         self.catalog.publish(View { image, led });
+    }
+
+    fn is_counted_on(&self, image: &Image) -> bool {
+        image.brokers.get(self.node).is_some_and(|broker| broker.incarnation == self.incarnation && !broker.fenced)
     }
 
     /// Serves a partition no more and deletes its log.
@@ -125,7 +139,7 @@ impl Publisher {
         }
     }
 
-    fn lead(&self, led: &mut Led, image: &Image, changes: &[PartitionDelta]) {
+    fn lead(&self, led: &mut Led, shown: &Image, image: &Image, changes: &[PartitionDelta]) {
         let mut new = vec![];
         for change in changes {
             let place = (change.topic.id, change.index);
@@ -139,7 +153,7 @@ impl Publisher {
                 None => new.push(change),
             }
         }
-        for partition in self.storage.open_all(&new, |change| self.open(image, change)) {
+        for partition in self.storage.open_all(&new, |change| self.open(image, change, is_new(shown, change))) {
             led.insert((partition.topic_id, partition.index), Arc::clone(&partition));
             self.coordinate(&partition, image);
         }
@@ -166,11 +180,12 @@ impl Publisher {
     }
 
     /// Opens the log of a partition and leads it; a log that cannot be opened is told of, and not served.
-    fn open(&self, image: &Image, change: &PartitionDelta) -> Option<Arc<Partition>> {
+    fn open(&self, image: &Image, change: &PartitionDelta, is_new: bool) -> Option<Arc<Partition>> {
         let PartitionDelta { topic, index, after, .. } = change;
         let options = self.options(image, &topic.name);
         let directory = after.directory(self.node)?;
-        match self.storage.open_log(topic, *index, directory, options, self.clock.wall()) {
+        let wanted = Wanted { topic, index: *index, directory, is_new, options };
+        match self.storage.open_log(wanted, self.clock.wall()) {
             Ok((log, volume)) => {
                 let identity = Identity { topic: topic.name.clone(), topic_id: topic.id, index: *index };
                 let waiters = Arc::clone(&self.waiters);
@@ -208,4 +223,11 @@ impl Publisher {
             Options::default()
         })
     }
+}
+
+/// Whether a partition was created since `shown`, the newest image that was published. What the first one shows was there before this
+/// broker started.
+fn is_new(shown: &Image, change: &PartitionDelta) -> bool {
+    let known = shown.topics.get(change.topic.id).is_some_and(|topic| topic.partition(change.index).is_some());
+    shown.offset != Offset::NONE && !known
 }

@@ -75,12 +75,13 @@ pub enum StartError {
 
 /// Starts a broker. When this returns, clients can call.
 pub fn start(mut settings: Settings) -> Result<Running, StartError> {
+    raise_descriptors();
     let clock = Clock::start();
     let count = std::thread::available_parallelism().map_or(1, usize::from);
     let (sockets, listeners) = open_sockets(&settings)?;
     let http_socket = open_http(&settings)?;
     settings.note_advertised(&listeners);
-    let storage = Arc::new(Storage::open(&settings, Rng::new(chance::number()), count)?);
+    let storage = Arc::new(Storage::open(&settings, Rng::new(chance::number()))?);
     let flushers = storage.all().map(|volume| volume.start_flusher(clock)).collect::<io::Result<Vec<_>>>();
     let flushers = flushers.map_err(StartError::Thread)?;
     let cores = Cores::start(count).map_err(StartError::Thread)?;
@@ -91,6 +92,7 @@ pub fn start(mut settings: Settings) -> Result<Running, StartError> {
     let group_settings = GroupSettings::resolve(BATCH_BYTES_MAX, written)?;
     let groups = Arc::new(Groups::new(group_settings, clock, Arc::clone(&cores)));
     let (waiters, mailbox, chores) = (Waiters::new(), Arc::new(Mailbox::default()), Arc::new(Chores::default()));
+    let incarnation = chance::uuid();
     let membership = Membership { settings: &settings, listeners: &listeners, storage: &storage, clock };
     let quorum = membership.lead(Arc::clone(&catalog), Arc::clone(&mailbox), Arc::clone(&waiters))?;
     let transaction_settings = TransactionSettings::resolve(BATCH_BYTES_MAX, Version::default(), written)?;
@@ -106,9 +108,11 @@ pub fn start(mut settings: Settings) -> Result<Running, StartError> {
         transactions: Arc::clone(&transactions),
         chores: Arc::clone(&chores),
         waiters: Arc::clone(&waiters),
+        incarnation,
+        begun: false,
     };
     let mut threads = vec![publisher.start(Arc::clone(&mailbox)).map_err(StartError::Thread)?];
-    join(&cores, &quorum, membership.registration())?;
+    join(&cores, &quorum, membership.registration(incarnation))?;
 
     let (stored, shown, log) = (Arc::clone(&storage), Arc::clone(&catalog), Arc::clone(&quorum));
     let checkpoints = Arc::new(Checkpoints::new(stored, shown, log));
@@ -117,7 +121,6 @@ pub fn start(mut settings: Settings) -> Result<Running, StartError> {
         settings: settings.upkeep.clone(),
         catalog: Arc::clone(&catalog),
         storage: Arc::clone(&storage),
-        quorum: Arc::clone(&quorum),
         chores: Arc::clone(&chores),
         checkpoints: Arc::clone(&checkpoints),
     };
@@ -214,6 +217,18 @@ fn join(cores: &Cores, quorum: &Arc<Quorum>, broker: RegisterBroker) -> Result<(
     let keeper = Arc::clone(quorum);
     cores.keep(Box::new(move || Box::pin(keeper.keep_time())));
     Ok(())
+}
+
+/// Every partition that is written to holds a file, every client a socket: takes as many descriptors as the system grants.
+fn raise_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current == limit.maximum {
+        return;
+    }
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!("no more than {:?} files can be open: {error}", limit.current);
+    }
 }
 
 fn memory_bytes() -> u64 {

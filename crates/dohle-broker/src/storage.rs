@@ -3,8 +3,11 @@
 //! Owns the volumes and the choice among them; what lies in a partition's directory is the log's.
 //! Laws: a directory belongs to one broker of one cluster; a topic made anew under an old name never meets the old one's log.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use dohle_base::config::InvalidValue;
 use dohle_base::{BrokerId, ErrorCode, Partition as Index, Rng, Timestamp, TopicId, TopicName, Uuid};
@@ -13,15 +16,20 @@ use dohle_log::directory::{Directory, DirectoryError, Identity, PartitionName};
 use dohle_log::disk::Files;
 use dohle_log::log::LoadError;
 use dohle_log::options::Options;
-use dohle_metadata::Image;
 use dohle_metadata::delta::PartitionDelta;
 use dohle_metadata::image::{Resource, ResourceKind, Topic};
+use dohle_metadata::{Image, directory as placed};
 
 use crate::config::properties::Properties;
 use crate::config::settings::Settings;
 use crate::lock::hold;
 use crate::partition::{Log, Partition};
+use crate::recovery::Recovery;
+use crate::space;
 use crate::volume::Volume;
+
+/// How often it is told how far the opening of logs has come.
+const TELL_EVERY: Duration = Duration::from_secs(1);
 
 /// The log directories.
 pub(crate) struct Storage {
@@ -32,8 +40,24 @@ pub(crate) struct Storage {
     volumes: Vec<Arc<Volume>>,
     /// Of the metadata log; may be one of the others.
     metadata: Arc<Volume>,
+    /// Directories that cannot be read: what lies there is not served, and nothing takes its place.
+    dead: Vec<PathBuf>,
     rng: Mutex<Rng>,
     openers: usize,
+    pub(crate) space_limits: space::Limits,
+    /// What the logs were like when they were opened.
+    pub(crate) recovery: Recovery,
+}
+
+/// A log that is to be opened.
+pub(crate) struct Wanted<'a> {
+    pub(crate) topic: &'a Topic,
+    pub(crate) index: Index,
+    /// Where the controller wants it.
+    pub(crate) directory: Uuid,
+    /// Whether it was created just now: then it may be empty.
+    pub(crate) is_new: bool,
+    pub(crate) options: Options,
 }
 
 /// Why the data cannot be used.
@@ -47,17 +71,33 @@ pub(crate) enum StorageError {
     Open(#[from] LoadError),
     #[error(transparent)]
     Disk(#[from] Failure),
+    #[error("its log lies in a directory that is offline")]
+    Away,
+    #[error("none of the directories can be used")]
+    Nowhere,
 }
 
 impl Storage {
     /// Takes the directories that are configured; new ones are made and claimed.
-    pub(crate) fn open(settings: &Settings, mut rng: Rng, openers: usize) -> Result<Self, StorageError> {
-        let mut roots = settings.storage.dirs.clone();
-        if !roots.contains(&settings.storage.metadata_dir) {
-            roots.push(settings.storage.metadata_dir.clone());
+    pub(crate) fn open(settings: &Settings, mut rng: Rng) -> Result<Self, StorageError> {
+        let written = &settings.storage;
+        let mut roots = written.dirs.clone();
+        if !roots.contains(&written.metadata_dir) {
+            roots.push(written.metadata_dir.clone());
         }
-        let directories = roots.iter().map(|root| Directory::open(Files, root));
-        let directories = directories.collect::<Result<Vec<_>, _>>()?;
+        let (mut directories, mut dead) = (vec![], vec![]);
+        for root in roots {
+            space::make_room(&root, &written.space);
+            match Directory::open(Files, &root) {
+                Ok(directory) => directories.push(directory),
+                // Without the metadata nobody knows what the others hold.
+                Err(DirectoryError::Storage(failure)) if root != written.metadata_dir => {
+                    tell_dead(&root, &failure);
+                    dead.push(root);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
         let known = directories.iter().find_map(|directory| Some(directory.identity()?.cluster_id.clone()));
         let wanted = settings.node.cluster_id.map(|id| id.to_string());
         let cluster_id = wanted.or(known).unwrap_or_else(|| Uuid::random(&mut rng).to_string());
@@ -65,11 +105,37 @@ impl Storage {
         for directory in directories {
             volumes.push(claim(directory, &cluster_id, settings.node.id, &mut rng)?);
         }
-        let metadata = volumes.iter().find(|volume| volume.root() == settings.storage.metadata_dir);
-        let metadata = Arc::clone(metadata.unwrap_or(&volumes[0]));
-        volumes.truncate(settings.storage.dirs.len());
-        let (node, statics, rng) = (settings.node.id, settings.written.clone(), Mutex::new(rng));
-        Ok(Self { node, statics, cluster_id, volumes, metadata, rng, openers })
+        let metadata = volumes.iter().find(|volume| volume.root() == written.metadata_dir);
+        let metadata = Arc::clone(metadata.ok_or(StorageError::Nowhere)?);
+        volumes.retain(|volume| written.dirs.iter().any(|dir| dir == volume.root()));
+        if volumes.is_empty() {
+            return Err(StorageError::Nowhere);
+        }
+        let openers = written.openers_per_dir * volumes.len();
+        let storage = Self {
+            node: settings.node.id,
+            statics: settings.written.clone(),
+            cluster_id,
+            volumes,
+            metadata,
+            dead,
+            rng: Mutex::new(rng),
+            openers,
+            space_limits: written.space,
+            recovery: Recovery::default(),
+        };
+        storage.all().for_each(|volume| volume.look_at_space(&storage.space_limits));
+        Ok(storage)
+    }
+
+    /// Directories that cannot be read since the start.
+    pub(crate) fn dead(&self) -> &[PathBuf] {
+        &self.dead
+    }
+
+    /// The directories that have failed since the start, by their ids.
+    pub(crate) fn failed(&self) -> Vec<Uuid> {
+        self.volumes.iter().filter(|volume| volume.is_offline()).map(|volume| volume.id).collect()
     }
 
     /// The cluster to which the directories belong.
@@ -111,37 +177,51 @@ impl Storage {
         Options::resolve(&of_topic, &of_broker)
     }
 
-    /// Opens many logs, on several threads.
+    /// Opens many logs, on several threads, and tells how far that has come.
     pub(crate) fn open_all(
         &self,
         changes: &[&PartitionDelta],
         open: impl Fn(&PartitionDelta) -> Option<Arc<Partition>> + Sync,
     ) -> Vec<Arc<Partition>> {
-        let share = changes.len().div_ceil(self.openers).max(1);
-        let open = &open;
-        let some = |changes: &[&PartitionDelta]| changes.iter().filter_map(|change| open(change)).collect::<Vec<_>>();
-        if changes.len() <= share {
-            return some(changes);
+        let next = AtomicUsize::new(0);
+        let some = || {
+            let mut opened = vec![];
+            while let Some(change) = changes.get(next.fetch_add(1, Ordering::Relaxed)) {
+                opened.extend(open(change));
+                self.recovery.end_one();
+            }
+            opened
+        };
+        self.recovery.begin(changes.len());
+        if changes.len() <= 1 {
+            return some();
         }
         std::thread::scope(|scope| {
-            let threads: Vec<_> = changes.chunks(share).map(|changes| scope.spawn(move || some(changes))).collect();
+            let (busy, ended) = mpsc::channel::<()>();
+            let open_some = |_| {
+                let (some, busy) = (&some, busy.clone());
+                scope.spawn(move || {
+                    let opened = some();
+                    drop(busy);
+                    opened
+                })
+            };
+            let threads: Vec<_> = (0..self.openers.min(changes.len())).map(open_some).collect();
+            drop(busy);
+            while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(TELL_EVERY) {
+                self.recovery.tell();
+            }
             let opened = threads.into_iter().map(|thread| thread.join().expect("what cannot be opened is told of"));
             opened.flatten().collect()
         })
     }
 
-    /// Opens the log of a partition, or begins one; all that is in it is durable then.
-    pub(crate) fn open_log(
-        &self,
-        topic: &Topic,
-        index: Index,
-        directory: Uuid,
-        options: Options,
-        now: Timestamp,
-    ) -> Result<(Log, Arc<Volume>), StorageError> {
-        let name = PartitionName { topic: topic.name.clone(), partition: index };
-        let volume = self.place(&name, topic.id, directory)?;
-        let log = open_in(volume, &name, topic.id, options, now)?;
+    /// Opens the log of a partition, or begins one; all that is in it is durable then, and it holds no open file until it is used.
+    pub(crate) fn open_log(&self, wanted: Wanted<'_>, now: Timestamp) -> Result<(Log, Arc<Volume>), StorageError> {
+        let name = PartitionName { topic: wanted.topic.name.clone(), partition: wanted.index };
+        let volume = self.place(&name, &wanted)?;
+        let log = self.open_in(volume, &name, wanted.topic.id, wanted.options, now)?;
+        log.rest();
         Ok((log, Arc::clone(volume)))
     }
 
@@ -153,7 +233,7 @@ impl Storage {
         now: Timestamp,
     ) -> Result<Log, StorageError> {
         let name = PartitionName { topic, partition: Index(0) };
-        open_in(&self.metadata, &name, Uuid::METADATA_TOPIC, options, now)
+        self.open_in(&self.metadata, &name, Uuid::METADATA_TOPIC, options, now)
     }
 
     /// Gives the directory of a deleted partition a name under which nobody looks for it; says where it is, to be removed later.
@@ -161,6 +241,9 @@ impl Storage {
         let name = PartitionName { topic: topic.name.clone(), partition: index };
         let mut deleted = vec![];
         for volume in &self.volumes {
+            if volume.is_offline() {
+                continue;
+            }
             match volume.has(&name, topic.id).and_then(|there| there.then(|| self.doom(volume, &name)).transpose()) {
                 Ok(path) => deleted.extend(path.map(|path| (Arc::clone(volume), path))),
                 Err(failure) => volume.fail(&failure),
@@ -171,6 +254,10 @@ impl Storage {
 
     /// Makes a partition durable and serves it no more. A disk that fails meanwhile is out of service.
     pub(crate) fn close(&self, partition: &Arc<Partition>, now: Timestamp) {
+        if partition.volume.is_offline() {
+            drop(partition.stop(ErrorCode::KafkaStorageError));
+            return;
+        }
         let Some(mut log) = partition.stop(ErrorCode::NotLeaderOrFollower) else { return };
         match log.close(now) {
             Ok(()) => {
@@ -181,28 +268,69 @@ impl Storage {
         }
     }
 
-    /// Where the partition lies, or is to lie: where it is already, else where the controller wants it, else where there are fewest.
-    fn place(&self, name: &PartitionName, topic: TopicId, directory: Uuid) -> Result<&Arc<Volume>, StorageError> {
+    /// Where the partition lies, or is to lie: where it is already, else where the controller wants it, else where there are fewest. One
+    /// that is not new and may lie in a directory that is offline is not begun anew: its records would be gone the moment that
+    /// somebody writes.
+    fn place(&self, name: &PartitionName, wanted: &Wanted<'_>) -> Result<&Arc<Volume>, StorageError> {
         let mut home = None;
-        for volume in &self.volumes {
-            if volume.has(name, topic)? {
+        let online = || self.volumes.iter().filter(|volume| !volume.is_offline());
+        for volume in online() {
+            if volume.has(name, wanted.topic.id)? {
                 home = Some(volume);
             } else if volume.directory.path_of(name).is_dir() {
                 tracing::warn!(partition = %name, "the log of a topic that is gone gives way to one of the same name");
                 self.doom(volume, name)?;
             }
         }
-        let wanted = || self.volumes.iter().find(|volume| volume.id == directory);
-        let emptiest = || {
-            let online = self.volumes.iter().filter(|volume| !volume.is_offline());
-            online.min_by_key(|volume| volume.partitions().map_or(usize::MAX, |partitions| partitions.len()))
-        };
-        Ok(home.or_else(wanted).or_else(emptiest).unwrap_or(&self.volumes[0]))
+        if let Some(home) = home {
+            return Ok(home);
+        }
+        let all_online = self.dead.is_empty() && online().count() == self.volumes.len();
+        let lies_here = online().any(|volume| volume.id == wanted.directory);
+        if !wanted.is_new && !all_online && !lies_here || wanted.directory == placed::LOST {
+            return Err(StorageError::Away);
+        }
+        if !wanted.is_new {
+            tracing::error!(partition = %name, "its log is in none of the directories: it begins anew");
+        }
+        let chosen = online().find(|volume| volume.id == wanted.directory);
+        let emptiest = || online().min_by_key(|volume| volume.logs.load(Ordering::Relaxed));
+        let home = chosen.or_else(emptiest).ok_or(StorageError::Nowhere)?;
+        home.logs.fetch_add(1, Ordering::Relaxed);
+        Ok(home)
+    }
+
+    fn open_in(
+        &self,
+        volume: &Volume,
+        name: &PartitionName,
+        topic: TopicId,
+        options: Options,
+        now: Timestamp,
+    ) -> Result<Log, StorageError> {
+        let directory = &volume.directory;
+        let noted = directory.path_of(name).is_dir() && directory.topic_id_of(name)? == Some(topic);
+        let path = if noted { directory.path_of(name) } else { directory.create_partition(name, topic)? };
+        let opening = volume.opening(name);
+        let progress = &self.recovery.progress;
+        let (mut log, recovered) = Log::open_telling(Files, &path, options, &opening, now, progress)?;
+        self.recovery.note(name, &recovered);
+        if noted && !opening.clean {
+            self.recovery.miss(name, log.end(), volume.shown(name));
+        }
+        if let Some(flush) = log.begin_flush() {
+            log.flushed(flush.run(), now)?;
+        }
+        Ok(log)
     }
 
     fn doom(&self, volume: &Volume, name: &PartitionName) -> Result<PathBuf, Failure> {
         volume.forget(name)?;
-        volume.directory.delete_partition(name, &mut hold(&self.rng))
+        let doomed = volume.directory.delete_partition(name, &mut hold(&self.rng))?;
+        let fewer = |logs: usize| Some(logs.saturating_sub(1));
+        // A number that cannot be lower stays.
+        let _ = volume.logs.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer);
+        Ok(doomed)
     }
 }
 
@@ -230,22 +358,7 @@ fn claim(
     Ok(Volume::open(directory, &identity)?)
 }
 
-fn open_in(
-    volume: &Volume,
-    name: &PartitionName,
-    topic: TopicId,
-    options: Options,
-    now: Timestamp,
-) -> Result<Log, StorageError> {
-    let noted = volume.directory.path_of(name).is_dir() && volume.directory.topic_id_of(name)? == Some(topic);
-    let path = if noted { volume.directory.path_of(name) } else { volume.directory.create_partition(name, topic)? };
-    let opening = volume.opening(name);
-    let (mut log, recovered) = Log::open(Files, &path, options, &opening, now)?;
-    if !opening.clean && recovered.torn.is_some() {
-        tracing::info!(partition = %name, ?recovered, "log recovered");
-    }
-    if let Some(flush) = log.begin_flush() {
-        log.flushed(flush.run(), now)?;
-    }
-    Ok(log)
+fn tell_dead(root: &Path, failure: &Failure) {
+    let cause = &failure.source;
+    tracing::error!(dir = %root.display(), %cause, "a directory is offline, the others are served: {failure}");
 }

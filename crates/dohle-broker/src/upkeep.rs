@@ -9,8 +9,8 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use dohle_base::{Instant, Offset};
-use dohle_log::directory::{Checkpoint, Offsets};
+use dohle_base::{ErrorCode, Instant};
+use dohle_log::directory::Checkpoint;
 use dohle_log::disk::Files;
 use dohle_log::log::Removal;
 
@@ -19,8 +19,6 @@ use crate::checkpoints::Checkpoints;
 use crate::clock::Clock;
 use crate::config::settings;
 use crate::lock::hold;
-use crate::partition::Partition;
-use crate::quorum::Quorum;
 use crate::storage::Storage;
 use crate::vital;
 use crate::volume::Volume;
@@ -58,7 +56,6 @@ pub(crate) struct Upkeep {
     pub(crate) settings: settings::Upkeep,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) storage: Arc<Storage>,
-    pub(crate) quorum: Arc<Quorum>,
     pub(crate) chores: Arc<Chores>,
     pub(crate) checkpoints: Arc<Checkpoints>,
 }
@@ -103,6 +100,8 @@ impl Upkeep {
                 producers: begun + self.settings.producer_check,
             };
             self.sweep();
+            // A loss that was told at this start is not told again at the next.
+            self.checkpoints.write(Checkpoint::HighWatermark);
             while self.chores.wait() {
                 self.look(&mut times);
             }
@@ -123,6 +122,7 @@ impl Upkeep {
         for doomed in self.chores.due(now) {
             remove(doomed);
         }
+        self.look_at_disks();
         self.flush_aged();
         if due(&mut times.retention, now, self.settings.retention) {
             self.retain(now);
@@ -147,16 +147,41 @@ impl Upkeep {
             match partition.retain(wall) {
                 Ok(Some((removal, delay))) => self.chores.remove(now + delay, Doomed::Segments(removal)),
                 Ok(None) => {}
-                Err(failure) => partition.volume.fail(&failure),
+                Err(failure) => partition.volume.fail_unless_full(&failure),
             }
         }
     }
 
-    /// Flushes where `flush.ms` or `flush.messages` ask for it and no acknowledgement waits.
+    /// Goes by what the disks are like: how full, and whether they have failed.
+    fn look_at_disks(&self) {
+        for volume in self.storage.all() {
+            if volume.must_tell() {
+                self.stop_all_of(volume);
+            } else if !volume.is_offline() {
+                volume.look_at_space(&self.storage.space_limits);
+            }
+        }
+    }
+
+    /// Nothing is served from a disk that has failed.
+    fn stop_all_of(&self, volume: &Arc<Volume>) {
+        for partition in self.catalog.view().led.values().filter(|partition| Arc::ptr_eq(&partition.volume, volume)) {
+            drop(partition.stop(ErrorCode::KafkaStorageError));
+        }
+    }
+
+    /// Flushes where `flush.ms` or `flush.messages` ask for it and no acknowledgement waits; what is quiet gives its open file back.
     fn flush_aged(&self) {
         let now = self.clock.wall();
         for partition in self.catalog.view().led.values() {
-            if partition.look(|log, _| log.wants_flush(now)).unwrap_or(false) {
+            let wants = |log: &crate::partition::Log| {
+                let wants = log.wants_flush(now);
+                if !wants {
+                    log.rest();
+                }
+                wants
+            };
+            if partition.look(|log, _| wants(log)).unwrap_or(false) {
                 partition.ask_flush();
             }
         }

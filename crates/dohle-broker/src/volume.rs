@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -18,6 +18,7 @@ use dohle_log::log::Opening;
 use crate::clock::Clock;
 use crate::lock::hold;
 use crate::partition::Partition;
+use crate::space::Room;
 use crate::vital;
 
 /// A directory of logs.
@@ -26,11 +27,17 @@ pub(crate) struct Volume {
     /// What the cluster knows it by.
     pub(crate) id: Uuid,
     pub(crate) flusher: Flusher,
+    /// How much clients' batches may still take.
+    pub(crate) room: Room,
+    /// How many logs lie here, roughly: for the choice among disks.
+    pub(crate) logs: AtomicUsize,
     /// How the broker before has left it.
     left: Left,
     /// Logs that this broker itself has closed.
     closed: Mutex<BTreeMap<PartitionName, Opening>>,
     offline: AtomicBool,
+    /// Whether its partitions were told that it is offline.
+    told: AtomicBool,
     marks: Mutex<Marks>,
 }
 
@@ -47,6 +54,7 @@ struct Left {
     clean: Option<CleanStop>,
     recovery_points: Offsets,
     log_starts: Offsets,
+    high_watermarks: Offsets,
 }
 
 /// Partitions that wait for their disk.
@@ -69,15 +77,27 @@ impl Volume {
             clean: directory.take_clean_stop()?,
             recovery_points: directory.read_offsets(Checkpoint::RecoveryPoint)?,
             log_starts: directory.read_offsets(Checkpoint::LogStart)?,
+            high_watermarks: directory.read_offsets(Checkpoint::HighWatermark)?,
         };
         let marks = Mutex::new(Marks {
             recovery_points: left.recovery_points.clone(),
             cleaned: directory.read_offsets(Checkpoint::Cleaner)?,
             scrubbed: directory.read_offsets(Checkpoint::Scrub)?,
         });
-        let (id, offline) = (identity.directory_id, AtomicBool::new(false));
-        let (flusher, closed) = (Flusher::default(), Mutex::default());
-        Ok(Arc::new(Self { directory, id, flusher, left, closed, offline, marks }))
+        let volume = Self {
+            directory,
+            id: identity.directory_id,
+            flusher: Flusher::default(),
+            room: Room::default(),
+            logs: AtomicUsize::new(0),
+            left,
+            closed: Mutex::default(),
+            offline: AtomicBool::new(false),
+            told: AtomicBool::new(false),
+            marks,
+        };
+        volume.logs.store(volume.partitions()?.len(), Ordering::Relaxed);
+        Ok(Arc::new(volume))
     }
 
     /// Where it is.
@@ -106,6 +126,11 @@ impl Volume {
             recovery_point: offset(&self.left.recovery_points),
             start: offset(&self.left.log_starts),
         }
+    }
+
+    /// Up to where clients had been shown a log, as the broker before has written down: it may be late, never early.
+    pub(crate) fn shown(&self, name: &PartitionName) -> Offset {
+        self.left.high_watermarks.get(name).copied().unwrap_or(Offset::ZERO)
     }
 
     /// Up to where a log was compacted, and its recovery point, as the disk has them.
@@ -159,7 +184,7 @@ impl Volume {
     }
 
     /// The partitions that have a directory here.
-    pub(crate) fn partitions(&self) -> Result<Vec<PartitionName>, Failure> {
+    fn partitions(&self) -> Result<Vec<PartitionName>, Failure> {
         let found = self.directory.partitions()?.into_iter();
         Ok(found.filter_map(|found| if let Found::Partition(name) = found { Some(name) } else { None }).collect())
     }
@@ -181,12 +206,25 @@ impl Volume {
         self.offline.load(Ordering::Acquire)
     }
 
+    /// Whether the disk has failed and its partitions are still to be told: yes, once.
+    pub(crate) fn must_tell(&self) -> bool {
+        self.is_offline() && !self.told.swap(true, Ordering::AcqRel)
+    }
+
     /// Takes the whole disk out of service: what it has of the last writes, nobody knows.
     pub(crate) fn fail(&self, error: &dyn std::error::Error) {
         if !self.offline.swap(true, Ordering::AcqRel) {
             let cause = error.source().map(ToString::to_string).unwrap_or_default();
             tracing::error!(dir = %self.root().display(), cause, "disk failed, nothing more is written to it: {error}");
         }
+    }
+
+    /// The same, unless all that is missing is room: what could not be written says the same later.
+    pub(crate) fn fail_unless_full(&self, failure: &Failure) {
+        if failure.source.kind() == std::io::ErrorKind::StorageFull {
+            return tracing::warn!(dir = %self.root().display(), "the disk is full: {failure}");
+        }
+        self.fail(failure);
     }
 
     /// Starts the thread that makes partitions durable; it ends after [`Flusher::close`].

@@ -20,7 +20,7 @@ use crate::segment::scan::{CHUNK_LARGE, Scan};
 use crate::segment::{self, Aborted, Aborts, Indexes, abort_index};
 
 /// What is put aside bears this behind its name, and is never read again by a broker.
-const QUARANTINE_SUFFIX: &str = ".quarantine";
+pub(crate) const QUARANTINE_SUFFIX: &str = ".quarantine";
 
 /// What a directory holds once nothing is under way any more.
 #[derive(Debug, Default)]
@@ -40,7 +40,8 @@ pub(crate) struct SegmentFiles {
     pub(crate) modified: Timestamp,
     offsets: Option<u64>,
     times: Option<u64>,
-    aborted: bool,
+    /// Whether there is an abort index.
+    pub(crate) aborted: bool,
 }
 
 impl SegmentFiles {
@@ -163,10 +164,20 @@ pub(crate) fn read_indexes<D: Disk>(disk: &D, dir: &Path, base: Offset) -> Resul
     Ok(offsets.zip(times).map(|(offsets, times)| Entries { offsets, times }))
 }
 
-/// The aborted transactions of a segment; none when there is no file, or a damaged one.
-pub(crate) fn read_aborted<D: Disk>(disk: &D, dir: &Path, base: Offset) -> Result<Vec<Aborted>, Failure> {
+/// The aborted transactions of a segment, empty when there is no file; none when it is damaged.
+pub(crate) fn read_aborted<D: Disk>(disk: &D, dir: &Path, base: Offset) -> Result<Option<Vec<Aborted>>, Failure> {
     let path = segment::path(dir, base, Content::Aborted);
-    Ok(read_sound(disk, &path)?.and_then(|bytes| abort_index::parse(&bytes)).unwrap_or_default())
+    let read = match read_whole(disk, &path) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => return Ok(None),
+        read => read.map_err(Failure::of("read", &path))?,
+    };
+    let entries = read.map_or(Some(Vec::new()), |bytes| abort_index::parse(&bytes));
+    let own = |entry: &Aborted| entry.last >= base;
+    if entries.as_ref().is_none_or(|entries| !entries.iter().all(own)) {
+        tracing::warn!(path = %path.display(), "an abort index is made anew");
+        return Ok(None);
+    }
+    Ok(entries)
 }
 
 fn read_sound<D: Disk>(disk: &D, path: &Path) -> Result<Option<Vec<u8>>, Failure> {

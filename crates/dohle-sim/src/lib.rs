@@ -10,6 +10,7 @@ pub mod coverage;
 pub mod fact;
 pub mod invariant;
 pub mod run;
+pub mod storage;
 
 mod broker;
 mod calm;

@@ -28,6 +28,7 @@ fn refusal(unanswered: Unanswered) -> Refusal {
         Unanswered::Loading | Unanswered::Lost => "the controller does not lead its log: try again",
         Unanswered::TooLarge => "the request changes too much at once: make it smaller",
         Unanswered::TimedOut => "not decided in time: it may still be",
+        Unanswered::NoRoom => "the disk of the metadata is full: make room and try again",
     };
     Refusal::new(unanswered_code(unanswered), message)
 }

@@ -28,7 +28,9 @@ pub(crate) async fn handle(
 ) -> DescribeLogDirsResponse {
     let view = cx.catalog.view();
     let asked = request.topics.as_deref().map(partitions);
-    let results = cx.storage.volumes().iter().map(|volume| describe(client, &view, volume, asked.as_ref())).collect();
+    let online = cx.storage.volumes().iter().map(|volume| describe(client, &view, volume, asked.as_ref()));
+    let dead = cx.storage.dead().iter().map(|dir| offline(client, &dir.to_string_lossy()));
+    let results = online.chain(dead).collect();
     DescribeLogDirsResponse { error_code: client.code(ErrorCode::None), results, ..Default::default() }
 }
 
@@ -43,12 +45,9 @@ fn describe(
     volume: &Arc<Volume>,
     asked: Option<&BTreeSet<(&str, i32)>>,
 ) -> DescribeLogDirsResult {
-    let log_dir = volume.path().to_string_lossy().as_ref().into();
     let space = if volume.is_offline() { None } else { volume.space().ok() };
-    let Some(Space { total, usable }) = space else {
-        let error_code = client.code(ErrorCode::KafkaStorageError);
-        return DescribeLogDirsResult { error_code, log_dir, ..Default::default() };
-    };
+    let Some(Space { total, usable }) = space else { return offline(client, &volume.path().to_string_lossy()) };
+    let log_dir = volume.path().to_string_lossy().as_ref().into();
     let is_asked = |partition: &Partition| {
         asked.is_none_or(|asked| asked.contains(&(partition.topic.as_str(), partition.index.0)))
     };
@@ -67,6 +66,12 @@ fn describe(
         usable_bytes: number(usable),
         ..Default::default()
     }
+}
+
+/// A directory that cannot be used.
+fn offline(client: &Client, log_dir: &str) -> DescribeLogDirsResult {
+    let error_code = client.code(ErrorCode::KafkaStorageError);
+    DescribeLogDirsResult { error_code, log_dir: log_dir.into(), ..Default::default() }
 }
 
 /// A replica that leads does not lag.

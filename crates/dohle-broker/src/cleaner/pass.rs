@@ -55,7 +55,7 @@ impl Cleaner {
         let Some((swap, delay)) = partition.swap(rewritten)? else { return Err(CompactError::Moved) };
         match swap {
             Swap::Refused(rewritten) => {
-                rewritten.discard(pass.dir());
+                rewritten.discard(pass.dir())?;
                 Err(CompactError::Moved)
             }
             Swap::Done(swapped) => {

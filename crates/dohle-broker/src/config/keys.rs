@@ -37,6 +37,27 @@ pub(crate) const BROKER_KEYS: Table = Table(&[
     ),
     key("log.dir", Kind::Text, "dohle-data", Accepts::Any, "The directory of the data, unless log.dirs is set."),
     unset("log.dirs", Kind::List, "The directories of the data, one for each disk."),
+    key(
+        "log.dirs.free.bytes.min",
+        Kind::Long,
+        "-1",
+        Accepts::Between(-1, i64::MAX),
+        "Batches are refused while a disk has less room; -1 is a twentieth of it, at least 1 GiB, at most a quarter.",
+    ),
+    key(
+        "log.dirs.reserve.bytes",
+        Kind::Long,
+        "67108864",
+        Accepts::Between(0, i64::MAX),
+        "Room that is held for the broker itself on each disk, at most a 256th of it, and given back when it is full.",
+    ),
+    key(
+        "num.recovery.threads.per.data.dir",
+        Kind::Int,
+        "2",
+        POSITIVE,
+        "Threads that open logs when the broker starts, for each directory.",
+    ),
     unset(
         "metadata.log.dir",
         Kind::Text,

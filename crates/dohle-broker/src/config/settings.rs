@@ -13,6 +13,7 @@ use super::listeners::{self, InvalidListeners, Listener, Written};
 use super::properties::Properties;
 use super::tables;
 use super::values::Values;
+use crate::space::Limits;
 
 /// Everything that an operator decided, resolved.
 #[derive(Clone, Debug)]
@@ -47,6 +48,9 @@ pub(crate) struct Node {
 pub(crate) struct Storage {
     pub(crate) dirs: Vec<PathBuf>,
     pub(crate) metadata_dir: PathBuf,
+    /// Threads that open logs, for each directory.
+    pub(crate) openers_per_dir: usize,
+    pub(crate) space: Limits,
 }
 
 #[derive(Clone, Debug)]
@@ -173,7 +177,7 @@ impl Settings {
         let (unmet_security, unknown) = unheeded.partition(|name| is_of_security(name));
         Ok(Self {
             node: node(values)?,
-            storage: storage(values),
+            storage: storage(values)?,
             net: net(values, listeners)?,
             http: http(values.text("http.listener"), insecure)?,
             topics: topics(values, alone)?,
@@ -267,11 +271,16 @@ fn node(values: Values<'_>) -> Result<Node, InvalidSettings> {
     })
 }
 
-fn storage(values: Values<'_>) -> Storage {
+fn storage(values: Values<'_>) -> Result<Storage, InvalidValue> {
     let written = values.written("log.dirs").unwrap_or(values.text("log.dir"));
     let dirs: Vec<PathBuf> = written.split(',').map(|dir| PathBuf::from(dir.trim())).collect();
     let metadata_dir = values.written("metadata.log.dir").map_or_else(|| dirs[0].clone(), PathBuf::from);
-    Storage { dirs, metadata_dir }
+    let space = Limits {
+        free_min: u64::try_from(values.whole("log.dirs.free.bytes.min")?).ok(),
+        reserve: values.size("log.dirs.reserve.bytes")? as u64,
+    };
+    let openers_per_dir = values.size("num.recovery.threads.per.data.dir")?;
+    Ok(Storage { dirs, metadata_dir, openers_per_dir, space })
 }
 
 fn net(values: Values<'_>, listeners: Vec<Listener>) -> Result<Net, InvalidValue> {

@@ -61,7 +61,7 @@ pub(crate) const TOPIC_DEFAULT_KEYS: Table = Table(&[
     ),
     int("compression.zstd.level", "3", -131_072, 22, "The default of the topics' key of this name."),
     long("log.cleaner.delete.retention.ms", "86400000", NO_LESS_THAN_0, "The default of delete.retention.ms."),
-    choice("log.durability", "synced", &["synced", "relaxed"], "The default of durability."),
+    choice("log.durability", "fsync", &["fsync", "relaxed"], "The default of durability."),
     long("log.segment.delete.delay.ms", "60000", NO_LESS_THAN_0, "The default of file.delete.delay.ms."),
     long("log.flush.interval.messages", FOR_EVER, NO_LESS_THAN_1, "The default of flush.messages."),
     unless_set(

@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dohle_base::{ErrorCode, Instant, Offset};
-use dohle_log::disk::{Files, Handle};
+use dohle_log::disk::{File, Files, Handle};
 use dohle_log::log::{Aborts, Plan, ReadError, Slice};
 use dohle_log::{Aborted, epochs::EpochEnd};
 
 use super::readers::{Pending, Readers};
 use super::session::Wanted;
 use crate::context::Context;
+use crate::net::answers::Filed;
 use crate::net::budget::Share;
 use crate::net::outbox::SENDS_FILES;
 use crate::partition::{Found, Interest, Isolation, Outcome, Partition, Reading, Refused, Want};
@@ -58,7 +59,7 @@ pub(crate) enum Got {
     /// Read.
     Held(Bytes),
     /// Left where they are, for the kernel to send.
-    Filed(Slice<Handle>),
+    Filed(Filed),
 }
 
 impl Got {
@@ -66,7 +67,7 @@ impl Got {
     pub(crate) fn len(&self) -> u64 {
         match self {
             Self::Held(bytes) => bytes.len() as u64,
-            Self::Filed(slice) => slice.len(),
+            Self::Filed(filed) => filed.len(),
         }
     }
 }
@@ -245,7 +246,11 @@ impl Records {
 
 impl Read {
     fn of(slice: Slice<Handle>, aborts: Option<&Aborts<Files>>) -> Result<Self, ReadError> {
-        let records = if is_sent_unread(&slice) { Got::Filed(slice) } else { Got::Held(slice.read()?) };
+        let file = if is_sent_unread(&slice) { slice.file.descriptor() } else { None };
+        let records = match file {
+            Some(file) => Got::Filed(Filed { file, range: slice.range }),
+            None => Got::Held(slice.read()?),
+        };
         let aborted = aborts.map(Aborts::find).transpose()?.unwrap_or_default();
         Ok(Self { records, aborted })
     }

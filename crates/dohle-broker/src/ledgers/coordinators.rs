@@ -84,6 +84,6 @@ pub(crate) fn unanswered_code(unanswered: Unanswered) -> ErrorCode {
         Unanswered::Lost => ErrorCode::NotCoordinator,
         Unanswered::TooLarge => ErrorCode::UnknownServerError,
         // Clients of coordinators know no other code that tells them to come again.
-        Unanswered::TimedOut => ErrorCode::CoordinatorNotAvailable,
+        Unanswered::TimedOut | Unanswered::NoRoom => ErrorCode::CoordinatorNotAvailable,
     }
 }

@@ -3,8 +3,10 @@
 //!
 //! Owns the lock around one ledger, the callers who wait for it, and its timer. Lock order: ledger, then partition; nobody holds a
 //! partition's lock who takes a ledger's.
-//! Laws: what the ledger proposed is appended before the lock is free; a refused append ends the leadership.
+//! Laws: what the ledger proposed is appended before the lock is free, or, on a full disk, before anything else is proposed; any other
+//! refused append ends the leadership.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, TryLockError};
 use std::time::Duration;
@@ -23,6 +25,9 @@ use crate::waiters::Waiters;
 
 /// The largest batch that a decision may make, in bytes.
 pub(crate) const BATCH_BYTES_MAX: usize = 8 << 20;
+
+/// How often it is tried again to write what a full disk did not take.
+const LOOK_FOR_ROOM_EVERY: Duration = Duration::from_secs(1);
 
 /// A machine whose records are kept in a partition.
 pub(crate) trait Journal:
@@ -46,6 +51,8 @@ pub(crate) enum Unanswered {
     TooLarge,
     /// Not committed in time; it may still be.
     TimedOut,
+    /// The disk is full, and what was decided before waits for room.
+    NoRoom,
 }
 
 /// A ledger over a partition.
@@ -67,8 +74,14 @@ pub(crate) struct Host<M: Journal> {
 
 enum Stage<M: Journal> {
     Loading,
-    Leading(Box<Ledger<M>>),
+    Leading(Box<Leading<M>>),
     Lost,
+}
+
+struct Leading<M: Journal> {
+    ledger: Ledger<M>,
+    /// What was decided and has no room on the disk yet, oldest first: of one step, for nothing more is decided meanwhile.
+    stalled: VecDeque<(Offset, Vec<M::Record>)>,
 }
 
 /// Lets a partition wake its ledger without keeping it alive.
@@ -113,7 +126,7 @@ impl<M: Journal> Host<M> {
             if let Stage::Loading = *stage {
                 (self.observe)(&state);
                 let ledger = Ledger::lead(state, self.clock.now(), end, BATCH_BYTES_MAX);
-                *stage = Stage::Leading(Box::new(ledger));
+                *stage = Stage::Leading(Box::new(Leading { ledger, stalled: VecDeque::new() }));
                 self.news.notify_one();
                 self.rearm(&stage);
             }
@@ -180,7 +193,7 @@ impl<M: Journal> Host<M> {
         let looked = match &*hold(&self.stage) {
             Stage::Loading => Err(Unanswered::Loading),
             Stage::Lost => Err(Unanswered::Lost),
-            Stage::Leading(ledger) => Ok(look(ledger)),
+            Stage::Leading(leading) => Ok(look(&leading.ledger)),
         };
         self.settle();
         looked
@@ -211,7 +224,8 @@ impl<M: Journal> Host<M> {
             let deadline = match &*stage {
                 Stage::Lost => return None,
                 Stage::Loading => Instant::NEVER,
-                Stage::Leading(ledger) => ledger.deadline().unwrap_or(Instant::NEVER),
+                Stage::Leading(leading) if !leading.stalled.is_empty() => self.clock.instant() + LOOK_FOR_ROOM_EVERY,
+                Stage::Leading(leading) => leading.ledger.deadline().unwrap_or(Instant::NEVER),
             };
             // Under the lock, so that whoever changes the deadline afterwards sees for when the timer is set.
             self.armed.store(deadline.0, Ordering::Relaxed);
@@ -223,8 +237,10 @@ impl<M: Journal> Host<M> {
 
     /// Wakes the timer if it would come too late.
     fn rearm(&self, stage: &Stage<M>) {
-        let Stage::Leading(ledger) = stage else { return };
-        if ledger.deadline().is_some_and(|deadline| deadline.0 < self.armed.load(Ordering::Relaxed)) {
+        let Stage::Leading(leading) = stage else { return };
+        let stalled = (!leading.stalled.is_empty()).then(|| self.clock.instant() + LOOK_FOR_ROOM_EVERY);
+        let deadline = stalled.or(leading.ledger.deadline());
+        if deadline.is_some_and(|deadline| deadline.0 < self.armed.load(Ordering::Relaxed)) {
             self.alarm.notify_one();
         }
     }
@@ -233,10 +249,12 @@ impl<M: Journal> Host<M> {
         {
             let mut stage = hold(&self.stage);
             let mut effects = vec![];
+            self.go_on(&mut stage);
             match &mut *stage {
                 Stage::Loading => return Err(Unanswered::Loading),
                 Stage::Lost => return Err(Unanswered::Lost),
-                Stage::Leading(ledger) => step(ledger, &mut effects),
+                Stage::Leading(leading) if !leading.stalled.is_empty() => return Err(Unanswered::NoRoom),
+                Stage::Leading(leading) => step(&mut leading.ledger, &mut effects),
             }
             self.perform(&mut stage, effects);
             self.rearm(&stage);
@@ -269,7 +287,8 @@ impl<M: Journal> Host<M> {
     }
 
     fn catch_up(&self, stage: &mut Stage<M>) {
-        let Stage::Leading(ledger) = stage else { return };
+        let Stage::Leading(leading) = stage else { return };
+        let ledger = &mut leading.ledger;
         let mut effects = vec![];
         let before = ledger.stable();
         let high_watermark = self.partition.high_watermark();
@@ -286,11 +305,9 @@ impl<M: Journal> Host<M> {
         for effect in effects {
             match effect {
                 Effect::Append { at, records } => {
-                    if let Err(error) = self.append(at, &records) {
-                        tracing::error!(partition = ?self.partition, "a ledger lost its log: {error}");
-                        return self.lose(stage);
-                    }
-                    appended = true;
+                    let Stage::Leading(leading) = stage else { return };
+                    leading.stalled.push_back((at, records));
+                    appended = self.go_on(stage);
                 }
                 Effect::Reply { token, reply } => self.waiters.tell(token, Ok(reply)),
                 Effect::Refuse { token, refusal } => self.waiters.tell(token, Err(refusal)),
@@ -299,6 +316,28 @@ impl<M: Journal> Host<M> {
         if appended {
             self.catch_up(stage);
         }
+    }
+
+    /// Appends what was decided, until the disk has no room for it; says whether nothing is left of it. Any other failure ends the
+    /// leadership.
+    fn go_on(&self, stage: &mut Stage<M>) -> bool {
+        while let Stage::Leading(leading) = stage
+            && let Some((at, records)) = leading.stalled.front()
+        {
+            match self.append(*at, records) {
+                Ok(()) => drop(leading.stalled.pop_front()),
+                Err(Misplaced::Refused(refusal)) if refusal.is_for_room() => {
+                    tracing::warn!(partition = ?self.partition, "a ledger waits for room on the disk: {refusal}");
+                    return false;
+                }
+                Err(error) => {
+                    tracing::error!(partition = ?self.partition, "a ledger lost its log: {error}");
+                    self.lose(stage);
+                    return false;
+                }
+            }
+        }
+        true
     }
 
     fn append(&self, at: Offset, records: &[M::Record]) -> Result<(), Misplaced> {
@@ -312,9 +351,9 @@ impl<M: Journal> Host<M> {
 
     fn lose(&self, stage: &mut Stage<M>) {
         self.news.notify_one();
-        if let Stage::Leading(ledger) = std::mem::replace(stage, Stage::Lost) {
+        if let Stage::Leading(leading) = std::mem::replace(stage, Stage::Lost) {
             let mut effects = vec![];
-            ledger.resign(&mut effects);
+            leading.ledger.resign(&mut effects);
             for effect in effects {
                 match effect {
                     Effect::Reply { token, reply } => self.waiters.tell(token, Ok(reply)),

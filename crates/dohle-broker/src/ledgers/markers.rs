@@ -100,7 +100,7 @@ impl Markers {
             Ok(Ok(other)) => unreachable!("the end of a transaction is answered as one, not as {other:?}"),
             Ok(Err(refusal)) => Err(refusal.code()),
             // Coordinators of transactions understand no other code that tells them to come again.
-            Err(Unanswered::TimedOut) => Err(ErrorCode::RequestTimedOut),
+            Err(Unanswered::TimedOut | Unanswered::NoRoom) => Err(ErrorCode::RequestTimedOut),
             Err(Unanswered::Loading | Unanswered::Lost | Unanswered::TooLarge) => Err(ErrorCode::NotLeaderOrFollower),
         }
     }
@@ -133,7 +133,7 @@ impl MarkerWriter {
                     }
                 }
                 Err(Unanswered::Lost) => return,
-                Err(Unanswered::Loading | Unanswered::TooLarge | Unanswered::TimedOut) => {}
+                Err(Unanswered::Loading | Unanswered::TooLarge | Unanswered::TimedOut | Unanswered::NoRoom) => {}
             }
             self.give_spare_id().await;
             tokio::select! {

@@ -25,10 +25,12 @@ pub(crate) fn text(context: &Context) -> String {
     let view = context.catalog.view();
     let mut page = Exposition::default();
     broker(&mut page, context, &view);
+    disks(&mut page, context);
+    recovery(&mut page, context);
     requests(&mut page, context);
     topics(&mut page, &view);
     partitions(&mut page, &view);
-    disks(&mut page, context, &view);
+    cleaning(&mut page, context, &view);
     groups(&mut page, context, &view);
     page.into_text()
 }
@@ -87,6 +89,43 @@ fn late_transactions(context: &Context, view: &View) -> u64 {
         partition.look(|log, _| look(log)).unwrap_or(false)
     };
     view.led.values().filter(has_late).count() as u64
+}
+
+fn disks(page: &mut Exposition, context: &Context) {
+    let storage = &context.storage;
+    page.begin("dohle_disk_free_bytes", Kind::Gauge, "Room on the disk of a log directory.");
+    for volume in storage.all() {
+        if let Ok(space) = volume.space() {
+            page.sample("dohle_disk_free_bytes", &[("dir", &volume.root().display())], space.usable);
+        }
+    }
+    page.begin("dohle_disk_low", Kind::Gauge, "1 while batches are refused because the disk is nearly full.");
+    for volume in storage.all() {
+        page.sample("dohle_disk_low", &[("dir", &volume.root().display())], u64::from(volume.room.is_low()));
+    }
+    page.begin("dohle_disk_offline", Kind::Gauge, "1 once a log directory has failed.");
+    for volume in storage.all() {
+        page.sample("dohle_disk_offline", &[("dir", &volume.root().display())], u64::from(volume.is_offline()));
+    }
+    for dir in storage.dead() {
+        page.sample("dohle_disk_offline", &[("dir", &dir.display())], 1u64);
+    }
+}
+
+fn recovery(page: &mut Exposition, context: &Context) {
+    let recovery = &context.storage.recovery;
+    let mut one = |name: &str, kind: Kind, help: &str, value: u64| {
+        page.begin(name, kind, help);
+        page.sample(name, &[], value);
+    };
+    one("dohle_recovery_logs_left", Kind::Gauge, "Logs that are still to be opened.", recovery.logs_left());
+    let progress = &recovery.progress;
+    one("dohle_recovery_segments_left", Kind::Gauge, "Segments still to be read.", progress.segments_left());
+    one("dohle_recovery_bytes_left", Kind::Gauge, "Bytes still to be read.", progress.bytes_left());
+    one("dohle_recovery_bytes_total", Kind::Counter, "Bytes read and checked.", progress.bytes_read());
+    one("dohle_recovery_torn_total", Kind::Counter, "Logs whose torn tail was cut.", recovery.torn.get());
+    one("dohle_recovery_quarantined_total", Kind::Counter, "Segments put aside.", recovery.quarantined.get());
+    one("dohle_recovery_missing_records_total", Kind::Counter, "Acknowledged records lost.", recovery.missing.get());
 }
 
 fn requests(page: &mut Exposition, context: &Context) {
@@ -169,7 +208,7 @@ fn partitions(page: &mut Exposition, view: &View) {
     });
 }
 
-fn disks(page: &mut Exposition, context: &Context, view: &View) {
+fn cleaning(page: &mut Exposition, context: &Context, view: &View) {
     let mut one = |name: &str, kind: Kind, help: &str, value: u64| {
         page.begin(name, kind, help);
         page.sample(name, &[], value);

@@ -27,6 +27,12 @@ pub(crate) enum AppendRefusal {
 }
 
 impl AppendRefusal {
+    /// Whether a full disk is all that is wrong: the log is whole, and takes the same batch when there is room.
+    pub(crate) fn is_for_room(&self) -> bool {
+        let Self::Log(AppendError::Storage(failure)) = self else { return false };
+        failure.source.kind() == std::io::ErrorKind::StorageFull
+    }
+
     /// What the client is told.
     pub(crate) fn code(&self) -> ErrorCode {
         match self {
@@ -105,10 +111,11 @@ impl Partition {
 
     /// A log that could undo a half-written batch, on a disk that is full, goes on. After any other failure the disk is lost.
     fn note_failure(&self, refusal: &AppendRefusal) {
-        if let AppendRefusal::Log(AppendError::Storage(failure)) = refusal
-            && self.look(|log, _| log.is_offline()) == Ok(true)
-        {
+        let AppendRefusal::Log(AppendError::Storage(failure)) = refusal else { return };
+        if self.look(|log, _| log.is_offline()) == Ok(true) {
             self.volume.fail(failure);
+        } else {
+            self.volume.fail_unless_full(failure);
         }
     }
 }

@@ -39,6 +39,8 @@ pub(crate) enum ProduceRefusal {
     Malformed(#[from] Malformed),
     #[error(transparent)]
     Append(#[from] AppendRefusal),
+    #[error("the disk is nearly full: try again when there is room")]
+    NoRoom,
     #[error("{0}")]
     Code(ErrorCode),
 }
@@ -57,6 +59,8 @@ impl ProduceRefusal {
             Self::Records(refusal) => refusal.code(),
             Self::Malformed(malformed) => malformed.code(),
             Self::Append(refusal) => refusal.code(),
+            // What clients try again (BROKER_NOT_AVAILABLE is final to some of them).
+            Self::NoRoom => ErrorCode::KafkaStorageError,
             Self::Code(code) => *code,
         }
     }
@@ -65,7 +69,9 @@ impl ProduceRefusal {
     pub(crate) fn message(&self) -> Option<String> {
         match self {
             Self::Code(_) => None,
-            Self::Batch(_) | Self::Records(_) | Self::Malformed(_) | Self::Append(_) => Some(self.to_string()),
+            Self::Batch(_) | Self::Records(_) | Self::Malformed(_) | Self::Append(_) | Self::NoRoom => {
+                Some(self.to_string())
+            }
         }
     }
 
@@ -92,6 +98,9 @@ impl Partition {
             zstd: produced.zstd,
         };
         let batch = check::check(&produced.records, &limits)?;
+        if !self.volume.room.take(batch.bytes().len()) {
+            return Err(ProduceRefusal::NoRoom);
+        }
         let rules = Rules { options: &options, now: produced.now.wall };
         let largest = rules.largest(&batch)?;
         let packed = rules.pack(&batch)?;

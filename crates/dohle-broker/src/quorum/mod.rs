@@ -23,6 +23,7 @@ use crate::ledgers::host::{Host, Unanswered};
 use crate::ledgers::load::{LoadError, load};
 use crate::partition::guards::Author;
 use crate::partition::{AppendRefusal, Partition};
+use crate::storage::Storage;
 
 pub(crate) use control::Voter;
 pub(crate) use producer_ids::ProducerIdBlock;
@@ -40,6 +41,7 @@ pub(crate) struct Quorum {
     /// This broker's life, -1 before it is registered.
     broker_epoch: AtomicI64,
     producer_ids: ProducerIdBlock,
+    storage: Arc<Storage>,
 }
 
 /// Why the controller cannot lead its log.
@@ -59,6 +61,7 @@ impl Quorum {
         controller: Controller,
         voter: &Voter,
         catalog: Arc<Catalog>,
+        storage: Arc<Storage>,
         clock: Clock,
         observe: Box<dyn Fn(&Controller) + Send + Sync>,
     ) -> Result<Arc<Self>, LeadError> {
@@ -70,7 +73,7 @@ impl Quorum {
         host.begin(state, appended.last_offset.next());
         let producer_ids = ProducerIdBlock::default();
         let broker_epoch = AtomicI64::new(-1);
-        Ok(Arc::new(Self { host, catalog, voter: voter.clone(), broker_epoch, producer_ids }))
+        Ok(Arc::new(Self { host, catalog, voter: voter.clone(), broker_epoch, producer_ids, storage }))
     }
 
     /// The only voter, which leads.
@@ -135,6 +138,7 @@ impl Quorum {
             id: self.voter.id,
             epoch: self.broker_epoch(),
             metadata_offset: self.catalog.view().image.offset,
+            offline_directories: self.storage.failed(),
             ..Heartbeat::default()
         };
         match self.ask(Command::Heartbeat(beat)).await.map_err(unled)? {
@@ -154,5 +158,6 @@ pub(crate) fn unanswered_code(unanswered: Unanswered) -> ErrorCode {
         Unanswered::Loading | Unanswered::Lost => ErrorCode::NotController,
         Unanswered::TooLarge => ErrorCode::PolicyViolation,
         Unanswered::TimedOut => ErrorCode::RequestTimedOut,
+        Unanswered::NoRoom => ErrorCode::KafkaStorageError,
     }
 }

@@ -6,6 +6,7 @@ mod broker;
 mod client;
 mod configs;
 mod crash;
+mod disks;
 mod groups;
 mod network;
 mod offsets;

@@ -146,7 +146,7 @@ fn a_partition_that_is_named_twice_is_waited_for_once() {
 
 #[test]
 fn nobody_writes_to_an_internal_topic_whatever_he_calls_himself() {
-    let broker = Broker::new();
+    let broker = Broker::with(&[("offsets.topic.num.partitions", "1")]);
     let mut client = broker.client();
     let find = FindCoordinatorRequest { key: "g".into(), ..Default::default() };
     client.ask_in(&find, 2);

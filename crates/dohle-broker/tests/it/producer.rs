@@ -1,5 +1,6 @@
 //! A transactional producer of few words, and a reader of what is committed.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use dohle_protocol::message::find_coordinator::FindCoordinatorRequest;
 use dohle_protocol::message::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 use dohle_protocol::message::produce::{PartitionProduceResponse, ProduceRequest};
 use dohle_records::batch::encode::{Producer, Settings};
+use dohle_records::{Batch, Record};
 
 use crate::broker::Broker;
 use crate::client::{Client, PATIENCE, batch_with, fetch, produce};
@@ -27,7 +29,8 @@ pub(crate) struct Life {
     pub(crate) transactional_id: String,
     pub(crate) id: i64,
     pub(crate) epoch: i16,
-    pub(crate) sequence: i32,
+    /// How many records of the current transaction each topic has.
+    pub(crate) written: BTreeMap<String, i32>,
 }
 
 /// A broker whose transactions and groups are spoken for.
@@ -85,18 +88,26 @@ impl Life {
         });
         assert_eq!(told.error_code, 0);
         let transactional_id = transactional_id.to_owned();
-        Self { transactional_id, id: told.producer_id, epoch: told.producer_epoch, sequence: 0 }
+        Self { transactional_id, id: told.producer_id, epoch: told.producer_epoch, written: BTreeMap::new() }
     }
 
-    pub(crate) fn batch(&self, values: &[&str]) -> Bytes {
+    pub(crate) fn sequence(&self, topic: &str) -> i32 {
+        self.written.get(topic).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn goes_on(&mut self, topic: &str, count: usize) {
+        *self.written.entry(topic.to_owned()).or_default() += count as i32;
+    }
+
+    pub(crate) fn batch(&self, topic: &str, values: &[&str]) -> Bytes {
         let (id, epoch) = (ProducerId(self.id), ProducerEpoch(self.epoch));
-        let producer = Some(Producer { id, epoch, base_sequence: self.sequence });
+        let producer = Some(Producer { id, epoch, base_sequence: self.sequence(topic) });
         batch_with(Settings { producer, transactional: true, ..Settings::default() }, values).bytes().clone()
     }
 
     pub(crate) fn request(&self, topic: &str, values: &[&str]) -> ProduceRequest {
         let transactional_id = Some(self.transactional_id.as_str().into());
-        ProduceRequest { transactional_id, ..produce(topic, self.batch(values), -1) }
+        ProduceRequest { transactional_id, ..produce(topic, self.batch(topic, values), -1) }
     }
 
     /// Writes in the transaction, and goes on counting where that worked.
@@ -110,7 +121,7 @@ impl Life {
         let told =
             client.ask_in(&self.request(topic, values), version).responses.remove(0).partition_responses.remove(0);
         if told.error_code == 0 {
-            self.sequence += values.len() as i32;
+            self.goes_on(topic, values.len());
         }
         told
     }
@@ -135,13 +146,8 @@ impl Life {
             v3_and_below_topics: topics,
             ..Default::default()
         };
-        let mut code = -1;
-        wait("a partition is added", || {
-            let topics = client.ask_in(&request, 3).results_by_topic_v3_and_below;
-            code = topics[0].results_by_partition[0].partition_error_code;
-            !is_passing(code)
-        });
-        ErrorCode::from_code(code)
+        let topics = client.ask_in(&request, 3).results_by_topic_v3_and_below;
+        ErrorCode::from_code(topics[0].results_by_partition[0].partition_error_code)
     }
 
     pub(crate) fn end_in(&self, client: &mut Client, committed: bool, version: i16) -> EndTxnResponse {
@@ -159,41 +165,73 @@ impl Life {
     pub(crate) fn end(&mut self, client: &mut Client, committed: bool) {
         let told = self.end_in(client, committed, END);
         assert_eq!(told.error_code, 0);
-        (self.id, self.epoch, self.sequence) = (told.producer_id, told.producer_epoch, 0);
+        (self.id, self.epoch, self.written) = (told.producer_id, told.producer_epoch, BTreeMap::new());
     }
-}
-
-fn fetch_committed(topic: &str) -> FetchRequest {
-    FetchRequest { isolation_level: 1, ..fetch(topic, 0, 0) }
 }
 
 /// What a reader of committed data is told of partition 0.
 pub(crate) fn partition(client: &mut Client, topic: &str) -> PartitionData {
-    client.ask_in(&fetch_committed(topic), 12).responses.remove(0).partitions.remove(0)
+    read(client, topic, 0)
 }
 
-/// The values that count.
+fn read(client: &mut Client, topic: &str, offset: i64) -> PartitionData {
+    let request = FetchRequest { isolation_level: 1, ..fetch(topic, offset, 0) };
+    client.ask_in(&request, 12).responses.remove(0).partitions.remove(0)
+}
+
+/// Which transactions a reader from `offset` on must leave out, by producer and first offset.
+pub(crate) fn aborted(client: &mut Client, topic: &str, offset: i64) -> Vec<(i64, i64)> {
+    let aborted = read(client, topic, offset).aborted_transactions.unwrap();
+    aborted.iter().map(|aborted| (aborted.producer_id, aborted.first_offset)).collect()
+}
+
+/// The values that count. An answer ends with its segment, and a marker of today begins a new one behind records of 1970.
 pub(crate) fn committed(client: &mut Client, topic: &str) -> Vec<String> {
-    let told = partition(client, topic);
-    let aborted = told.aborted_transactions.unwrap_or_default();
-    let mut over: Vec<i64> = vec![];
-    let mut found = vec![];
-    for batch in dohle_records::Batches::over(told.records.unwrap_or_default().into_held()) {
-        let batch = batch.unwrap();
-        let header = *batch.header();
-        let begins = aborted.iter().filter(|aborted| aborted.first_offset <= header.base_offset.0);
-        let is_aborted = begins.filter(|aborted| aborted.producer_id == header.producer_id.0).count()
-            > over.iter().filter(|id| **id == header.producer_id.0).count();
-        if header.attributes.is_control() {
-            if is_aborted {
-                over.push(header.producer_id.0);
-            }
-        } else if !is_aborted {
-            let records = batch.records(Default::default()).unwrap();
-            found.extend(records.map(|record| String::from_utf8(record.unwrap().value.unwrap().to_vec()).unwrap()));
+    let mut reader = Reader::default();
+    loop {
+        let told = read(client, topic, reader.next);
+        assert_eq!(told.error_code, 0);
+        let end = told.last_stable_offset;
+        if reader.next >= end {
+            return reader.values;
+        }
+        reader.take(told);
+    }
+}
+
+#[derive(Default)]
+struct Reader {
+    next: i64,
+    values: Vec<String>,
+    /// By producer and first offset.
+    aborted: BTreeSet<(i64, i64)>,
+    /// Aborted transactions whose marker has passed, by producer.
+    over: BTreeMap<i64, usize>,
+}
+
+impl Reader {
+    fn take(&mut self, told: PartitionData) {
+        let aborted = told.aborted_transactions.unwrap_or_default();
+        self.aborted.extend(aborted.iter().map(|aborted| (aborted.producer_id, aborted.first_offset)));
+        for batch in dohle_records::Batches::over(told.records.unwrap_or_default().into_held()) {
+            self.take_batch(&batch.unwrap());
         }
     }
-    found
+
+    fn take_batch(&mut self, batch: &Batch) {
+        let header = batch.header();
+        let (id, base) = (header.producer_id.0, header.base_offset.0);
+        let over = self.over.entry(id).or_default();
+        let is_aborted = self.aborted.range((id, i64::MIN)..=(id, base)).count() > *over;
+        self.next = header.next_offset().0;
+        if header.attributes.is_control() {
+            *over += usize::from(is_aborted);
+        } else if !is_aborted {
+            let records = batch.records(Default::default()).unwrap();
+            let value = |record: Record| String::from_utf8(record.value.unwrap().to_vec()).unwrap();
+            self.values.extend(records.map(|record| value(record.unwrap())));
+        }
+    }
 }
 
 /// Waits until a reader of committed data sees all that there is.

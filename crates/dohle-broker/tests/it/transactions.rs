@@ -14,7 +14,8 @@ use dohle_protocol::message::write_txn_markers::{WritableTxnMarker, WritableTxnM
 
 use crate::client::{Client, batch_of};
 use crate::producer::{
-    END, END_BEFORE, Life, PRODUCE, PRODUCE_BEFORE, broker, committed, coordinated, init_once, partition, settled, wait,
+    END, END_BEFORE, Life, PRODUCE, PRODUCE_BEFORE, aborted, broker, committed, coordinated, init_once, partition,
+    settled, wait,
 };
 use crate::topics::{create, topic};
 
@@ -43,9 +44,8 @@ fn what_is_committed_is_read_and_what_is_aborted_is_not() {
     life.end(&mut client, true);
     settled(&mut client, "t");
     assert_eq!(committed(&mut client, "t"), ["a", "b", "c", "d"]);
-    let aborted = partition(&mut client, "t").aborted_transactions.unwrap();
-    let aborted: Vec<_> = aborted.iter().map(|aborted| (aborted.producer_id, aborted.first_offset)).collect();
-    assert_eq!(aborted, [(life.id, 4)]);
+    assert_eq!(aborted(&mut client, "t", 4), [(life.id, 4)]);
+    assert!(aborted(&mut client, "t", 0).is_empty(), "what the answer does not reach is not told of");
 }
 
 #[test]
@@ -160,7 +160,8 @@ fn a_transaction_that_takes_too_long_is_aborted() {
     life.write(&mut client, "t", &["a"]);
     settled(&mut client, "t");
     assert!(committed(&mut client, "t").is_empty());
-    assert_eq!(code(life.end_in(&mut client, true, END).error_code), ErrorCode::ProducerFenced);
+    let late = life.end_in(&mut client, true, END);
+    assert_eq!(code(late.error_code), ErrorCode::InvalidTxnState, "it has ended otherwise");
     let after = Life::begin(&mut client, "tx");
     assert!(after.epoch > life.epoch);
 }
@@ -291,14 +292,15 @@ fn a_batch_outside_of_the_open_transaction_is_refused() {
     create(&mut client, vec![topic("t", 1)]);
     let mut life = Life::begin(&mut client, "tx");
     life.write(&mut client, "t", &["a"]);
-    let plain = client.produce_bytes("t", batch_of(life.id, life.epoch, life.sequence, &["b"]));
+    let plain = client.produce_bytes("t", batch_of(life.id, life.epoch, life.sequence("t"), &["b"]));
     assert_eq!(code(plain.error_code), ErrorCode::InvalidTxnState);
-    let nameless = client.produce_bytes("t", life.batch(&["b"]));
+    let nameless = client.produce_bytes("t", life.batch("t", &["b"]));
     assert_eq!(code(nameless.error_code), ErrorCode::TransactionalIdAuthorizationFailed);
     let stranger = Life { id: life.id + 1_000_000, ..life.clone() }.write_in(&mut client, "t", &["b"], PRODUCE);
     assert_eq!(code(stranger.error_code), ErrorCode::InvalidProducerIdMapping);
-    let late_start =
-        Life { sequence: 5, ..Life::begin(&mut client, "other") }.write_in(&mut client, "t", &["b"], PRODUCE);
+    let mut other = Life::begin(&mut client, "other");
+    other.goes_on("t", 5);
+    let late_start = other.write_in(&mut client, "t", &["b"], PRODUCE);
     assert_eq!(code(late_start.error_code), ErrorCode::OutOfOrderSequenceNumber, "each transaction counts from 0");
 }
 
@@ -312,7 +314,7 @@ fn batches_behind_the_first_of_a_transaction_keep_their_order_on_the_connection(
         let values: Vec<String> = (0..5).map(|place| format!("{round}-{place}")).collect();
         for value in &values {
             client.send(&life.request("t", &[value]), PRODUCE);
-            life.sequence += 1;
+            life.goes_on("t", 1);
         }
         for _ in &values {
             let told = client.receive::<dohle_protocol::message::produce::ProduceRequest>(PRODUCE);

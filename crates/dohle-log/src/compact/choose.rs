@@ -32,7 +32,7 @@ pub struct Limits {
     pub cleaned: Option<Offset>,
     /// The last stable offset: behind it fates are open.
     pub stable: Offset,
-    /// The recovery point as it is on the disk: behind it segments are looked at after a crash.
+    /// The recovery point as it is on the disk: segments that reach it are read after a crash.
     pub durable: Offset,
     /// `min.compaction.lag.ms`: a record stays at least this long.
     pub lag_min_ms: i64,
@@ -72,10 +72,10 @@ impl Dirt {
 pub fn examine(segments: &[View], limits: &Limits) -> Dirt {
     let known = limits.cleaned.filter(|cleaned| (limits.start..=limits.end).contains(cleaned));
     let first_dirty = known.unwrap_or(limits.start);
-    let settled = limits.stable.min(limits.durable);
+    let is_settled = |segment: &View| segment.end <= limits.stable && segment.end < limits.durable;
     let young = |segment: &View| segment.newest.0 > limits.now.0.saturating_sub(limits.lag_min_ms);
     let lags = |segment: &View| limits.lag_min_ms > 0 && segment.end > first_dirty && young(segment);
-    let cleanable = segments.iter().take_while(|segment| segment.end <= settled && !lags(segment)).count();
+    let cleanable = segments.iter().take_while(|segment| is_settled(segment) && !lags(segment)).count();
     let end = cleanable.checked_sub(1).map_or(first_dirty, |last| segments[last].end.max(first_dirty));
     let (clean, dirty): (Vec<View>, Vec<View>) =
         segments[..cleanable].iter().partition(|segment| segment.end <= first_dirty);
@@ -139,7 +139,7 @@ mod tests {
             ),
             ("a checkpoint of another log", Limits { cleaned: Some(Offset(46)), ..all }, 0..40, 0, 400),
             ("an open transaction", Limits { stable: Offset(25), ..all }, 0..20, 0, 200),
-            ("not checkpointed yet", Limits { durable: Offset(39), ..all }, 0..30, 0, 300),
+            ("not checkpointed yet", Limits { durable: Offset(40), ..all }, 0..30, 0, 300),
             ("young records", Limits { lag_min_ms: 350, ..all }, 0..20, 0, 200),
             ("lag does not count below", Limits { lag_min_ms: 990, cleaned: Some(Offset(20)), ..all }, 20..20, 200, 0),
             ("nothing below the stable offset", Limits { stable: Offset(5), ..all }, 0..0, 0, 0),

@@ -13,7 +13,7 @@ use super::fates::Fates;
 use super::filter::Lasts;
 use super::group::{self, Room, Size};
 use super::pass::{Figures, Pass};
-use super::{CompactError, GoOn, KeyMap};
+use super::{CompactError, GoOn, KeyMap, target};
 use crate::disk::Disk;
 use crate::log::marker_of;
 use crate::options::Options;
@@ -96,6 +96,7 @@ impl<D: Disk> Job<D> {
     /// reaches to there.
     pub fn map(self, keys: &mut KeyMap, go_on: &mut GoOn<'_>) -> Result<Pass<D>, CompactError> {
         let Self { survey, dirt } = self;
+        target::clear(&survey.disk, &survey.dir)?;
         let dirty = dirt.dirty;
         keys.begin(dirty.start, dirty.end.since(dirty.start));
         let mut mapping = Mapping { survey: &survey, keys, from: dirty.start, fates: Fates::default() };

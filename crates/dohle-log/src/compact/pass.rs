@@ -106,11 +106,12 @@ impl<D: Disk> Pass<D> {
         let written = writing.take_all(&group, go_on);
         let (target, changed) = (writing.target, writing.changed);
         if let Err(error) = written {
-            target.discard();
+            // What cannot be removed now is removed by the next pass, or when the log is opened again.
+            drop(target.discard());
             return Err(error);
         }
         if !changed {
-            target.discard();
+            target.discard()?;
             return Ok(None);
         }
         target.finish(group, survey.revision).map(Some)

@@ -27,7 +27,7 @@ pub(super) struct Target<D: Disk> {
 }
 
 /// A segment that was written whole and made durable; [`crate::log::Log::swap`] puts it in the place of those that it was made of. Dropped without
-/// that, its files are removed when the log is opened again, or overwritten by the next pass.
+/// that, its files are removed by the next pass, or when the log is opened again.
 #[derive(Debug)]
 #[must_use = "a rewritten segment is swapped in or thrown away"]
 pub struct Rewritten<D: Disk> {
@@ -41,8 +41,8 @@ pub struct Rewritten<D: Disk> {
 
 impl<D: Disk> Rewritten<D> {
     /// Removes what was written.
-    pub fn discard(self, dir: &Path) {
-        discard(&self.disk, dir, self.sealed.base);
+    pub fn discard(self, dir: &Path) -> Result<(), CompactError> {
+        discard(&self.disk, dir, self.sealed.base)
     }
 }
 
@@ -107,8 +107,8 @@ impl<D: Disk> Target<D> {
     }
 
     /// Removes what was written so far.
-    pub(super) fn discard(self) {
-        discard(&self.disk, &self.dir, self.segment.base);
+    pub(super) fn discard(self) -> Result<(), CompactError> {
+        discard(&self.disk, &self.dir, self.segment.base)
     }
 
     fn write(&mut self) -> Result<(), CompactError> {
@@ -140,9 +140,22 @@ fn cleaned(dir: &Path, base: Offset, content: Content) -> PathBuf {
     dir.join(Name::live(base, content).at(Stage::Cleaned).to_string())
 }
 
-/// What cannot be removed now is removed when the log is opened again.
-fn discard<D: Disk>(disk: &D, dir: &Path, base: Offset) {
-    for content in Content::OF_SEGMENT {
-        drop(remove_if_there(disk, &cleaned(dir, base, content)));
+/// Removes what earlier passes have left half done. A swap counts as unfinished after a crash where such a file lies below it: none may be left
+/// when the next begins.
+pub(super) fn clear<D: Disk>(disk: &D, dir: &Path) -> Result<(), CompactError> {
+    let entries = disk.list(dir).map_err(|error| CompactError::io("list", dir, error))?;
+    let names = entries.iter().filter_map(|entry| Name::parse(&entry.name));
+    for name in names.filter(|name| name.stage == Stage::Cleaned) {
+        let path = dir.join(name.to_string());
+        remove_if_there(disk, &path).map_err(|error| CompactError::io("remove", &path, error))?;
     }
+    Ok(())
+}
+
+fn discard<D: Disk>(disk: &D, dir: &Path, base: Offset) -> Result<(), CompactError> {
+    for content in Content::OF_SEGMENT {
+        let path = cleaned(dir, base, content);
+        remove_if_there(disk, &path).map_err(|error| CompactError::io("remove", &path, error))?;
+    }
+    Ok(())
 }

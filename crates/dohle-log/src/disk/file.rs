@@ -1,12 +1,14 @@
 //! The disk that is one: files of the operating system, with positioned and vectored calls so that a handle has no position to
 //! quarrel about.
+//!
+//! A handle may rest: then it holds no descriptor, of which a process has few, and takes one again at its next call.
+//! Law: a handle rests only when all that was written through it is synced, because an error of the disk is told to descriptors that are open.
 
 use std::fs;
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::UNIX_EPOCH;
 
 use dohle_base::Timestamp;
@@ -17,9 +19,39 @@ use super::{Disk, Entry, File, Kind};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Files;
 
-/// An open file of the operating system.
+/// A file of the operating system, open unless it rests.
 #[derive(Clone, Debug)]
-pub struct Handle(Arc<fs::File>);
+pub struct Handle(Arc<Named>);
+
+#[derive(Debug)]
+struct Named {
+    path: PathBuf,
+    open: RwLock<Option<Arc<fs::File>>>,
+}
+
+impl Handle {
+    fn new(path: &Path, file: fs::File) -> Self {
+        Self(Arc::new(Named { path: path.to_owned(), open: RwLock::new(Some(Arc::new(file))) }))
+    }
+
+    /// The open file; opened again where it rested.
+    fn wake(&self) -> io::Result<Arc<fs::File>> {
+        if let Some(open) = &*self.0.open.read().unwrap_or_else(PoisonError::into_inner) {
+            return Ok(Arc::clone(open));
+        }
+        let mut place = self.0.open.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(open) = &*place {
+            return Ok(Arc::clone(open));
+        }
+        let open = Arc::new(open(&self.0.path)?);
+        *place = Some(Arc::clone(&open));
+        Ok(open)
+    }
+}
+
+fn open(path: &Path) -> io::Result<fs::File> {
+    fs::OpenOptions::new().read(true).write(true).open(path)
+}
 
 impl Disk for Files {
     type File = Handle;
@@ -27,12 +59,11 @@ impl Disk for Files {
 
     fn create(&self, path: &Path) -> io::Result<Handle> {
         let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
-        Ok(Handle(Arc::new(file)))
+        Ok(Handle::new(path, file))
     }
 
     fn open(&self, path: &Path) -> io::Result<Handle> {
-        let file = fs::OpenOptions::new().read(true).write(true).open(path)?;
-        Ok(Handle(Arc::new(file)))
+        Ok(Handle::new(path, open(path)?))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
@@ -82,35 +113,36 @@ fn describe(entry: &fs::DirEntry) -> io::Result<Entry> {
 
 impl File for Handle {
     fn read_some(&self, at: u64, into: &mut [u8]) -> io::Result<usize> {
-        self.0.read_at(into, at)
+        self.wake()?.read_at(into, at)
     }
 
     #[cfg(not(target_vendor = "apple"))]
     fn write_some(&self, at: u64, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-        Ok(rustix::io::pwritev(&self.0, parts, at)?)
+        Ok(rustix::io::pwritev(&*self.wake()?, parts, at)?)
     }
 
     #[cfg(target_vendor = "apple")]
     fn write_some(&self, at: u64, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-        parts.iter().find(|part| !part.is_empty()).map_or(Ok(0), |part| self.0.write_at(part, at))
+        let file = self.wake()?;
+        parts.iter().find(|part| !part.is_empty()).map_or(Ok(0), |part| file.write_at(part, at))
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.wake()?.sync_data()
     }
 
     fn truncate(&self, size: u64) -> io::Result<()> {
-        self.0.set_len(size)
+        self.wake()?.set_len(size)
     }
 
     fn size(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.wake()?.metadata()?.len())
     }
 
     #[cfg(target_os = "linux")]
     fn reserve(&self, size: u64) -> io::Result<()> {
         use rustix::io::Errno;
-        match rustix::fs::fallocate(&self.0, rustix::fs::FallocateFlags::KEEP_SIZE, 0, size) {
+        match rustix::fs::fallocate(&*self.wake()?, rustix::fs::FallocateFlags::KEEP_SIZE, 0, size) {
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
             done => Ok(done?),
         }
@@ -121,8 +153,12 @@ impl File for Handle {
         Ok(())
     }
 
-    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.0.as_fd())
+    fn descriptor(&self) -> Option<Arc<fs::File>> {
+        self.wake().ok()
+    }
+
+    fn rest(&self) {
+        *self.0.open.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 
@@ -143,6 +179,25 @@ mod tests {
         assert_eq!(file.size().unwrap(), 11);
         file.sync().unwrap();
         assert_eq!(Files.list(dir.path()).unwrap()[0].kind, Kind::File(11));
+    }
+
+    #[test]
+    fn a_file_that_rests_is_opened_again_when_it_is_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        let file = Files.create(&path).unwrap();
+        file.write_at(0, b"before", b"").unwrap();
+        file.sync().unwrap();
+        let other = file.clone();
+        file.rest();
+        assert!(file.0.open.read().unwrap().is_none());
+        other.write_at(6, b" and after", b"").unwrap();
+        assert!(file.0.open.read().unwrap().is_some(), "clones are one file");
+        let mut bytes = [0; 16];
+        assert_eq!((file.read_at(0, &mut bytes).unwrap(), &bytes), (16, b"before and after"));
+        file.rest();
+        fs::remove_file(&path).unwrap();
+        assert_eq!(file.read_some(0, &mut bytes).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 
     #[test]

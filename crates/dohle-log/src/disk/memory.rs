@@ -5,8 +5,8 @@
 //! stop the world after any of them. Two runs with the same calls and the same seed are equal.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::io::{self, IoSlice};
-use std::os::fd::BorrowedFd;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -53,6 +53,7 @@ struct State {
     inode_next: u64,
     operations: u64,
     faults: BTreeMap<u64, Fault>,
+    sync_fails: bool,
     dead: bool,
     space: Option<u64>,
     now: Timestamp,
@@ -100,6 +101,23 @@ impl Memory {
     /// Makes the operation of this number (the first is 1) go wrong.
     pub fn fail(&self, operation: u64, fault: Fault) {
         self.state().faults.insert(operation, fault);
+    }
+
+    /// Makes the next sync of a file fail, whichever operation that is.
+    pub fn fail_sync(&self) {
+        self.state().sync_fails = true;
+    }
+
+    /// Lets nothing go wrong any more that was asked for and has not come yet.
+    pub fn forgive(&self) {
+        let mut state = self.state();
+        state.faults.clear();
+        state.sync_fails = false;
+    }
+
+    /// What all files together hold, those included whose names are gone.
+    pub fn used(&self) -> u64 {
+        self.state().used()
     }
 
     /// Lets files hold no more than this together; a write beyond it stops where the space ends.
@@ -514,7 +532,8 @@ impl File for MemoryFile {
 
     fn sync(&self) -> io::Result<()> {
         let mut state = self.disk.state();
-        let ending = state.begin();
+        let ending =
+            if std::mem::take(&mut state.sync_fails) { Err(io::ErrorKind::Other.into()) } else { state.begin() };
         let Some(Inode::File { durable, pending, .. }) = state.inodes.get_mut(&self.inode) else {
             return Err(io::ErrorKind::NotFound.into());
         };
@@ -556,9 +575,11 @@ impl File for MemoryFile {
         Ok(())
     }
 
-    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+    fn descriptor(&self) -> Option<Arc<fs::File>> {
         None
     }
+
+    fn rest(&self) {}
 }
 
 #[cfg(test)]

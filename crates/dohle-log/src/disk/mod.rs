@@ -6,15 +6,18 @@
 
 mod file;
 mod memory;
+mod read_only;
 
+use std::fs;
 use std::io::{self, IoSlice};
-use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use dohle_base::Timestamp;
 
 pub use file::{Files, Handle};
 pub use memory::{Fault, Memory, MemoryFile};
+pub use read_only::{ReadHandle, ReadOnly};
 
 /// A place that keeps named files in directories. Clones are the same place.
 pub trait Disk: Clone + Send + Sync + 'static {
@@ -57,8 +60,10 @@ pub trait File: Clone + Send + Sync + 'static {
     fn size(&self) -> io::Result<u64>;
     /// Asks for space up to `size` without changing the file's size; a disk that cannot does nothing.
     fn reserve(&self, size: u64) -> io::Result<()>;
-    /// For `sendfile`: none where there is no file of the operating system.
-    fn descriptor(&self) -> Option<BorrowedFd<'_>>;
+    /// For `sendfile`: none where there is no file of the operating system. Open for as long as it is held.
+    fn descriptor(&self) -> Option<Arc<fs::File>>;
+    /// Gives back what the open file costs until the next call. Only when all that was written is synced.
+    fn rest(&self);
 
     /// Writes all of both parts one after the other, in one call to the disk unless it falls short.
     fn write_at(&self, at: u64, head: &[u8], tail: &[u8]) -> io::Result<()> {

@@ -1,8 +1,10 @@
 //! Making what was appended durable, outside the partition's lock.
 //!
 //! [`Log::begin_flush`] says what has to be synced and up to where, [`Flush::run`] does it, and [`Log::flushed`] notes it. One at a
-//! time. A sync that failed is never tried again: nobody knows any more what the disk has.
+//! time. A sync that failed is never tried again: nobody knows any more what the disk has. Only a file that is made of what is in memory, an
+//! index or the epochs, may wait until a full disk has room again.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -30,6 +32,9 @@ pub(super) struct Durable<F> {
     pub(super) names: bool,
     /// The version of the epochs that the file has.
     pub(super) epochs: u64,
+    /// The version in which the file lacks only an epoch that has no record yet. Nobody can have a record of it, so that it is worth no sync
+    /// until it has one.
+    pub(super) epochs_idle: u64,
     pub(super) flushing: bool,
     /// Raised by every truncation: what a flush reports that was begun before means nothing.
     pub(super) generation: u64,
@@ -57,7 +62,23 @@ pub struct Flushed {
     upto: Offset,
     generation: u64,
     epochs_version: u64,
-    outcome: Result<Vec<Offset>, Failure>,
+    outcome: Result<Done, Failed>,
+}
+
+/// What a flush has stored beside the batches.
+#[derive(Debug)]
+struct Done {
+    /// The segments whose indexes are on the disk now.
+    indexes: Vec<Offset>,
+}
+
+/// Why a flush has not made anything durable.
+#[derive(Debug)]
+enum Failed {
+    /// The disk is full: what is in memory can be written anew, when there is room.
+    NoRoom(Failure),
+    /// Nobody knows what the disk has.
+    Broken(Failure),
 }
 
 impl<F> Durable<F> {
@@ -69,6 +90,7 @@ impl<F> Durable<F> {
             snapshots: Vec::new(),
             names: false,
             epochs: 0,
+            epochs_idle: 0,
             flushing: false,
             generation: 0,
             failed: false,
@@ -90,8 +112,14 @@ impl<D: Disk> Log<D> {
         (waiting > 0 && asked) || !self.durable.unsynced.is_empty() || self.durable.names || self.epochs_changed()
     }
 
-    fn epochs_changed(&self) -> bool {
-        self.durable.epochs != self.epochs.version()
+    /// Whether the file of epochs is to be written.
+    pub(super) fn epochs_changed(&self) -> bool {
+        let idle = self.durable.epochs_idle == self.epochs.version() && self.newest_epoch_is_empty();
+        self.durable.epochs != self.epochs.version() && !idle
+    }
+
+    fn newest_epoch_is_empty(&self) -> bool {
+        self.epochs.starts().last().is_some_and(|newest| newest.start == self.end())
     }
 
     /// What has to be done so that all is durable that is in the log now; none when nothing is to be done, when a flush is under
@@ -117,24 +145,45 @@ impl<D: Disk> Log<D> {
             files,
             indexes: self.sealed.iter().filter(|segment| segment.is_held()).cloned().collect(),
             epochs: epochs_changed.then(|| self.epochs.to_bytes()),
-            epochs_version: self.epochs.version(),
+            // What is not written is not on the disk afterwards.
+            epochs_version: if epochs_changed { self.epochs.version() } else { self.durable.epochs },
             names: std::mem::take(&mut self.durable.names),
         })
     }
 
-    /// Notes what a flush has done, and says up to where all is durable now. After a failure the log is offline.
+    /// Notes what a flush has done, and says up to where all is durable now. After a failure the log is offline; on a full disk nothing
+    /// more is durable than before, and the next flush does it all again.
     pub fn flushed(&mut self, flushed: Flushed, now: Timestamp) -> Result<Offset, Failure> {
         assert!(self.durable.flushing, "a flush ends once");
         self.durable.flushing = false;
-        let stored = flushed.outcome.inspect_err(|_| self.durable.failed = true)?;
+        let done = match flushed.outcome {
+            Ok(done) => done,
+            Err(Failed::NoRoom(failure)) => {
+                tracing::warn!("the disk has no room to go on: {failure}");
+                self.durable.names = true;
+                return Ok(self.durable.synced);
+            }
+            Err(Failed::Broken(failure)) => {
+                self.durable.failed = true;
+                return Err(failure);
+            }
+        };
         self.durable.epochs = flushed.epochs_version;
         if flushed.generation == self.durable.generation {
             assert!(flushed.upto >= self.durable.synced && flushed.upto <= self.end());
             self.durable.synced = flushed.upto;
             self.durable.synced_at = now;
-            self.release(&stored);
+            self.release(&done.indexes);
         }
         Ok(self.durable.synced)
+    }
+
+    /// Gives back what an open file costs, where nothing is under way. The next call that needs it takes it again.
+    pub fn rest(&self) {
+        let quiet = self.durable.synced == self.end() && self.durable.unsynced.is_empty() && !self.durable.flushing;
+        if quiet && !self.durable.failed {
+            self.active.file.rest();
+        }
     }
 
     /// Lets go of the indexes that are on the disk now.
@@ -156,6 +205,9 @@ impl<D: Disk> Log<D> {
         }
         self.active.finish();
         let active = &self.active;
+        if active.is_stored() {
+            return Ok(());
+        }
         let dir = self.dir.clone();
         segment::store(&self.disk, &dir, active.base, Stage::Live, &active.offsets, &active.times, &active.aborted)
             .and_then(|()| self.disk.sync_dir(&dir))
@@ -175,19 +227,30 @@ impl<D: Disk> Flush<D> {
         Flushed { upto: self.upto, generation: self.generation, epochs_version: self.epochs_version, outcome }
     }
 
-    fn sync(&self) -> Result<Vec<Offset>, Failure> {
+    fn sync(&self) -> Result<Done, Failed> {
         for file in &self.files {
-            file.sync().map_err(Failure::of("sync a file of", &self.dir))?;
+            // Whatever the reason: pages that were not written are gone, and a second sync would not say so.
+            file.sync().map_err(Failure::of("sync a file of", &self.dir)).map_err(Failed::Broken)?;
         }
+        let mut indexes = Vec::with_capacity(self.indexes.len());
         for segment in &self.indexes {
-            segment.store(&self.disk).map_err(Failure::of("store the indexes of", &self.dir))?;
+            segment.store(&self.disk).map_err(|error| Failed::of("store the indexes of", &self.dir, error))?;
+            indexes.push(segment.base);
         }
         if let Some(bytes) = &self.epochs {
             let path = self.dir.join(EPOCHS_FILE_NAME);
-            replace(&self.disk, &path, bytes).map_err(Failure::of("replace", &path))?;
+            replace(&self.disk, &path, bytes).map_err(|error| Failed::of("replace", &path, error))?;
         } else if self.names || !self.indexes.is_empty() {
-            self.disk.sync_dir(&self.dir).map_err(Failure::of("sync", &self.dir))?;
+            self.disk.sync_dir(&self.dir).map_err(Failure::of("sync", &self.dir)).map_err(Failed::Broken)?;
         }
-        Ok(self.indexes.iter().map(|segment| segment.base).collect())
+        Ok(Done { indexes })
+    }
+}
+
+impl Failed {
+    fn of(action: &'static str, path: &Path, error: io::Error) -> Self {
+        let full = error.kind() == io::ErrorKind::StorageFull;
+        let failure = Failure::of(action, path)(error);
+        if full { Self::NoRoom(failure) } else { Self::Broken(failure) }
     }
 }

@@ -10,6 +10,7 @@ mod append;
 mod compact;
 mod flush;
 mod open;
+mod progress;
 mod read;
 mod remove;
 mod restore;
@@ -39,6 +40,7 @@ pub use append::{Append, AppendError, Appended};
 pub use compact::{Swap, Swapped};
 pub use flush::{Flush, Flushed};
 pub use open::{LoadError, Opening, Recovered, Torn};
+pub use progress::Progress;
 pub use read::{Plan, ReadError, Slice};
 pub use remove::Removal;
 pub use time::{ByTime, Moment};
@@ -128,11 +130,14 @@ impl<D: Disk> Log<D> {
         &self.epochs
     }
 
-    /// Notes that a leader begins its epoch at the end of the log, before it has written anything (KIP-101). Durable with the next
-    /// flush.
+    /// Notes that a leader begins its epoch at the end of the log, before it has written anything (KIP-101). Durable with its first
+    /// record.
     pub fn begin_epoch(&mut self, epoch: LeaderEpoch) {
-        let end = self.end();
+        let (end, changed) = (self.end(), self.epochs_changed());
         self.epochs.assign(epoch, end);
+        if !changed {
+            self.durable.epochs_idle = self.epochs.version();
+        }
     }
 
     /// Its producers: what DescribeProducers shows.

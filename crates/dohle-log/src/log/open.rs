@@ -14,6 +14,7 @@ use dohle_base::{LeaderEpoch, Offset, Timestamp};
 use thiserror::Error;
 
 use super::Log;
+use super::progress::Progress;
 use super::{flush::Durable, restore};
 use crate::disk::{Disk, File};
 use crate::epochs::Epochs;
@@ -24,7 +25,7 @@ use crate::recover::{self, SegmentFiles};
 use crate::segment::index::Entries;
 use crate::segment::name::Content;
 use crate::segment::scan::{CHUNK_LARGE, Damage, Found, Scan, Stopped};
-use crate::segment::{self, Active, Sealed};
+use crate::segment::{self, Active, Indexes, Sealed};
 use dohle_records::Header;
 
 /// How a log was left.
@@ -108,6 +109,18 @@ impl<D: Disk> Log<D> {
         opening: &Opening,
         now: Timestamp,
     ) -> Result<(Self, Recovered), LoadError> {
+        Self::open_telling(disk, dir, options, opening, now, &Progress::default())
+    }
+
+    /// The same, and tells how far it has come.
+    pub fn open_telling(
+        disk: D,
+        dir: &Path,
+        options: Options,
+        opening: &Opening,
+        now: Timestamp,
+        progress: &Progress,
+    ) -> Result<(Self, Recovered), LoadError> {
         let mut recovered = Recovered::default();
         let mut found = recover::settle(&disk, dir)?;
         recovered.leftovers = found.leftovers;
@@ -120,9 +133,10 @@ impl<D: Disk> Log<D> {
         let unsure = found.segments.split_off(first_unsure(&found.segments, opening));
         let mut log = Self::empty(disk, dir, options, unsure[0].base, now)?;
         log.snapshots = found.snapshots;
-        log.take_sealed(&found.segments, &mut recovered)?;
+        let unindexed = log.take_sealed(&found.segments, &mut recovered)?;
         log.read_epochs(&mut recovered)?;
-        let read_from = log.read_unsure(&unsure, opening, &mut recovered, now)?;
+        let read_from = log.read_unsure(&unsure, opening, &mut Reading { recovered: &mut recovered, progress, now })?;
+        let read_from = unindexed.map_or(read_from, |unindexed| unindexed.min(read_from));
         if recovered.epochs {
             log.gather_epochs()?;
         }
@@ -171,25 +185,39 @@ impl<D: Disk> Log<D> {
         }
     }
 
-    /// Takes closed segments as they are, but for indexes that cannot be theirs.
-    fn take_sealed(&mut self, files: &[SegmentFiles], recovered: &mut Recovered) -> Result<(), LoadError> {
+    /// Takes closed segments as they are, but for indexes that cannot be theirs. Says from where on transactions have to be looked
+    /// for, because an abort index is to be made anew.
+    fn take_sealed(&mut self, files: &[SegmentFiles], recovered: &mut Recovered) -> Result<Option<Offset>, LoadError> {
         let end = self.active.base;
+        let mut unindexed = None;
         for (place, file) in files.iter().enumerate() {
             let end = files.get(place + 1).map_or(end, |next| next.base);
-            let sealed = match file.stored_indexes(&self.dir) {
+            let sealed = match self.sound_indexes(file)? {
                 Some(indexes) => Sealed::stored(self.dir.clone(), file.base..end, file.size, file.modified, indexes),
                 None => {
                     recovered.indexes += 1;
+                    unindexed = unindexed.or(Some(file.base));
                     self.reindex(file, end)?
                 }
             };
             self.sealed.push_back(Arc::new(sealed));
         }
         self.start = self.first_base();
-        Ok(())
+        Ok(unindexed)
     }
 
-    /// Reads a closed segment to make its indexes. What lies behind damage is not found by them, and stays where it is.
+    /// The indexes of a closed segment as they are stored; none when they have to be made anew. A wrong abort index would show a reader what
+    /// was taken back, and nothing at a read would tell: it is looked at now.
+    fn sound_indexes(&self, file: &SegmentFiles) -> Result<Option<Indexes>, Failure> {
+        let stored = file.stored_indexes(&self.dir);
+        if stored.is_some() && file.aborted && recover::read_aborted(&self.disk, &self.dir, file.base)?.is_none() {
+            return Ok(None);
+        }
+        Ok(stored)
+    }
+
+    /// Reads a closed segment to make its indexes. What lies behind damage is not found by them, and stays where it is. Its aborted
+    /// transactions are those that the replay finds.
     fn reindex(&self, file: &SegmentFiles, end: Offset) -> Result<Sealed, LoadError> {
         let path = segment::path(&self.dir, file.base, Content::Log);
         let open = self.disk.open(&path).map_err(Failure::of("open", &path))?;
@@ -203,7 +231,6 @@ impl<D: Disk> Log<D> {
         }
         active.size = file.size;
         active.next = active.next.min(end);
-        active.aborted = recover::read_aborted(&self.disk, &self.dir, file.base)?;
         Ok(Sealed::from_active(active, end, self.dir.clone(), file.modified))
     }
 
@@ -213,25 +240,41 @@ impl<D: Disk> Log<D> {
         &mut self,
         unsure: &[SegmentFiles],
         opening: &Opening,
-        recovered: &mut Recovered,
-        now: Timestamp,
+        reading: &mut Reading<'_>,
     ) -> Result<Offset, LoadError> {
-        if opening.clean && self.resume(&unsure[0], recovered, now)? {
+        if opening.clean
+            && let Some(stored) = self.resume(&unsure[0], reading)?
+        {
             self.durable.synced = self.end();
+            let aborted = recover::read_aborted(&self.disk, &self.dir, unsure[0].base)?;
+            let Some(aborted) = aborted else { return Ok(self.active.base) };
+            self.active.aborted = aborted;
+            if let Some(stored) = stored {
+                self.active.note_stored(&stored);
+            }
             return Ok(self.end());
         }
         self.durable.synced = opening.recovery_point.max(unsure[0].base);
         // What the file says of them may be of a time before a truncation.
         self.epochs.truncate_from_end(unsure[0].base);
-        for (place, file) in unsure.iter().enumerate() {
-            if place > 0 && !self.go_on_to(file, now)? {
-                recovered.quarantined = self.quarantine(&unsure[place..])?;
+        let progress = reading.progress;
+        progress.found(unsure.len() as u64, unsure.iter().map(|file| file.size).sum());
+        let mut untouched = unsure.iter();
+        while let Some(file) = untouched.next() {
+            if file.base > unsure[0].base && !self.go_on_to(file, reading.now)? {
+                let rest = &unsure[unsure.len() - untouched.len() - 1..];
+                rest.iter().for_each(|file| progress.passed(file.size));
+                reading.recovered.quarantined = self.quarantine(rest)?;
                 break;
             }
-            if let Some(torn) = self.read_through(file, recovered)? {
+            let mut read = 0;
+            let torn = self.read_through(file, reading, &mut read);
+            progress.passed(file.size - read);
+            if let Some(torn) = torn? {
                 tracing::warn!(dir = %self.dir.display(), ?torn, "a torn tail was cut off");
-                recovered.torn = Some(torn);
-                self.remove_all(&unsure[place + 1..])?;
+                reading.recovered.torn = Some(torn);
+                untouched.as_slice().iter().for_each(|file| progress.passed(file.size));
+                self.remove_all(untouched.as_slice())?;
                 break;
             }
         }
@@ -239,21 +282,19 @@ impl<D: Disk> Log<D> {
         Ok(unsure[0].base)
     }
 
-    /// Takes up the last segment by its indexes; false when its batches are not as a clean stop leaves them.
-    fn resume(&mut self, file: &SegmentFiles, recovered: &mut Recovered, now: Timestamp) -> Result<bool, LoadError> {
+    /// Takes up the last segment by its indexes, and says what they hold, if they do; none when its batches are not as a clean stop
+    /// leaves them.
+    fn resume(&mut self, file: &SegmentFiles, reading: &mut Reading<'_>) -> Result<Option<Option<Entries>>, LoadError> {
         let indexes = recover::read_indexes(&self.disk, &self.dir, file.base)?;
-        recovered.indexes += usize::from(indexes.is_none());
-        match self.active.resume(file.size, indexes.unwrap_or_default()) {
-            Ok(()) => {
-                self.active.aborted = recover::read_aborted(&self.disk, &self.dir, file.base)?;
-                Ok(true)
-            }
+        reading.recovered.indexes += usize::from(indexes.is_none() && file.size > 0);
+        match self.active.resume(file.size, indexes.clone().unwrap_or_default()) {
+            Ok(()) => Ok(Some(indexes)),
             Err(Stopped::Io(error)) => Err(Failure::of("read", &self.active_path())(error).into()),
             Err(Stopped::Damaged { position, damage }) => {
                 let path = self.active_path();
                 tracing::error!(path = %path.display(), position, %damage, "damaged although the stop was clean");
-                self.active = self.fresh(now);
-                Ok(false)
+                self.active = self.fresh(reading.now);
+                Ok(None)
             }
         }
     }
@@ -280,16 +321,26 @@ impl<D: Disk> Log<D> {
     }
 
     /// Reads every batch of the segment that is written to, up to the first that is not sound, where the file is cut.
-    fn read_through(&mut self, file: &SegmentFiles, recovered: &mut Recovered) -> Result<Option<Torn>, LoadError> {
-        recovered.segments += 1;
-        recovered.bytes += file.size;
+    fn read_through(
+        &mut self,
+        file: &SegmentFiles,
+        reading: &mut Reading<'_>,
+        read: &mut u64,
+    ) -> Result<Option<Torn>, LoadError> {
+        reading.recovered.segments += 1;
+        reading.recovered.bytes += file.size;
         let path = self.active_path();
-        let Some((damage, suspect)) = self.read_upto(file.size)? else { return Ok(None) };
+        let mut tell = |bytes| {
+            *read += bytes;
+            reading.progress.read(bytes);
+        };
+        let judged = self.read_upto(file.size, &mut tell)?;
+        let Some((damage, suspect)) = judged else { return Ok(None) };
         if let Some(suspect) = suspect {
             // Offset and epoch are not under the checksum. Where the batch before is what the damaged one contradicts, it goes too.
             self.active = self.fresh(self.durable.synced_at);
             self.epochs.truncate_from_end(file.base);
-            self.read_upto(suspect)?;
+            self.read_upto(suspect, &mut |_| {})?;
         }
         let (segment, position) = (file.base, self.active.size);
         let cut = self.active.file.truncate(position).and_then(|()| self.active.file.sync());
@@ -299,7 +350,7 @@ impl<D: Disk> Log<D> {
 
     /// Reads and notes the batches of the segment that is written to, of which nothing is known yet, up to `size` or the first that is
     /// damaged: says what is wrong with it, and where the batch before it begins if that is as likely the wrong one.
-    fn read_upto(&mut self, size: u64) -> Result<Option<(Damage, Option<u64>)>, LoadError> {
+    fn read_upto(&mut self, size: u64, told: &mut dyn FnMut(u64)) -> Result<Option<(Damage, Option<u64>)>, LoadError> {
         let path = self.active_path();
         let mut scan = Scan::new(self.active.file.clone(), 0, size, CHUNK_LARGE);
         let mut before: Option<Before> = None;
@@ -316,6 +367,7 @@ impl<D: Disk> Log<D> {
                 let suspect = before.filter(|before| before.explains(&found.header, damage, self.active.next));
                 return Ok(Some((damage, suspect.map(|before| before.position))));
             }
+            told(found.header.size_in_bytes() as u64);
             before = Some(Before { position: found.position, base: found.header.base_offset, next, epoch });
         }
     }
@@ -375,6 +427,13 @@ impl<D: Disk> Log<D> {
     }
 }
 
+/// What a walk through unsure segments goes by.
+struct Reading<'a> {
+    recovered: &'a mut Recovered,
+    progress: &'a Progress,
+    now: Timestamp,
+}
+
 /// A batch that was noted, and what was known before it.
 #[derive(Clone, Copy)]
 struct Before {
@@ -398,11 +457,12 @@ impl Before {
     }
 }
 
-/// The place of the first segment that has to be read: after a clean stop the last one, of which only the end is.
+/// The place of the first segment that has to be read: after a clean stop the last one, of which only the end is. One that ends at the recovery point
+/// is read too: it may have been closed after that was noted, and then its indexes are not stored.
 fn first_unsure(segments: &[SegmentFiles], opening: &Opening) -> usize {
     let last = segments.len() - 1;
     if opening.clean {
         return last;
     }
-    segments.partition_point(|segment| segment.base <= opening.recovery_point).saturating_sub(1).min(last)
+    segments.partition_point(|segment| segment.base < opening.recovery_point).saturating_sub(1).min(last)
 }

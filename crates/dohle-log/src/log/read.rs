@@ -309,6 +309,10 @@ fn find_in_tail<F: File>(tail: Tail<F>, wanted: &Wanted, at: &Segment<'_>) -> Re
 fn reach<F: File>(scan: &mut Scan<F>, offset: Offset, at: &Segment<'_>) -> Result<Option<Found>, ReadError> {
     loop {
         match scan.next().map_err(|stopped| ReadError::stopped(at, stopped))? {
+            Some(found) if found.header.last_offset() < found.header.base_offset => {
+                let damage = Damage::Order(found.header.last_offset());
+                return Err(ReadError::Damaged { segment: at.base, position: found.position, damage });
+            }
             Some(found) if found.header.last_offset() < offset => {}
             found => return Ok(found),
         }

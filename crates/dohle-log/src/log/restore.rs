@@ -1,6 +1,7 @@
 //! What is known about a log beside its batches, read from its files or, where these are missing, from the batches: the epochs, the
 //! producers, the aborted transactions.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::ops::Range;
 use std::path::Path;
@@ -11,7 +12,7 @@ use dohle_records::Header;
 use dohle_records::control::EndTransaction;
 
 use super::Log;
-use super::append::marker_of;
+use super::marker_of;
 use super::open::Recovered;
 use crate::disk::{Disk, File, read_whole};
 use crate::epochs::{Epochs, FILE_NAME as EPOCHS_FILE_NAME};
@@ -20,6 +21,9 @@ use crate::producers::{Producers, snapshot};
 use crate::segment::name::Content;
 use crate::segment::scan::{CHUNK_LARGE, Damage, Found, Scan, Stopped};
 use crate::segment::{self, Aborted, InRange, abort_index};
+
+/// So much of the end of a log is read for what producers may repeat: one read, for each log at each start.
+const RECALLED_BYTES: u64 = CHUNK_LARGE as u64;
 
 impl<D: Disk> Log<D> {
     /// The epochs as the file has them; without a sound file they have to be gathered from the batches.
@@ -60,10 +64,25 @@ impl<D: Disk> Log<D> {
     ) -> Result<(), Failure> {
         let end = self.end();
         self.remove_snapshots(|at| at > end)?;
-        recovered.snapshots = self.restore_producers(upto, now)?;
+        recovered.snapshots = self.drop_damaged_snapshots(upto)?;
+        recovered.snapshots += self.restore_producers(upto, now)?;
         self.replay(now)?;
+        self.recall(now)?;
         self.remove_stray_snapshots()?;
         Ok(())
+    }
+
+    /// Removes the damaged snapshots behind `upto`, which nobody reads now, so that nobody relies on them later; says how many.
+    fn drop_damaged_snapshots(&mut self, upto: Offset) -> Result<usize, Failure> {
+        let mut damaged = BTreeSet::new();
+        for at in self.snapshots.iter().copied().filter(|at| *at > upto) {
+            let path = segment::path(&self.dir, at, Content::Producers);
+            if read_small(&self.disk, &path)?.is_none_or(|bytes| snapshot::parse(&bytes).is_err()) {
+                damaged.insert(at);
+            }
+        }
+        self.remove_snapshots(|at| damaged.contains(&at))?;
+        Ok(damaged.len())
     }
 
     /// Takes the producers of the newest sound snapshot at or below `upto`, or none; damaged ones are removed and counted.
@@ -108,6 +127,27 @@ impl<D: Disk> Log<D> {
         producers.advance_end(self.end());
         self.producers = producers;
         self.note_aborted(&aborted);
+        Ok(())
+    }
+
+    /// A snapshot holds the last batch of each producer, and a producer may repeat the last five: the end of the log is read for the
+    /// others, so that a retry that a restart came between is known for one (seen as a fatal error of idempotent producers).
+    fn recall(&mut self, now: Timestamp) -> Result<(), Failure> {
+        let active = &self.active;
+        let enough = active.size.saturating_sub(RECALLED_BYTES);
+        let entry = active.offsets.partition_point(|entry| u64::from(entry.position) < enough);
+        let begin = active.offsets.get(entry).map(|entry| u64::from(entry.position));
+        let begin = if enough == 0 { Some(0) } else { begin };
+        let Some(begin) = begin.filter(|_| !self.producers.is_empty()) else { return Ok(()) };
+        let mut others = Producers::starting_at(active.base);
+        let scan = Scan::new(active.file.clone(), begin, active.size, CHUNK_LARGE);
+        let mut tell = |scan: &mut Scan<D::File>, found: &Found| {
+            let marker = if found.header.attributes.is_control() { read_marker(scan, found)? } else { None };
+            others.apply(&found.header, marker, now);
+            Ok(())
+        };
+        walk(scan, active.base..active.next, &self.active_path(), &mut tell)?;
+        self.producers.recall(&others);
         Ok(())
     }
 

@@ -106,8 +106,8 @@ pub const TOPIC_KEYS: Table = Table(&[
     ),
     choice(
         "durability",
-        "synced",
-        &["synced", "relaxed"],
+        "fsync",
+        &["fsync", "relaxed"],
         &["log.durability"],
         "Whether an acknowledgement of a single replica waits until the batch is on the disk, or leaves when the operating system has it.",
     ),

@@ -42,7 +42,8 @@ impl Aborted {
             last: Offset(bytes.get_i64()),
             last_stable: Offset(bytes.get_i64()),
         };
-        (version == VERSION && entry.first <= entry.last).then_some(entry)
+        // A transaction has a record before its marker.
+        (version == VERSION && entry.first < entry.last).then_some(entry)
     }
 }
 

@@ -10,7 +10,7 @@ use dohle_records::batch::stamp::Stamped;
 use super::index::{self, Entries, OffsetEntry, TimeEntry};
 use super::name::Content;
 use super::recent::{Place, Recent};
-use super::scan::{CHUNK_LARGE, Damage, Scan, Stopped};
+use super::scan::{CHUNK_LARGE, CHUNK_SMALL, Damage, Scan, Stopped};
 use super::{Aborted, Largest, path};
 use crate::disk::{Disk, File};
 
@@ -37,8 +37,18 @@ pub(crate) struct Active<F> {
     /// The largest timestamp of its first batch: its age is counted from there.
     first_time: Option<Timestamp>,
     created: Timestamp,
+    /// How many entries its index files hold, where they are known to be the first of those in memory.
+    stored: Option<Stored>,
     index_interval: u64,
     bytes_unindexed: u64,
+}
+
+/// How many entries of each index are on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stored {
+    offsets: usize,
+    times: usize,
+    aborted: usize,
 }
 
 /// When a segment is full.
@@ -80,6 +90,7 @@ impl<F: File> Active<F> {
             written_from: 0,
             first_time: None,
             created: now,
+            stored: None,
             index_interval,
             bytes_unindexed: 0,
         }
@@ -106,23 +117,62 @@ impl<F: File> Active<F> {
         Ok(())
     }
 
-    /// Trusts indexes whose last entry leads to the batch that it names. What lies behind it is still to be read.
+    /// Trusts indexes whose last entries lead to the batches that they name. What lies behind the last of offsets is still to be read.
     fn take_indexes(&mut self, size: u64, entries: Entries) {
-        let Some(last) = entries.offsets.last().copied() else { return };
+        let (Some(last), Some(latest)) = (entries.offsets.last().copied(), entries.times.last().copied()) else {
+            return;
+        };
         let position = u64::from(last.position);
         let named = Scan::new(self.file.clone(), position, size, CHUNK_LARGE).next();
         let Ok(Some(named)) = named else { return };
-        let offset_of = |relative: u32| self.base + i64::from(relative);
-        let largest = entries.times.last().map(|entry| Largest { time: entry.time, offset: offset_of(entry.offset) });
-        let reached = largest.map_or(self.base, |largest| largest.offset);
-        if named.header.last_offset() != offset_of(last.offset) || reached > named.header.last_offset() {
+        if named.header.last_offset() != self.base + i64::from(last.offset) || !self.is_latest(size, &entries, latest) {
             return;
         }
         self.size = position;
         self.next = named.header.base_offset;
-        self.largest = largest;
+        self.largest = Some(Largest { time: latest.time, offset: self.base + i64::from(latest.offset) });
         self.offsets = entries.offsets;
         self.times = entries.times;
+    }
+
+    /// Whether the last entry of the time index names a batch of that time, and none behind it that is indexed is later: an index
+    /// that has lost its end would hide records from whoever looks for their time.
+    fn is_latest(&self, size: u64, entries: &Entries, latest: TimeEntry) -> bool {
+        let (before, indexed) = index::around(&entries.offsets, |entry: OffsetEntry| entry.offset <= latest.offset);
+        let upto = if indexed.is_some() { entries.offsets.last().map_or(0, |last| last.position) } else { 0 };
+        let from = before.map_or(0, |entry| u64::from(entry.position));
+        let mut scan = Scan::new(self.file.clone(), from, size, CHUNK_SMALL);
+        let offset = self.base + i64::from(latest.offset);
+        let mut named = false;
+        while let Ok(Some(found)) = scan.next() {
+            if found.header.last_offset() < offset {
+                continue;
+            }
+            if !named && found.header.max_timestamp != latest.time || found.header.max_timestamp > latest.time {
+                return false;
+            }
+            named = true;
+            if found.end() >= u64::from(upto) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Notes that the index files hold `entries` and the abort index what is known: then they are written again only when something is
+    /// added.
+    pub(crate) fn note_stored(&mut self, entries: &Entries) {
+        let finished = self.times.iter().copied().chain(self.latest_time());
+        if entries.offsets == self.offsets && finished.eq(entries.times.iter().copied()) {
+            let aborted = self.aborted.len();
+            self.stored = Some(Stored { offsets: entries.offsets.len(), times: entries.times.len(), aborted });
+        }
+    }
+
+    /// Whether its index files are as they should be, once it is [finished](Self::finish). Nothing has to be known of an empty one.
+    pub(crate) fn is_stored(&self) -> bool {
+        let here = Stored { offsets: self.offsets.len(), times: self.times.len(), aborted: self.aborted.len() };
+        self.stored == Some(here) || self.size == 0
     }
 
     /// Whether a batch can stand behind the last one.
@@ -163,10 +213,15 @@ impl<F: File> Active<F> {
     }
 
     fn note_time(&mut self) {
-        let Some(largest) = self.largest else { return };
-        if self.times.last().is_none_or(|last| largest.time > last.time) {
-            self.times.push(TimeEntry { time: largest.time, offset: (largest.offset - self.base.0).0 as u32 });
-        }
+        let latest = self.latest_time();
+        self.times.extend(latest);
+    }
+
+    /// The entry that the time index lacks, if any.
+    fn latest_time(&self) -> Option<TimeEntry> {
+        let largest = self.largest?;
+        let is_later = self.times.last().is_none_or(|last| largest.time > last.time);
+        is_later.then(|| TimeEntry { time: largest.time, offset: (largest.offset - self.base.0).0 as u32 })
     }
 
     /// Completes the indexes: nothing more is written.

@@ -9,7 +9,7 @@ use dohle_base::{Offset, Timestamp};
 
 use super::index::{Entry, Index, OffsetEntry, TimeEntry};
 use super::name::{Content, Name, Stage};
-use super::scan::{CHUNK_SMALL, Scan};
+use super::scan::{CHUNK_SMALL, Found, Scan, Stopped};
 use super::{Aborted, Active, Largest, abort_index, index, path};
 use crate::disk::{Disk, File, read_whole, remove_if_there, write_synced};
 
@@ -111,14 +111,54 @@ impl Sealed {
         disk.open(&path(&self.dir, self.base, Content::Log))
     }
 
-    /// The largest time in it, from the last entry of its time index: none where no record has one.
+    /// The largest time in it: none where no record has one. Retention goes by it, so the last entry of the time index is believed only
+    /// where its batch bears it out, and what lies behind that is looked at; commonly nothing does.
     pub(crate) fn largest<D: Disk>(&self, disk: &D) -> io::Result<Option<Largest>> {
         if let Some(known) = self.largest.get() {
             return Ok(*known);
         }
+        let file = self.open(disk)?;
         let (last, _) = self.indexes.times.around(disk, |_| true)?;
-        let largest = last.map(|entry| Largest { time: entry.time, offset: self.base + i64::from(entry.offset) });
+        let from = match last {
+            Some(entry) if self.bears_out(disk, &file, entry)? => {
+                self.hint(disk, &file, self.base + i64::from(entry.offset))?
+            }
+            Some(_) | None => 0,
+        };
+        let largest = self.largest_from(&file, from)?;
         Ok(*self.largest.get_or_init(|| largest))
+    }
+
+    /// The largest time of the batches from a position on.
+    fn largest_from<F: File>(&self, file: &F, position: u64) -> io::Result<Option<Largest>> {
+        let mut largest: Option<Largest> = None;
+        let mut scan = Scan::new(file.clone(), position, self.size, CHUNK_SMALL);
+        loop {
+            match scan.next() {
+                Ok(Some(Found { header, .. })) => {
+                    let time = header.max_timestamp;
+                    if time > largest.map_or(Timestamp::NONE, |largest| largest.time) {
+                        largest = Some(Largest { time, offset: header.last_offset() });
+                    }
+                }
+                Ok(None) | Err(Stopped::Damaged { .. }) => return Ok(largest),
+                Err(Stopped::Io(error)) => return Err(error),
+            }
+        }
+    }
+
+    /// Whether the batch that an entry of the time index leads to has the time that the entry says.
+    fn bears_out<D: Disk>(&self, disk: &D, file: &D::File, entry: TimeEntry) -> io::Result<bool> {
+        let offset = self.base + i64::from(entry.offset);
+        let mut scan = Scan::new(file.clone(), self.hint(disk, file, offset)?, self.size, CHUNK_SMALL);
+        loop {
+            match scan.next() {
+                Ok(Some(found)) if found.header.last_offset() < offset => {}
+                Ok(Some(found)) => return Ok(found.header.max_timestamp == entry.time),
+                Ok(None) | Err(Stopped::Damaged { .. }) => return Ok(false),
+                Err(Stopped::Io(error)) => return Err(error),
+            }
+        }
     }
 
     /// A position from which a walk comes to the batch that holds `offset`, or the first behind it. An entry that leads nowhere is a
@@ -140,8 +180,10 @@ impl Sealed {
     pub(crate) fn hint_by_time<D: Disk>(&self, disk: &D, file: &D::File, time: Timestamp) -> io::Result<u64> {
         let (before, _) = self.indexes.times.around(disk, |entry| entry.time <= time)?;
         match before {
-            Some(entry) => self.hint(disk, file, self.base + i64::from(entry.offset)),
-            None => Ok(0),
+            Some(entry) if self.bears_out(disk, file, entry)? => {
+                self.hint(disk, file, self.base + i64::from(entry.offset))
+            }
+            Some(_) | None => Ok(0),
         }
     }
 

@@ -1,5 +1,7 @@
 //! The seeds: runs of the simulated world, and what must be true of all of them together.
 
+mod storage;
+
 use std::env;
 
 use dohle_base::ErrorCode;

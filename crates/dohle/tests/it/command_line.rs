@@ -101,7 +101,7 @@ fn keys_that_are_not_known_are_named_in_one_warning() {
     let file = dir.path().join("server.properties");
     fs::write(
         &file,
-        "num.partitions=3\nsasl.kerberos.service.name=x\nlisteners=PLAINTEXT://127.0.0.1:0\nno.such.key=1\n",
+        "num.partitions=3\nlog.message.format.version=3.0\nlisteners=PLAINTEXT://127.0.0.1:0\nno.such.key=1\n",
     )
     .unwrap();
     let log = dir.path().join("log");

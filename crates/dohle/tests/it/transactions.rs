@@ -125,6 +125,7 @@ fn what_is_read_and_written_in_one_transaction_happens_once_though_the_broker_is
         if round % 2 == 0 {
             biller.commit_transaction(PATIENCE).unwrap();
         } else {
+            biller.flush(PATIENCE).unwrap();
             biller.abort_transaction(PATIENCE).unwrap();
             drop(consumer);
             consumer = member(&broker, "billing", &["orders"]);

@@ -364,6 +364,37 @@ fn a_kill_at_any_operation_loses_nothing_that_was_appended() {
     }
 }
 
+/// Takes the log up as a broker does, which makes durable what it found; tells nothing where the disk stops.
+fn recover(disk: &Memory, opening: &Opening) {
+    let Ok((mut log, _)) = Log::open(disk.clone(), Path::new(DIR), options(), opening, NOW) else { return };
+    if let Some(flush) = log.begin_flush() {
+        let _ = log.flushed(flush.run(), NOW);
+    }
+}
+
+#[test]
+fn a_power_cut_at_any_operation_of_a_recovery_loses_nothing_either() {
+    let mut points = 0;
+    for seed in 200..260 {
+        let steps = history(seed);
+        let last = play(&steps, None).disk.operations();
+        for stop in (World::new(disk()).disk.operations() + 1..=last).step_by(5) {
+            let world = play(&steps, Some(stop));
+            let left = world.disk.crash(&mut Rng::new(stop));
+            let whole = left.copy();
+            recover(&whole, &world.opening);
+            for again in 1..=whole.operations() {
+                let torn = left.copy();
+                torn.fail(again, Fault::Crash);
+                recover(&torn, &world.opening);
+                points += 1;
+                check_after(&world, &torn.crash(&mut Rng::new(again)), world.durable);
+            }
+        }
+    }
+    assert!(points >= 2_000, "{points} operations are too few to mean anything");
+}
+
 #[test]
 fn the_same_history_twice_is_the_same_disk() {
     let steps = history(7);

@@ -4,6 +4,9 @@ mod appending;
 mod crash;
 mod damage;
 mod reading;
+mod rebuilding;
+mod recalling;
+mod table;
 
 use std::path::Path;
 
@@ -124,4 +127,19 @@ fn a_kill_loses_nothing_that_was_written() {
     assert_eq!(recovered.torn, None);
     assert_eq!(recovered.segments, log.segments().count());
     assert_eq!(log.producers(), &producers);
+}
+
+#[test]
+fn a_segment_closed_after_the_recovery_point_was_noted_keeps_its_aborted_transactions() {
+    let disk = disk();
+    let (mut log, _) = open(&disk, &CLEAN);
+    lead(&mut log, 0, &transactional(7, 0, 2)).unwrap();
+    let origin = Origin::Coordinator { transaction_version: 0 };
+    log.append(&marker(7, false), &Append { leader_epoch: LeaderEpoch(0), origin, largest: None }, NOW).unwrap();
+    let flush = log.begin_flush().unwrap();
+    let recovery_point = log.flushed(flush.run(), NOW).unwrap();
+    log.roll(recovery_point, NOW).unwrap();
+    let (log, _) = open(&disk.kill(), &Opening { recovery_point, ..UNCLEAN });
+    let slice = log.read(Offset(0), log.end(), 10_000, true).unwrap().unwrap();
+    assert_eq!(log.aborts(Offset(0), log.end(), &slice).map_or(0, |aborts| aborts.find().unwrap().len()), 1);
 }
