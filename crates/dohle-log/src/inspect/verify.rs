@@ -72,7 +72,8 @@ pub fn verify<D: Disk>(disk: &D, dir: &Path, is_clean: bool) -> Result<Report, F
     let ends = contents.segments.iter().skip(1).map(|next| Some(next.base)).chain([None]);
     for (segment, end) in contents.segments.iter().zip(ends) {
         let facts = pass.read_segment(segment, end)?;
-        let needs_indexes = end.is_some() || is_clean;
+        // A segment that nothing was written to yet gets its indexes with its first batches.
+        let needs_indexes = end.is_some() || (is_clean && segment.size > 0);
         pass.report.findings.extend(facts.compare_indexes(disk, dir, segment, end.is_some(), needs_indexes)?);
     }
     pass.end();
