@@ -191,7 +191,7 @@ impl Look {
         let wanted = source.wanted;
         let (reading, partition) = match (self.reading, source.partition) {
             (Ok(reading), Ok(partition)) => (reading, partition),
-            (Err(refused), _) | (_, Err(refused)) => return Begun::Refused(wanted, refused),
+            (Err(refused), _) | (_, Err(refused)) => return Begun { wanted, under_way: Err(refused) },
         };
         let records = match self.slice {
             Some(slice) => {
@@ -207,14 +207,20 @@ impl Look {
             }
             None => Records::Here(Ok(Read { records: Got::Held(Bytes::new()), aborted: vec![] })),
         };
-        Begun::Reading { wanted, reading, partition, records }
+        Begun { wanted, under_way: Ok(UnderWay { reading, partition, records }) }
     }
 }
 
 /// A partition whose records are being read.
-enum Begun {
-    Refused(Wanted, Refused),
-    Reading { wanted: Wanted, reading: Reading, partition: Arc<Partition>, records: Records },
+struct Begun {
+    wanted: Wanted,
+    under_way: Result<UnderWay, Refused>,
+}
+
+struct UnderWay {
+    reading: Reading,
+    partition: Arc<Partition>,
+    records: Records,
 }
 
 /// Records on their way from the log.
@@ -259,9 +265,10 @@ impl Read {
 impl Begun {
     /// Waits for the records.
     async fn finish(self) -> Gathered {
-        let (wanted, reading, partition, records) = match self {
-            Self::Refused(wanted, refused) => return Gathered::refused(wanted, refused),
-            Self::Reading { wanted, reading, partition, records } => (wanted, reading, partition, records),
+        let Self { wanted, under_way } = self;
+        let UnderWay { reading, partition, records } = match under_way {
+            Ok(under_way) => under_way,
+            Err(refused) => return Gathered::refused(wanted, refused),
         };
         let read = match records {
             Records::Here(read) => read,
