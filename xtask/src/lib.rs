@@ -3,6 +3,7 @@
 //! A library, so that the same checks run as tests: `cargo test` is the gate.
 
 pub mod codegen;
+pub mod crash;
 pub mod kafka;
 pub mod layers;
 pub mod place;

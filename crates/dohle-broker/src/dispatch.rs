@@ -8,15 +8,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use dohle_base::ErrorCode;
-use dohle_log::disk::Handle;
-use dohle_log::log::Slice;
 use dohle_protocol::header::{self, Head, HeaderError, Prefix};
 use dohle_protocol::{ApiKey, DecodeError, EncodeError, Message, Pieces, Reader, Request, Str};
 
 use crate::api::{self, Served, api_versions};
 use crate::context::Context;
 use crate::metrics::requests::ApiCells;
-use crate::net::answers::{Answer, Asked, Sealed};
+use crate::net::answers::{Answer, Asked, Filed, Sealed};
 use crate::net::budget::Share;
 use crate::net::frame::Frame;
 use crate::net::peer::Peer;
@@ -43,7 +41,7 @@ pub(crate) struct Client {
     kept: Cell<Option<Share>>,
     holds_up: Rc<Cell<bool>>,
     /// What fills the gaps of the answer, in their order.
-    filed: Cell<Vec<Slice<Handle>>>,
+    filed: Cell<Vec<Filed>>,
 }
 
 impl Client {
@@ -61,7 +59,7 @@ impl Client {
     }
 
     /// Fills the gaps of the answer from these logs, in their order.
-    pub(crate) fn fill(&self, filed: Vec<Slice<Handle>>) {
+    pub(crate) fn fill(&self, filed: Vec<Filed>) {
         self.filed.set(filed);
     }
 
@@ -179,7 +177,7 @@ impl Call {
 #[derive(Default)]
 struct Filling {
     share: Option<Share>,
-    filed: Vec<Slice<Handle>>,
+    filed: Vec<Filed>,
 }
 
 fn sealed<R: Message>(response: &R, api: ApiKey, version: i16, correlation_id: i32, filling: Filling) -> Answer {

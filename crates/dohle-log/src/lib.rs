@@ -9,6 +9,7 @@ pub mod directory;
 pub mod disk;
 pub mod epochs;
 pub mod fuzzing;
+pub mod inspect;
 pub mod log;
 pub mod options;
 pub mod producers;

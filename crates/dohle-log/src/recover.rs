@@ -20,7 +20,7 @@ use crate::segment::scan::{CHUNK_LARGE, Scan};
 use crate::segment::{self, Aborted, Aborts, Indexes, abort_index};
 
 /// What is put aside bears this behind its name, and is never read again by a broker.
-const QUARANTINE_SUFFIX: &str = ".quarantine";
+pub(crate) const QUARANTINE_SUFFIX: &str = ".quarantine";
 
 /// What a directory holds once nothing is under way any more.
 #[derive(Debug, Default)]

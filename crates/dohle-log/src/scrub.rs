@@ -3,6 +3,7 @@
 //! Owns the choice of the segment that is next and the reading; where a log has got to, whoever runs it writes down. What is found damaged is told to
 //! the log ([`crate::log::Log::note_damage`]), which serves it no more. Slowness is the caller's, who is asked after every batch.
 
+use std::iter;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -130,7 +131,7 @@ impl<D: Disk> Scrub<D> {
         let size = crate::disk::File::size(&segment.open(&self.disk)?)?;
         Ok(Finding::Damaged(Damages {
             segment: segment.base,
-            places: vec![size.min(segment.size)..segment.size],
+            places: iter::once(size.min(segment.size)..segment.size).collect(),
             damage: Damage::CutOff(segment.size),
             revision: segment.revision,
         }))

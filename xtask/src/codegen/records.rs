@@ -89,6 +89,7 @@ fn framed(family: &str, schemas: &[&Schema]) -> anyhow::Result<String> {
     Ok(format!(
         "
         {opening}
+
             /// The versions that its schema has.
             pub fn versions(&self) -> RangeInclusive<i16> {{ match self {{ {versions} }} }}
 
@@ -136,6 +137,7 @@ fn keyed(family: &str, schemas: &[&Schema]) -> anyhow::Result<String> {
     Ok(format!(
         "
         {opening}
+
             /// The versions that the schema of its value has.
             pub fn value_versions(&self) -> RangeInclusive<i16> {{ match self {{ {versions} }} }}
 

@@ -122,13 +122,17 @@ impl Broker {
 }
 
 /// Builds the release binary; cargo decides whether there is something to do.
-fn dohle(data: &Path, port: u16, settings: &[(String, String)]) -> Result<Command> {
+pub(super) fn build() -> Result<PathBuf> {
     eprintln!("… building dohle");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let built =
         Command::new(cargo).args(["build", "--release", "--package", "dohle"]).current_dir(place::root()).status();
     ensure!(built.context("run cargo")?.success(), "dohle does not build");
-    let mut command = Command::new(place::target().join("release/dohle"));
+    Ok(place::target().join("release/dohle"))
+}
+
+fn dohle(data: &Path, port: u16, settings: &[(String, String)]) -> Result<Command> {
+    let mut command = Command::new(build()?);
     command.arg("server").arg("--data-dir").arg(data);
     command.arg("--listen").arg(format!("PLAINTEXT://127.0.0.1:{port}"));
     command.arg("--http").arg(format!("127.0.0.1:{}", place::free_port()?));

@@ -8,6 +8,7 @@ mod dump_log;
 mod golden;
 mod kafka_python;
 mod librdkafka;
+mod log;
 mod packages;
 pub(crate) mod ready;
 mod start;
@@ -32,6 +33,8 @@ enum Suite {
     DumpLog(dump_log::Arguments),
     /// What real clients and brokers send, captured for the tests of the protocol.
     Golden(golden::Arguments),
+    /// `dohle log` and Kafka's dump tool agree on files of both.
+    Log(log::Arguments),
     /// librdkafka's own tests, stage by stage.
     Librdkafka(librdkafka::Arguments),
     /// kafka-python's own integration tests.
@@ -46,6 +49,7 @@ pub fn main(arguments: Arguments) -> Result<()> {
         Suite::Clients(arguments) => clients::main(arguments),
         Suite::DumpLog(arguments) => dump_log::main(arguments),
         Suite::Golden(arguments) => golden::main(arguments),
+        Suite::Log(arguments) => log::main(arguments),
         Suite::Librdkafka(arguments) => librdkafka::main(arguments),
         Suite::KafkaPython(arguments) => kafka_python::main(arguments),
         Suite::Start(arguments) => start::main(arguments),

@@ -4,8 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dohle_base::{ErrorCode, Offset, Partition as Index};
-use dohle_log::disk::Handle;
-use dohle_log::log::Slice;
 use dohle_protocol::{ApiKey, Records};
 use dohle_protocol::message::fetch::{
     AbortedTransaction, EpochEndOffset, FetchRequest, FetchResponse, FetchTopic, FetchableTopicResponse,
@@ -19,6 +17,7 @@ use crate::dispatch::Client;
 use crate::fetch::gather::{Gathered, Got, Source, Terms, gather};
 use crate::fetch::session::{Ask, Plan, Told, TopicKey, Wanted};
 use crate::lock::hold;
+use crate::net::answers::Filed;
 use crate::partition::{Isolation, Refused};
 
 pub(crate) const API: Api = Api::of(ApiKey::Fetch).overlapping();
@@ -162,7 +161,7 @@ impl Answer<'_> {
         FetchResponse { session_id, responses, node_endpoints, ..Default::default() }
     }
 
-    fn partition(&self, got: Gathered, leaders: &mut Vec<i32>, filed: &mut Vec<Slice<Handle>>) -> PartitionData {
+    fn partition(&self, got: Gathered, leaders: &mut Vec<i32>, filed: &mut Vec<Filed>) -> PartitionData {
         let aborted = got.aborted.iter().map(|aborted| AbortedTransaction {
             producer_id: aborted.producer.0,
             first_offset: aborted.first.0,
@@ -182,9 +181,9 @@ impl Answer<'_> {
         }
         let records = match got.records {
             Got::Held(bytes) => Records::Held(bytes),
-            Got::Filed(slice) => {
-                let length = u32::try_from(slice.len()).expect("an answer is smaller than a segment");
-                filed.push(slice);
+            Got::Filed(bytes) => {
+                let length = u32::try_from(bytes.len()).expect("an answer is smaller than a segment");
+                filed.push(bytes);
                 Records::Elsewhere(length)
             }
         };

@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dohle_base::{ErrorCode, Instant, Offset};
-use dohle_log::disk::{Files, Handle};
+use dohle_log::disk::{File, Files, Handle};
 use dohle_log::log::{Aborts, Plan, ReadError, Slice};
 use dohle_log::{Aborted, epochs::EpochEnd};
 
 use super::readers::{Pending, Readers};
 use super::session::Wanted;
 use crate::context::Context;
+use crate::net::answers::Filed;
 use crate::net::budget::Share;
 use crate::net::outbox::SENDS_FILES;
 use crate::partition::{Found, Interest, Isolation, Outcome, Partition, Reading, Refused, Want};
@@ -58,7 +59,7 @@ pub(crate) enum Got {
     /// Read.
     Held(Bytes),
     /// Left where they are, for the kernel to send.
-    Filed(Slice<Handle>),
+    Filed(Filed),
 }
 
 impl Got {
@@ -66,7 +67,7 @@ impl Got {
     pub(crate) fn len(&self) -> u64 {
         match self {
             Self::Held(bytes) => bytes.len() as u64,
-            Self::Filed(slice) => slice.len(),
+            Self::Filed(filed) => filed.len(),
         }
     }
 }
@@ -190,7 +191,7 @@ impl Look {
         let wanted = source.wanted;
         let (reading, partition) = match (self.reading, source.partition) {
             (Ok(reading), Ok(partition)) => (reading, partition),
-            (Err(refused), _) | (_, Err(refused)) => return Begun::Refused(wanted, refused),
+            (Err(refused), _) | (_, Err(refused)) => return Begun { wanted, under_way: Err(refused) },
         };
         let records = match self.slice {
             Some(slice) => {
@@ -206,14 +207,20 @@ impl Look {
             }
             None => Records::Here(Ok(Read { records: Got::Held(Bytes::new()), aborted: vec![] })),
         };
-        Begun::Reading { wanted, reading, partition, records }
+        Begun { wanted, under_way: Ok(UnderWay { reading, partition, records }) }
     }
 }
 
 /// A partition whose records are being read.
-enum Begun {
-    Refused(Wanted, Refused),
-    Reading { wanted: Wanted, reading: Reading, partition: Arc<Partition>, records: Records },
+struct Begun {
+    wanted: Wanted,
+    under_way: Result<UnderWay, Refused>,
+}
+
+struct UnderWay {
+    reading: Reading,
+    partition: Arc<Partition>,
+    records: Records,
 }
 
 /// Records on their way from the log.
@@ -245,7 +252,11 @@ impl Records {
 
 impl Read {
     fn of(slice: Slice<Handle>, aborts: Option<&Aborts<Files>>) -> Result<Self, ReadError> {
-        let records = if is_sent_unread(&slice) { Got::Filed(slice) } else { Got::Held(slice.read()?) };
+        let file = if is_sent_unread(&slice) { slice.file.descriptor() } else { None };
+        let records = match file {
+            Some(file) => Got::Filed(Filed { file, range: slice.range }),
+            None => Got::Held(slice.read()?),
+        };
         let aborted = aborts.map(Aborts::find).transpose()?.unwrap_or_default();
         Ok(Self { records, aborted })
     }
@@ -254,9 +265,10 @@ impl Read {
 impl Begun {
     /// Waits for the records.
     async fn finish(self) -> Gathered {
-        let (wanted, reading, partition, records) = match self {
-            Self::Refused(wanted, refused) => return Gathered::refused(wanted, refused),
-            Self::Reading { wanted, reading, partition, records } => (wanted, reading, partition, records),
+        let Self { wanted, under_way } = self;
+        let UnderWay { reading, partition, records } = match under_way {
+            Ok(under_way) => under_way,
+            Err(refused) => return Gathered::refused(wanted, refused),
         };
         let read = match records {
             Records::Here(read) => read,

@@ -5,13 +5,14 @@
 
 use std::cell::Cell;
 use std::collections::VecDeque;
+use std::fs;
 use std::future::{Future, poll_fn};
+use std::ops::Range;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use dohle_log::disk::Handle;
-use dohle_log::log::Slice;
 use dohle_protocol::Pieces;
 
 use super::budget::Share;
@@ -31,12 +32,25 @@ pub(crate) enum Piece {
     /// In memory.
     Held(Pieces),
     /// In a log: the kernel takes it from there.
-    Filed(Slice<Handle>),
+    Filed(Filed),
+}
+
+/// Bytes of a file that is held open until they are sent, whatever becomes of its name.
+pub(crate) struct Filed {
+    pub(crate) file: Arc<fs::File>,
+    pub(crate) range: Range<u64>,
+}
+
+impl Filed {
+    /// How many bytes are left.
+    pub(crate) fn len(&self) -> u64 {
+        self.range.end - self.range.start
+    }
 }
 
 impl Sealed {
     /// An answer whose gaps are filled from these logs, one for each.
-    pub(crate) fn new(held: Vec<Pieces>, filed: Vec<Slice<Handle>>, share: Option<Share>) -> Self {
+    pub(crate) fn new(held: Vec<Pieces>, filed: Vec<Filed>, share: Option<Share>) -> Self {
         assert!(held.len() == filed.len() + 1, "every gap of an answer is filled");
         let mut parts = VecDeque::with_capacity(held.len() + filed.len());
         let mut filed = filed.into_iter();
@@ -53,7 +67,7 @@ impl Piece {
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Held(pieces) => pieces.len(),
-            Self::Filed(slice) => slice.len() as usize,
+            Self::Filed(filed) => filed.len() as usize,
         }
     }
 }

@@ -5,12 +5,10 @@ use std::io::{self, IoSlice};
 use std::os::fd::AsFd;
 
 use bytes::Buf;
-use dohle_log::disk::{File, Handle};
-use dohle_log::log::Slice;
 use tokio::io::Interest;
 use tokio::net::tcp::OwnedWriteHalf;
 
-use super::answers::{Piece, Sealed};
+use super::answers::{Filed, Piece, Sealed};
 
 /// Slices handed to the kernel at once.
 const SLICES_MAX: usize = 64;
@@ -62,7 +60,7 @@ impl Outbox {
         for part in self.queue.iter().flat_map(|answer| &answer.parts) {
             match part {
                 Piece::Held(pieces) => count += pieces.chunks_vectored(&mut slices[count..]),
-                Piece::Filed(slice) if count == 0 => return send_file(sink, slice),
+                Piece::Filed(filed) if count == 0 => return send_file(sink, filed),
                 Piece::Filed(_) => more = true,
             }
             if more || count == SLICES_MAX {
@@ -79,7 +77,7 @@ impl Outbox {
                 let step = sent.min(part.len());
                 match part {
                     Piece::Held(pieces) => pieces.advance(step),
-                    Piece::Filed(slice) => slice.range.start += step as u64,
+                    Piece::Filed(filed) => filed.range.start += step as u64,
                 }
                 sent -= step;
                 if part.len() > 0 {
@@ -108,11 +106,10 @@ const MORE: rustix::net::SendFlags = rustix::net::SendFlags::empty();
 pub(crate) const SENDS_FILES: bool = cfg!(target_os = "linux");
 
 #[cfg(target_os = "linux")]
-fn send_file(sink: impl AsFd, slice: &Slice<Handle>) -> io::Result<usize> {
-    let file = slice.file.descriptor().ok_or(io::ErrorKind::Unsupported)?;
-    let mut at = slice.range.start;
-    let count = slice.len().min(FILED_BYTES_MAX) as usize;
-    match rustix::fs::sendfile(sink, file, Some(&mut at), count)? {
+fn send_file(sink: impl AsFd, filed: &Filed) -> io::Result<usize> {
+    let mut at = filed.range.start;
+    let count = filed.len().min(FILED_BYTES_MAX) as usize;
+    match rustix::fs::sendfile(sink, &filed.file, Some(&mut at), count)? {
         // The log was truncated under the answer: the client must not take the rest for records.
         0 => Err(io::ErrorKind::UnexpectedEof.into()),
         sent => Ok(sent),
@@ -120,6 +117,6 @@ fn send_file(sink: impl AsFd, slice: &Slice<Handle>) -> io::Result<usize> {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn send_file(_: impl AsFd, _: &Slice<Handle>) -> io::Result<usize> {
+fn send_file(_: impl AsFd, _: &Filed) -> io::Result<usize> {
     Err(io::ErrorKind::Unsupported.into())
 }

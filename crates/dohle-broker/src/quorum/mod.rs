@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use dohle_base::{ErrorCode, Offset};
 use dohle_metadata::Refusal;
-use dohle_metadata::controller::brokers::{Heartbeat, RegisterBroker};
+use dohle_metadata::controller::brokers::{Heartbeat, RegisterBroker, Standing};
 use dohle_metadata::controller::{Command, Controller, Reply};
 use dohle_metadata::image::BrokerEpoch;
 
@@ -32,6 +32,9 @@ pub(crate) use producer_ids::ProducerIdBlock;
 pub(crate) const METADATA_TOPIC: &str = "__cluster_metadata";
 /// How often a broker tells the controller that it lives (`broker.heartbeat.interval.ms`).
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(2);
+
+/// How soon a broker that has just registered asks again whether it may serve.
+const SETTLING_PAUSE: Duration = Duration::from_millis(5);
 
 /// The way to the controller.
 pub(crate) struct Quorum {
@@ -104,15 +107,26 @@ impl Quorum {
         tokio::time::timeout(patience, self.ask(command)).await.unwrap_or(Err(Unanswered::TimedOut))
     }
 
-    /// Makes sure that the cluster exists and that this broker belongs to it and serves.
+    /// Makes sure that the cluster exists and that this broker belongs to it and serves. The controller does meanwhile what time demands.
     pub(crate) async fn join(&self, broker: RegisterBroker) -> Result<(), Refusal> {
+        tokio::select! {
+            joined = self.enter(broker) => joined,
+            () = Arc::clone(&self.host).keep_time() => Err(unled(Unanswered::Lost)),
+        }
+    }
+
+    async fn enter(&self, broker: RegisterBroker) -> Result<(), Refusal> {
         self.ask(Command::Bootstrap).await.map_err(unled)?;
         let log_end = self.host.end().map_err(unled)?;
         match self.ask(Command::RegisterBroker(RegisterBroker { log_end, ..broker })).await.map_err(unled)? {
             Reply::Registered(registered) => self.broker_epoch.store(registered?.0, Ordering::Release),
             _ => unreachable!("a registration is answered as one"),
         }
-        self.heartbeat().await
+        // A client that found the cluster without this broker would take it for gone: what became of its last life is settled first.
+        while self.heartbeat().await?.is_fenced {
+            tokio::time::sleep(SETTLING_PAUSE).await;
+        }
+        Ok(())
     }
 
     /// Keeps the sessions of brokers, this one's among them, for as long as the leadership lasts.
@@ -133,7 +147,7 @@ impl Quorum {
         }
     }
 
-    async fn heartbeat(&self) -> Result<(), Refusal> {
+    async fn heartbeat(&self) -> Result<Standing, Refusal> {
         let beat = Heartbeat {
             id: self.voter.id,
             epoch: self.broker_epoch(),
@@ -142,7 +156,7 @@ impl Quorum {
             ..Heartbeat::default()
         };
         match self.ask(Command::Heartbeat(beat)).await.map_err(unled)? {
-            Reply::Heartbeat(standing) => standing.map(drop),
+            Reply::Heartbeat(standing) => standing,
             _ => unreachable!("a heartbeat is answered as one"),
         }
     }

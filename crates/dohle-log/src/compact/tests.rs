@@ -405,7 +405,7 @@ fn a_power_cut_at_any_operation_of_a_compaction_is_harmless() {
             points += 1;
             for crash in 0..2 {
                 let after = world.disk.crash(&mut Rng::new(crash * 7_919 + stop));
-                drop(check_after(&world, &after, world.durable));
+                let _ = check_after(&world, &after, world.durable);
             }
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use dohle_base::Offset;
 
 use super::{Directory, PartitionName};
-use crate::checkpoint;
+use crate::checkpoint::{self, Corrupt};
 use crate::disk::{Disk, read_whole};
 use crate::failure::Failure;
 
@@ -28,7 +28,21 @@ pub enum Checkpoint {
 }
 
 impl Checkpoint {
-    fn file_name(self) -> &'static str {
+    /// Every one.
+    pub const ALL: [Self; 4] = [Self::RecoveryPoint, Self::HighWatermark, Self::LogStart, Self::Cleaner];
+
+    /// Reads a file of offsets.
+    pub fn parse(bytes: &[u8]) -> Result<Offsets, Corrupt> {
+        Ok(checkpoint::read(bytes, parse)?.into_iter().collect())
+    }
+
+    /// The file with these offsets, all of them.
+    pub fn to_bytes(offsets: &Offsets) -> Vec<u8> {
+        checkpoint::write(offsets.iter().map(|(name, offset)| format!("{} {} {offset}", name.topic, name.partition)))
+    }
+
+    /// The name of the file in the directory.
+    pub fn file_name(self) -> &'static str {
         match self {
             Self::RecoveryPoint => "recovery-point-offset-checkpoint",
             Self::HighWatermark => "replication-offset-checkpoint",
@@ -48,8 +62,8 @@ impl<D: Disk> Directory<D> {
             read => read.map_err(Failure::of("read", &path))?,
         };
         let Some(bytes) = read else { return Ok(Offsets::new()) };
-        match checkpoint::read(&bytes, parse) {
-            Ok(lines) => Ok(lines.into_iter().collect()),
+        match Checkpoint::parse(&bytes) {
+            Ok(offsets) => Ok(offsets),
             Err(corrupt) => {
                 tracing::warn!(path = %path.display(), %corrupt, "a checkpoint is ignored");
                 Ok(Offsets::new())
@@ -59,8 +73,7 @@ impl<D: Disk> Directory<D> {
 
     /// Writes the offsets, all of them: a crash leaves the old file or the new.
     pub fn write_offsets(&self, checkpoint: Checkpoint, offsets: &Offsets) -> Result<(), Failure> {
-        let lines = offsets.iter().map(|(name, offset)| format!("{} {} {offset}", name.topic, name.partition));
-        self.replace(checkpoint.file_name(), &checkpoint::write(lines))
+        self.replace(checkpoint.file_name(), &Checkpoint::to_bytes(offsets))
     }
 }
 

@@ -35,6 +35,12 @@ pub enum Found {
 }
 
 impl PartitionName {
+    /// Reads the name of a directory; none when it is no partition's.
+    pub fn of_directory(name: &str) -> Option<Self> {
+        let (topic, number) = name.rsplit_once('-')?;
+        Self::parse(topic, number)
+    }
+
     pub(super) fn parse(topic: &str, partition: &str) -> Option<Self> {
         let number = partition.parse().ok().filter(|number: &i32| *number >= 0 && number.to_string() == partition)?;
         Some(Self { topic: TopicName::parse(topic).ok()?, partition: Partition(number) })
@@ -60,8 +66,7 @@ impl<D: Disk> Directory<D> {
         if name.ends_with(DELETE_SUFFIX) && name.contains('.') {
             return Found::Deleted(self.root.join(name));
         }
-        let partition = name.rsplit_once('-').and_then(|(topic, number)| PartitionName::parse(topic, number));
-        partition.map_or_else(|| Found::Other(self.root.join(name)), Found::Partition)
+        PartitionName::of_directory(name).map_or_else(|| Found::Other(self.root.join(name)), Found::Partition)
     }
 
     /// Where a partition's log is.

@@ -6,6 +6,7 @@
 
 mod file;
 mod memory;
+mod read_only;
 
 use std::fs;
 use std::io::{self, IoSlice};
@@ -16,6 +17,7 @@ use dohle_base::Timestamp;
 
 pub use file::{Files, Handle};
 pub use memory::{Fault, Memory, MemoryFile};
+pub use read_only::{ReadHandle, ReadOnly};
 
 /// A place that keeps named files in directories. Clones are the same place.
 pub trait Disk: Clone + Send + Sync + 'static {

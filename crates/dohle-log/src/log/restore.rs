@@ -12,7 +12,7 @@ use dohle_records::Header;
 use dohle_records::control::EndTransaction;
 
 use super::Log;
-use super::append::marker_of;
+use super::marker_of;
 use super::open::Recovered;
 use crate::disk::{Disk, File, read_whole};
 use crate::epochs::{Epochs, FILE_NAME as EPOCHS_FILE_NAME};
@@ -21,6 +21,9 @@ use crate::producers::{Producers, snapshot};
 use crate::segment::name::Content;
 use crate::segment::scan::{CHUNK_LARGE, Damage, Found, Scan, Stopped};
 use crate::segment::{self, Aborted, InRange, abort_index};
+
+/// So much of the end of a log is read for what producers may repeat: one read, for each log at each start.
+const RECALLED_BYTES: u64 = CHUNK_LARGE as u64;
 
 impl<D: Disk> Log<D> {
     /// The epochs as the file has them; without a sound file they have to be gathered from the batches.
@@ -64,6 +67,7 @@ impl<D: Disk> Log<D> {
         recovered.snapshots = self.drop_damaged_snapshots(upto)?;
         recovered.snapshots += self.restore_producers(upto, now)?;
         self.replay(now)?;
+        self.recall(now)?;
         self.remove_stray_snapshots()?;
         Ok(())
     }
@@ -123,6 +127,27 @@ impl<D: Disk> Log<D> {
         producers.advance_end(self.end());
         self.producers = producers;
         self.note_aborted(&aborted);
+        Ok(())
+    }
+
+    /// A snapshot holds the last batch of each producer, and a producer may repeat the last five: the end of the log is read for the
+    /// others, so that a retry that a restart came between is known for one (seen as a fatal error of idempotent producers).
+    fn recall(&mut self, now: Timestamp) -> Result<(), Failure> {
+        let active = &self.active;
+        let enough = active.size.saturating_sub(RECALLED_BYTES);
+        let entry = active.offsets.partition_point(|entry| u64::from(entry.position) < enough);
+        let begin = active.offsets.get(entry).map(|entry| u64::from(entry.position));
+        let begin = if enough == 0 { Some(0) } else { begin };
+        let Some(begin) = begin.filter(|_| !self.producers.is_empty()) else { return Ok(()) };
+        let mut others = Producers::starting_at(active.base);
+        let scan = Scan::new(active.file.clone(), begin, active.size, CHUNK_LARGE);
+        let mut tell = |scan: &mut Scan<D::File>, found: &Found| {
+            let marker = if found.header.attributes.is_control() { read_marker(scan, found)? } else { None };
+            others.apply(&found.header, marker, now);
+            Ok(())
+        };
+        walk(scan, active.base..active.next, &self.active_path(), &mut tell)?;
+        self.producers.recall(&others);
         Ok(())
     }
 

@@ -154,6 +154,15 @@ impl Producer {
         self.transaction_start.take()
     }
 
+    /// Takes over the batches of another view of the same producer, if both end alike and the other reaches further back.
+    pub(super) fn recall(&mut self, other: &Self) {
+        let last = |producer: &Self| (producer.epoch, producer.last_offset(), producer.last_sequence());
+        let reach = |producer: &Self| producer.batches.iter().flatten().count();
+        if last(self) == last(other) && reach(self) < reach(other) {
+            self.batches = other.batches;
+        }
+    }
+
     /// A new epoch begins its own count.
     fn enter(&mut self, epoch: ProducerEpoch) {
         if self.epoch != epoch {

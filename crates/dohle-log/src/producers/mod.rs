@@ -274,6 +274,15 @@ impl Producers {
         Ended { producer: header.producer_id, first, last, aborted, last_stable }
     }
 
+    /// Takes over what `others`, who were told the end of the log only, remember of the batches before the last.
+    pub(crate) fn recall(&mut self, others: &Self) {
+        for known in self.known.values_mut() {
+            if let Some(other) = others.known.get(&known.id) {
+                known.recall(other);
+            }
+        }
+    }
+
     /// Notes that the log ends at `end` although no batch says so: a new segment, a new start.
     pub fn advance_end(&mut self, end: Offset) {
         self.end = self.end.max(end);

@@ -6,6 +6,7 @@ mod config;
 mod consume;
 mod demo;
 mod group;
+mod log;
 mod produce;
 mod server;
 mod topic;
@@ -31,8 +32,9 @@ Examples:
   dohle consume orders --group billing --format '{key}\\t{value}'
   dohle group describe billing
   dohle topic list --json | jq .name
+  dohle log verify data
 
-Every command but `server` and `demo` works against any broker that speaks Kafka's protocol.
+Every command but `server`, `demo` and `log` works against any broker that speaks Kafka's protocol.
 Exit codes: 0 done, 1 something failed, 2 the arguments make no sense.";
 
 /// An event streaming platform that speaks Apache Kafka's protocol, in one binary.
@@ -87,6 +89,9 @@ enum Command {
     /// Describe and change configuration
     #[command(subcommand)]
     Config(config::Command),
+    /// Dump, verify and repair the files of logs, ours or Apache Kafka's, while no broker has them
+    #[command(subcommand)]
+    Log(log::Command),
     /// Write the completions of a shell to standard output
     Completions(completions::Arguments),
 }
@@ -103,6 +108,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Group(command) => wait_for(group::run(&common, command)),
         Command::Cluster(command) => wait_for(cluster::run(&common, command)),
         Command::Config(command) => wait_for(config::run(&common, command)),
+        Command::Log(command) => log::run(&common, &command),
         Command::Completions(arguments) => completions::run(&arguments),
     }
 }

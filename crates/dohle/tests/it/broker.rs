@@ -66,7 +66,9 @@ impl Broker {
 
     /// The same, with something to read.
     pub(crate) fn run_with(&self, arguments: &[&str], input: &str) -> Output {
-        run(dohle().args(arguments).env("DOHLE_BOOTSTRAP", &self.address), input)
+        let mut command = dohle();
+        command.args(arguments).env("DOHLE_BOOTSTRAP", &self.address).current_dir(self.dir.path());
+        run(&mut command, input)
     }
 
     /// Starts a command that does not end by itself.

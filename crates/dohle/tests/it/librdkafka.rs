@@ -114,7 +114,13 @@ pub(crate) fn config(broker: &Broker, properties: &[(&str, &str)]) -> ClientConf
 
 /// A member of a group, which begins with the first record.
 pub(crate) fn member(broker: &Broker, group: &str, topics: &[&str]) -> BaseConsumer {
-    let properties = [("group.id", group), ("auto.offset.reset", "earliest"), ("enable.auto.commit", "false")];
+    let properties = [
+        ("group.id", group),
+        ("auto.offset.reset", "earliest"),
+        ("enable.auto.commit", "false"),
+        // Who leaves while its broker is away is missed no sooner.
+        ("session.timeout.ms", "6000"),
+    ];
     let consumer: BaseConsumer = config(broker, &properties).create().unwrap();
     consumer.subscribe(topics).unwrap();
     consumer

@@ -6,5 +6,6 @@ mod broker;
 mod command_line;
 mod house;
 mod librdkafka;
+mod log;
 mod transactions;
 mod transcript;

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -29,6 +30,7 @@ pub(super) const SETTINGS: &[(&str, &str)] = &[
 /// Rows over few keys, so that little is left of all closed segments.
 const COMPACTED: &str = "load-compacted";
 const COMPACTED_LIMIT: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(20);
 
 /// Writes each codec through librdkafka with an idempotent producer, and commits the offsets of a group through kcat.
 pub(super) fn write(bootstrap: &str, folder: &Path) -> Result<()> {
@@ -62,7 +64,7 @@ pub(super) fn compact(bootstrap: &str, data: &Path, folder: &Path) -> Result<()>
     let begun = Instant::now();
     while !is_compacted(data) {
         ensure!(begun.elapsed() < COMPACTED_LIMIT, "{COMPACTED} is not compacted after {COMPACTED_LIMIT:?}");
-        std::thread::sleep(Duration::from_millis(200));
+        sleep(POLL);
     }
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! What is kept of all that one client and its broker said: for each API, version and role the smallest frame and the largest that is
 //! not too large. Written as `crates/dohle-protocol/tests/golden/README.md` says.
+//!
+//! What a file holds already stays as it is: a frame of a kind that is there would bring new ids and times and no news.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -64,25 +66,43 @@ impl Collection {
         Ok(())
     }
 
-    /// The lines of the file. `names` knows every API by its key.
-    pub(super) fn lines(&self, names: &BTreeMap<i16, String>) -> Result<String> {
-        let mut text = String::new();
-        for ((api, version, role), kept) in &self.kept {
-            let name = names.get(api).with_context(|| format!("no API has the key {api}"))?;
-            let role = match role {
-                Role::Request => "request",
-                Role::Response => "response",
-            };
-            for frame in [Some(&kept.smallest), kept.largest.as_ref()].into_iter().flatten() {
-                let _ = write!(text, "{name} {version} {role} ");
-                frame.iter().for_each(|byte| {
-                    let _ = write!(text, "{byte:02x}");
-                });
-                text.push('\n');
-            }
+    /// The lines of the file: those that it has, and all of each kind that it has not. `names` knows every API by its key.
+    pub(super) fn lines(&self, names: &BTreeMap<i16, String>, file: &str) -> Result<String> {
+        let mut lines = present(names, file)?;
+        for (&kind, kept) in &self.kept {
+            let (api, version, role) = kind;
+            let name = names.get(&api).with_context(|| format!("no API has the key {api}"))?;
+            lines.entry(kind).or_insert_with(|| kept.lines(&format!("{name} {version} {}", role.name())));
         }
-        Ok(text)
+        Ok(lines.into_values().collect())
     }
+}
+
+impl Kept {
+    fn lines(&self, kind: &str) -> String {
+        let mut text = String::new();
+        for frame in [Some(&self.smallest), self.largest.as_ref()].into_iter().flatten() {
+            let _ = write!(text, "{kind} ");
+            frame.iter().for_each(|byte| {
+                let _ = write!(text, "{byte:02x}");
+            });
+            text.push('\n');
+        }
+        text
+    }
+}
+
+/// The frames of a file, as they are written there, by their kind.
+fn present(names: &BTreeMap<i16, String>, file: &str) -> Result<BTreeMap<(i16, i16, Role), String>> {
+    let mut lines: BTreeMap<_, String> = BTreeMap::new();
+    for line in file.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let [name, version, role, _] = line.split(' ').collect::<Vec<_>>()[..] else { bail!("not a frame: {line}") };
+        let (api, _) = names.iter().find(|(_, known)| *known == name).with_context(|| format!("no API {name}"))?;
+        let role = Role::of(role).with_context(|| format!("neither request nor response: {role}"))?;
+        let kind = (*api, version.parse().with_context(|| format!("the version of {name}"))?, role);
+        let _ = writeln!(lines.entry(kind).or_default(), "{line}");
+    }
+    Ok(lines)
 }
 
 fn holds(frame: &[u8], secret: &[u8]) -> bool {
@@ -98,7 +118,7 @@ mod tests {
         for &size in sizes {
             collection.add(Frame { api: 3, version: 9, role: Role::Request, bytes: vec![7; size] });
         }
-        let lines = collection.lines(&BTreeMap::from([(3, "Metadata".to_owned())])).unwrap();
+        let lines = collection.lines(&BTreeMap::from([(3, "Metadata".to_owned())]), "").unwrap();
         lines.lines().map(|line| line.strip_prefix("Metadata 9 request ").unwrap().len() / 2).collect()
     }
 
@@ -109,6 +129,19 @@ mod tests {
         assert_eq!(kept(&[20, LARGE_BYTES, 30]), [20, 30]);
         assert_eq!(kept(&[LARGE_BYTES]), [LARGE_BYTES], "the only one that there is");
         assert_eq!(kept(&[FRAME_BYTES_MAX + 1, LARGE_BYTES, 5]), [5]);
+    }
+
+    #[test]
+    fn what_a_file_has_stays_and_only_another_kind_is_added() {
+        let mut collection = Collection::default();
+        for version in [8, 9] {
+            collection.add(Frame { api: 3, version, role: Role::Response, bytes: vec![7] });
+        }
+        let names = BTreeMap::from([(3, "Metadata".to_owned())]);
+        let file = "# by hand\n\nMetadata 9 response 0102\nMetadata 9 response 03\nMetadata 7 request 04\n";
+        let lines = "Metadata 7 request 04\nMetadata 8 response 07\nMetadata 9 response 0102\nMetadata 9 response 03\n";
+        assert_eq!(collection.lines(&names, file).unwrap(), lines);
+        assert!(collection.lines(&names, "Fetch 1 request 00").is_err());
     }
 
     #[test]

@@ -15,6 +15,21 @@ pub(super) enum Role {
     Response,
 }
 
+impl Role {
+    /// As it is written in a file.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Role::Request => "request",
+            Role::Response => "response",
+        }
+    }
+
+    /// The role of that name.
+    pub(super) fn of(name: &str) -> Option<Role> {
+        [Role::Request, Role::Response].into_iter().find(|role| role.name() == name)
+    }
+}
+
 /// One frame without its length.
 pub(super) struct Frame {
     pub(super) api: i16,

@@ -1,5 +1,6 @@
 //! `suites golden`: every client does its work through a recorder, and what was said becomes the golden bytes of `dohle-protocol`.
 //!
+//! A file of them only grows: it is removed to be captured anew.
 //! Clients work one after the other, so that each connection has one author. The rows are made up: nothing of the real data is kept.
 
 mod collection;
@@ -9,6 +10,7 @@ mod recorder;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread::sleep;
@@ -29,6 +31,7 @@ const ROWS: usize = 24;
 /// Long enough for several heartbeats of a member.
 const MEMBERSHIP: Duration = Duration::from_millis(1500);
 const MEMBER_LIMIT: Duration = Duration::from_secs(30);
+const TRANSACT_LIMIT: Duration = Duration::from_secs(60);
 const ADMIN_LIMIT: Duration = Duration::from_secs(90);
 const POLL: Duration = Duration::from_millis(20);
 
@@ -96,7 +99,7 @@ struct Stage {
 }
 
 impl Stage {
-    /// The client writes and reads with each codec, joins a group twice, and administers.
+    /// The client writes and reads with each codec, joins a group twice, works in transactions, and administers.
     fn play(&mut self, client: &Client) -> Result<()> {
         for codec in CODECS {
             let topic = format!("{}-{codec}", client.name);
@@ -111,6 +114,10 @@ impl Stage {
             // It begins where the first ended: with an offset and its epoch.
             self.member(client, &topic, group, "\"assigned\"")?;
             self.exact = Some(format!("{}-zstd", client.name));
+        }
+        if let Some(mut transact) = client.program("transact", &self.bootstrap, &topic) {
+            let output = self.folder.join("transact.log");
+            process::run_into(transact.args(["--group", group]), &output, TRANSACT_LIMIT)?;
         }
         if client.name == "kcat" {
             return self.kcat_group(&topic, group);
@@ -176,7 +183,11 @@ fn write(file: &Path, head: &str, recorder: &Recorder) -> Result<()> {
     }
     ensure!(!collection.is_empty(), "nothing was said");
     collection.check_tells_none_of(&of_this_machine())?;
-    let text = format!("{head}\n{}", collection.lines(&api_names()?)?);
+    let present = match fs::read_to_string(file) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(String::new()),
+        read => read.with_context(|| format!("read {}", file.display())),
+    }?;
+    let text = format!("{head}\n{}", collection.lines(&api_names()?, &present)?);
     fs::write(file, text).with_context(|| format!("write {}", file.display()))
 }
 

@@ -21,6 +21,7 @@ pub(super) struct Talk {
 
 /// One connection that is, or was, open.
 struct Line {
+    client: TcpStream,
     requests: JoinHandle<Result<Vec<u8>>>,
     responses: JoinHandle<Result<Vec<u8>>>,
 }
@@ -57,7 +58,9 @@ impl Recorder {
         Ok(())
     }
 
-    /// Waits until every connection is closed, answers what was said on each since the last call, and forgets it.
+    /// Hears no client any more, answers what was said on each connection since the last call, and forgets it.
+    /// The clients have ended by then; but a broker that calls itself by its advertised address, as Kafka's transaction coordinator
+    /// does with its markers, keeps the connection.
     pub(super) fn take(&self) -> Result<Vec<Talk>> {
         let lines = std::mem::take(&mut *held(&self.lines));
         lines.into_iter().map(Line::close).collect()
@@ -75,12 +78,15 @@ impl Line {
         broker.set_nodelay(true)?;
         let (from_client, from_broker) = (client.try_clone()?, broker.try_clone()?);
         Ok(Line {
+            client: client.try_clone()?,
             requests: thread::spawn(move || pass(from_client, broker)),
             responses: thread::spawn(move || pass(from_broker, client)),
         })
     }
 
     fn close(self) -> Result<Talk> {
+        // What has arrived is still read. It fails when the connection is closed already.
+        let _ = self.client.shutdown(Shutdown::Read);
         let joined = |side: JoinHandle<Result<Vec<u8>>>| side.join().map_err(|_| anyhow!("a recording thread died"))?;
         Ok(Talk { requests: joined(self.requests)?, responses: joined(self.responses)? })
     }

@@ -22,6 +22,7 @@ func admin(a arguments) error {
 	return errors.Join(
 		administerTopics(ctx, adm, a.topic+"-spare"),
 		administerGroup(ctx, adm, a.group, a.topic),
+		administerTransactions(ctx, adm, transactionalID(a)),
 		administerRecords(ctx, adm, a.topic),
 	)
 }
@@ -52,6 +53,12 @@ func administerGroup(ctx context.Context, adm *kadm.Client, group, topic string)
 	_, forgotten := adm.DeleteOffsets(ctx, group, first)
 	_, deleted := adm.DeleteGroups(ctx, group)
 	return named("groups", listed, described, fetched, committed, forgotten, deleted)
+}
+
+func administerTransactions(ctx context.Context, adm *kadm.Client, id string) error {
+	_, listed := adm.ListTransactions(ctx, nil, nil)
+	_, described := adm.DescribeTransactions(ctx, id)
+	return named("transactions", listed, described)
 }
 
 func administerRecords(ctx context.Context, adm *kadm.Client, topic string) error {

@@ -40,9 +40,11 @@ type record struct {
 }
 
 func main() {
-	commands := map[string]func(arguments) error{"create": create, "write": write, "read": read, "member": member, "admin": admin}
+	commands := map[string]func(arguments) error{
+		"create": create, "write": write, "read": read, "member": member, "transact": transact, "admin": admin,
+	}
 	if len(os.Args) < 2 || commands[os.Args[1]] == nil {
-		fail(errors.New("usage: create|write|read|member|admin --bootstrap B --topic T …"))
+		fail(errors.New("usage: create|write|read|member|transact|admin --bootstrap B --topic T …"))
 	}
 	var a arguments
 	flags := flag.NewFlagSet(os.Args[1], flag.ExitOnError)

@@ -11,19 +11,25 @@ import java.util.Set;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 
+import org.apache.kafka.clients.admin.AbortTransactionSpec;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.AlterConfigOp;
 import org.apache.kafka.clients.admin.ConfigEntry;
 import org.apache.kafka.clients.admin.NewPartitions;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.admin.OffsetSpec;
+import org.apache.kafka.clients.admin.ProducerState;
 import org.apache.kafka.clients.admin.RecordsToDelete;
 import org.apache.kafka.clients.consumer.ConsumerConfig;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.consumer.OffsetAndMetadata;
+import org.apache.kafka.clients.producer.KafkaProducer;
+import org.apache.kafka.clients.producer.ProducerConfig;
+import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.serialization.StringDeserializer;
+import org.apache.kafka.common.serialization.StringSerializer;
 
 public class Administration {
     private static final int POLLS_AT_MOST = 100;
@@ -55,6 +61,7 @@ public class Administration {
             all.consume();
             // What was committed by the first comes with its epoch, which the second has the broker confirm.
             all.consume();
+            all.transactions();
             all.groups();
             all.offsets();
         }
@@ -82,7 +89,7 @@ public class Administration {
         admin.listConfigResources().all().get();
     }
 
-    private void consume() {
+    private KafkaConsumer<String, String> consumer() {
         Map<String, Object> settings = Map.of(
             ConsumerConfig.BOOTSTRAP_SERVERS_CONFIG, bootstrap,
             ConsumerConfig.GROUP_ID_CONFIG, group,
@@ -90,7 +97,11 @@ public class Administration {
             ConsumerConfig.ENABLE_AUTO_COMMIT_CONFIG, false,
             ConsumerConfig.HEARTBEAT_INTERVAL_MS_CONFIG, 50
         );
-        try (var consumer = new KafkaConsumer<>(settings, new StringDeserializer(), new StringDeserializer())) {
+        return new KafkaConsumer<>(settings, new StringDeserializer(), new StringDeserializer());
+    }
+
+    private void consume() {
+        try (var consumer = consumer()) {
             consumer.subscribe(List.of(topic));
             for (int polls = 0; polls < POLLS_AT_MOST && consumer.assignment().isEmpty(); polls += 1) {
                 consumer.poll(Duration.ofMillis(100));
@@ -100,6 +111,41 @@ public class Administration {
                 consumer.poll(Duration.ofMillis(100));
             }
             consumer.commitSync();
+        }
+    }
+
+    private void transactions() throws Exception {
+        String id = topic + "-transact";
+        Map<String, Object> settings =
+            Map.of(ProducerConfig.BOOTSTRAP_SERVERS_CONFIG, bootstrap, ProducerConfig.TRANSACTIONAL_ID_CONFIG, id);
+        ProducerRecord<String, String> written = new ProducerRecord<>(topic, 0, null, "in a transaction");
+        try (
+            var producer = new KafkaProducer<>(settings, new StringSerializer(), new StringSerializer());
+            var consumer = consumer()
+        ) {
+            producer.initTransactions();
+            producer.beginTransaction();
+            producer.send(written);
+            producer.sendOffsetsToTransaction(Map.of(partition(0), new OffsetAndMetadata(1)), consumer.groupMetadata());
+            producer.commitTransaction();
+            producer.beginTransaction();
+            producer.send(written).get();
+            admin.listTransactions().all().get();
+            admin.describeTransactions(List.of(id)).all().get();
+            abortOpen(partition(0));
+            producer.abortTransaction();
+        }
+    }
+
+    /** Aborts in the partition alone what is open there, as one aborts a transaction that hangs. */
+    private void abortOpen(TopicPartition partition) throws Exception {
+        for (ProducerState producer : admin.describeProducers(List.of(partition)).partitionResult(partition).get().activeProducers()) {
+            if (producer.currentTransactionStartOffset().isPresent()) {
+                int coordinatorEpoch = producer.coordinatorEpoch().orElse(-1);
+                short producerEpoch = (short) producer.producerEpoch();
+                admin.abortTransaction(new AbortTransactionSpec(partition, producer.producerId(), producerEpoch, coordinatorEpoch))
+                    .all().get();
+            }
         }
     }
 

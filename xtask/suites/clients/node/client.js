@@ -84,6 +84,19 @@ function record(partition, { offset, timestamp, key, value, headers }) {
   return JSON.stringify(line) + "\n";
 }
 
+async function transact(kafka, { topic, group }) {
+  const producer = kafka.producer({ transactionalId: `${topic}-transact`, idempotent: true, maxInFlightRequests: 1 });
+  await producer.connect();
+  for (const end of ["commit", "abort"]) {
+    const transaction = await producer.transaction();
+    await transaction.send({ topic, messages: [{ partition: 0, value: "in a transaction" }] });
+    const topics = [{ topic, partitions: [{ partition: 0, offset: "1" }] }];
+    await transaction.sendOffsets({ consumerGroupId: group, topics });
+    await transaction[end]();
+  }
+  await producer.disconnect();
+}
+
 async function administer(kafka, { topic, group }) {
   const admin = kafka.admin();
   await admin.connect();
@@ -108,7 +121,7 @@ async function administer(kafka, { topic, group }) {
 }
 
 async function main() {
-  const command = { create, write, read, member, admin: administer }[process.argv[2]];
+  const command = { create, write, read, member, transact, admin: administer }[process.argv[2]];
   const text = { type: "string" };
   const { values } = parseArgs({
     args: process.argv.slice(3),

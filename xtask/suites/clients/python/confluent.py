@@ -109,6 +109,21 @@ def member(arguments):
     consumer.close()
 
 
+def transact(arguments):
+    producer = Producer({"bootstrap.servers": arguments.bootstrap, "transactional.id": f"{arguments.topic}-transact"})
+    consumer = Consumer({"bootstrap.servers": arguments.bootstrap, "group.id": arguments.group})
+    group, offsets = consumer.consumer_group_metadata(), [TopicPartition(arguments.topic, 0, 1)]
+    producer.init_transactions()
+    for end in (producer.commit_transaction, producer.abort_transaction):
+        producer.begin_transaction()
+        producer.produce(arguments.topic, "in a transaction", partition=0)
+        # Before an abort, which forgets what was not sent.
+        producer.flush(30)
+        producer.send_offsets_to_transaction(offsets, group)
+        end()
+    consumer.close()
+
+
 def admin(arguments):
     client = AdminClient({"bootstrap.servers": arguments.bootstrap})
     spare = f"{arguments.topic}-spare"
@@ -138,4 +153,4 @@ def await_all(answers):
         answer.result()
 
 
-program.run(create, write, read, member, admin)
+program.run(create, write, read, member, transact, admin)

@@ -74,6 +74,22 @@ def member(arguments):
     consumer.close()
 
 
+def transact(arguments):
+    producer = KafkaProducer(bootstrap_servers=arguments.bootstrap, transactional_id=transactional_id(arguments))
+    offsets = {TopicPartition(arguments.topic, 0): OffsetAndMetadata(1, "", -1)}
+    producer.init_transactions()
+    for end in (producer.commit_transaction, producer.abort_transaction):
+        producer.begin_transaction()
+        producer.send(arguments.topic, b"in a transaction", partition=0).get(timeout=30)
+        producer.send_offsets_to_transaction(offsets, arguments.group)
+        end()
+    producer.close()
+
+
+def transactional_id(arguments):
+    return f"{arguments.topic}-transact"
+
+
 def admin(arguments):
     client = KafkaAdminClient(bootstrap_servers=arguments.bootstrap)
     spare, group = f"{arguments.topic}-spare", arguments.group
@@ -99,9 +115,11 @@ def admin(arguments):
     client.alter_group_offsets(group, {first: OffsetAndMetadata(0, "", -1)})
     client.delete_group_offsets(group, [first])
     client.delete_groups([group])
+    client.list_transactions()
+    client.describe_transactions([transactional_id(arguments)])
     client.delete_records({first: 1})
     client.delete_topics([spare])
     client.close()
 
 
-program.run(create, write, read, member, admin)
+program.run(create, write, read, member, transact, admin)

@@ -12,10 +12,10 @@ CHUNKS_PER_COMMIT = 5
 CHUNK_SECONDS = 0.02
 
 
-def run(create, write, read, member, admin):
+def run(create, write, read, member, transact, admin):
     """Reads the command line and calls the function for the command that it names."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("command", choices=["create", "write", "read", "member", "admin"])
+    parser.add_argument("command", choices=["create", "write", "read", "member", "transact", "admin"])
     parser.add_argument("--bootstrap", required=True)
     parser.add_argument("--topic", required=True)
     parser.add_argument("--partitions", type=int)
@@ -24,7 +24,9 @@ def run(create, write, read, member, admin):
     parser.add_argument("--count", type=int)
     parser.add_argument("--group")
     arguments = parser.parse_args()
-    commands = {"create": create, "write": write, "read": read, "member": member, "admin": admin}
+    commands = {
+        "create": create, "write": write, "read": read, "member": member, "transact": transact, "admin": admin,
+    }
     commands[arguments.command](arguments)
 
 

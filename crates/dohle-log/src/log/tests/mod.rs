@@ -5,6 +5,7 @@ mod crash;
 mod damage;
 mod reading;
 mod rebuilding;
+mod recalling;
 mod table;
 
 use std::path::Path;

@@ -45,7 +45,9 @@ fn see(log: &Log<Memory>) -> Seen {
     for segment in log.segments() {
         let mut slice = log.read(segment.base, log.end(), 1, true).unwrap().unwrap();
         slice.range.end = u64::MAX;
-        aborted.extend(log.aborted(segment.base, segment.end, &slice).unwrap());
+        aborted.extend(
+            log.aborts(segment.base, segment.end, &slice).map(|aborts| aborts.find().unwrap()).unwrap_or_default(),
+        );
     }
     aborted.sort_by_key(|entry| entry.last);
     aborted.dedup();
