@@ -32,7 +32,7 @@ pub(super) enum Syncs {
 
 /// The compiled library.
 pub(super) struct Shim {
-    library: PathBuf,
+    object: PathBuf,
 }
 
 /// Compiles the library; none where that cannot be, or a program cannot be given it.
@@ -40,12 +40,12 @@ pub(super) fn build(folder: &Path) -> Result<Option<Shim>> {
     if !cfg!(target_os = "linux") || Command::new("cc").arg("--version").output().is_err() {
         return Ok(None);
     }
-    let library = folder.join("shim.so");
+    let object = folder.join("shim.so");
     let mut compile = Command::new("cc");
-    compile.args(["-shared", "-fPIC", "-O2", "-Wall", "-Werror", "-o"]).arg(&library);
+    compile.args(["-shared", "-fPIC", "-O2", "-Wall", "-Werror", "-o"]).arg(&object);
     compile.arg(place::root().join(SOURCE)).arg("-ldl");
     process::run_into(&mut compile, &folder.join("shim.log"), COMPILE_LIMIT)?;
-    Ok(Some(Shim { library }))
+    Ok(Some(Shim { object }))
 }
 
 /// What one broker's library obeys.
@@ -64,7 +64,7 @@ impl Control {
 
     /// What a process must find in its environment to obey this.
     pub(super) fn environment(&self, shim: &Shim) -> [(&'static str, PathBuf); 2] {
-        [("LD_PRELOAD", shim.library.clone()), ("DOHLE_CRASH_CONTROL", self.path.clone())]
+        [("LD_PRELOAD", shim.object.clone()), ("DOHLE_CRASH_CONTROL", self.path.clone())]
     }
 
     /// Moves the wall clock away from the true time.
