@@ -26,6 +26,8 @@ pub mod transaction;
 mod turn;
 
 #[cfg(test)]
+mod story;
+#[cfg(test)]
 mod tests;
 
 pub use command::{

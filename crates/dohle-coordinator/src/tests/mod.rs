@@ -3,22 +3,15 @@
 mod script;
 mod storm;
 
-/// Plays the script and compares what happens, line by line, with what it says.
-fn check(script: &str) {
-    let played = script::play(script);
-    if played != script {
-        let first = script.lines().zip(played.lines()).position(|(written, happened)| written != happened);
-        let line = first.unwrap_or_else(|| script.lines().count().min(played.lines().count()));
-        panic!("the script differs from line {} on; this is what happens:\n{played}", line + 1);
-    }
-}
+use crate::story::compare;
 
 macro_rules! scripts {
     ($($name:ident $file:literal,)*) => {
         $(
             #[test]
             fn $name() {
-                check(include_str!(concat!("../../scripts/", $file)));
+                let written = include_str!(concat!("../../scripts/", $file));
+                compare(written, &script::play(written));
             }
         )*
     };

@@ -1,8 +1,5 @@
 //! A small language for stories about groups.
 //!
-//! A line that begins at the margin is an action, or a comment after `#`; the indented lines below it are everything that
-//! comes of it. [`play`] acts and writes those lines itself, so a script is right if it comes out as it went in.
-//!
 //! ```text
 //! given group.max.size=2                   settings, before anything else
 //! join g 1 client=app protocols=range:x    the caller that waits for the answer is called 1
@@ -13,19 +10,19 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use dohle_base::{
-    ErrorCode, Instant, LeaderEpoch, Now, Offset, Partition, ProducerEpoch, ProducerId, Timestamp, Token, TopicId,
-    TopicName, Uuid, parse_duration,
+    ErrorCode, Instant, LeaderEpoch, Now, Offset, Partition, ProducerEpoch, ProducerId, Token, TopicId, TopicName,
+    Uuid, parse_duration,
 };
 use dohle_protocol::record::consumer::ConsumerProtocolSubscription;
 use dohle_protocol::{Message, Reader, Rope};
 use dohle_replication::ledger::{Effect, Effects, Folded, Ledger};
 
+use crate::story::{self, Actor, BEGINNING, Words, later};
 use crate::transaction::{Outcome, Version};
 use crate::{
     Command, CommitOffsets, CommitOffsetsInTransaction, DeleteOffsets, DeletedTopic, EndTransaction, FetchOffsets,
@@ -35,34 +32,10 @@ use crate::{
 
 /// What a batch holds in these stories.
 const BATCH_BYTES_MAX: usize = 4_096;
-/// The day on which all stories begin.
-const EPOCH_MS: i64 = 1_000_000;
 
 /// Acts, and returns the script with what came of it.
 pub(super) fn play(script: &str) -> String {
-    let mut stage = Stage::new(&given(script));
-    let mut out = String::new();
-    for line in script.lines().filter(|line| !line.starts_with(' ')) {
-        out.push_str(line);
-        out.push('\n');
-        let action = line.split('#').next().filter(|_| line.starts_with('#')).map_or(line, |_| "");
-        let words: Vec<&str> = action.split_whitespace().collect();
-        if let Some((verb, words)) = words.split_first()
-            && *verb != "given"
-        {
-            stage.act(verb, &Words(words));
-        }
-        for line in stage.happened.drain(..) {
-            writeln!(out, "  {line}").unwrap();
-        }
-    }
-    out
-}
-
-fn given(script: &str) -> BTreeMap<String, String> {
-    let lines = script.lines().filter_map(|line| line.strip_prefix("given "));
-    let pairs = lines.flat_map(str::split_whitespace).filter_map(|pair| pair.split_once('='));
-    pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+    story::play(script, &mut Stage::new(&story::given(script)))
 }
 
 struct Stage {
@@ -75,28 +48,9 @@ struct Stage {
     happened: Vec<String>,
 }
 
-/// The words of an action: some plain, some `key=value`.
-struct Words<'a>(&'a [&'a str]);
-
-impl<'a> Words<'a> {
-    fn plain(&self) -> impl Iterator<Item = &'a str> {
-        self.0.iter().copied().filter(|word| !word.contains('='))
-    }
-
-    fn nth(&self, place: usize) -> &'a str {
-        self.plain().nth(place).expect("a word is missing")
-    }
-
+impl Words<'_> {
     fn token(&self, place: usize) -> Token {
         Token(self.nth(place).parse().expect("a caller is a number"))
-    }
-
-    fn get(&self, key: &str) -> Option<&'a str> {
-        self.0.iter().find_map(|word| word.split_once('=').filter(|(name, _)| *name == key)).map(|(_, value)| value)
-    }
-
-    fn has(&self, word: &str) -> bool {
-        self.0.contains(&word)
     }
 
     fn member(&self) -> Option<MemberId> {
@@ -112,14 +66,9 @@ impl<'a> Words<'a> {
     }
 }
 
-impl Stage {
-    fn new(given: &BTreeMap<String, String>) -> Self {
-        let settings = Settings::resolve(BATCH_BYTES_MAX, |key| given.get(key).map(String::as_str)).unwrap();
-        let settings = Arc::new(settings);
-        let now = Now { instant: Instant(0), wall: Timestamp(EPOCH_MS) };
-        let machine = GroupCoordinator::new(Arc::clone(&settings));
-        let ledger = Some(Ledger::lead(machine, now, Offset::ZERO, BATCH_BYTES_MAX));
-        Self { ledger, settings, log: vec![], now, names: 0, held: false, happened: vec![] }
+impl Actor for Stage {
+    fn happened(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.happened)
     }
 
     fn act(&mut self, verb: &str, words: &Words<'_>) {
@@ -158,6 +107,16 @@ impl Stage {
             "written" => self.write(words),
             _ => panic!("no such action: {verb}"),
         }
+    }
+}
+
+impl Stage {
+    fn new(given: &BTreeMap<&str, &str>) -> Self {
+        let settings = Settings::resolve(BATCH_BYTES_MAX, |key| given.get(key).copied()).unwrap();
+        let settings = Arc::new(settings);
+        let machine = GroupCoordinator::new(Arc::clone(&settings));
+        let ledger = Some(Ledger::lead(machine, BEGINNING, Offset::ZERO, BATCH_BYTES_MAX));
+        Self { ledger, settings, log: vec![], now: BEGINNING, names: 0, held: false, happened: vec![] }
     }
 
     fn propose(&mut self, token: Token, command: impl FnOnce(&mut Self) -> Command) {
@@ -226,8 +185,7 @@ impl Stage {
     }
 
     fn advance(&mut self, to: Instant) {
-        let passed = to.saturating_since(self.now.instant);
-        self.now = Now { instant: self.now.instant + passed, wall: self.now.wall.saturating_add(passed) };
+        self.now = later(self.now, to.saturating_since(self.now.instant));
     }
 
     /// The next leader knows what the log holds, and nothing else. What was not committed is lost.
@@ -577,7 +535,7 @@ fn show_record(record: &Record) -> String {
     match record {
         Record::Offset { key, value: None, .. } => format!("{} forgets {}/{}", key.group, key.topic, key.partition),
         Record::Offset { key, value: Some(value), producer } => {
-            let until = value.expires_at.map_or(String::new(), |at| format!(" until {}ms", at.0 - EPOCH_MS));
+            let until = value.expires_at.map_or(String::new(), |at| format!(" until {}ms", at.0 - BEGINNING.wall.0));
             let by = producer.map_or(String::new(), |it| format!(" if {}:{} commits", it.id, it.epoch));
             format!("{} at {}/{}@{}{}{until}{by}", key.group, key.topic, key.partition, value.offset, show_words(value))
         }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use dohle_base::{Instant, LeaderEpoch, Now, Offset, Partition, Rng, Timestamp, Token, TopicId, TopicName, Uuid};
 use dohle_replication::ledger::{Effect, Effects, Folded, Ledger};
 
+use crate::story::later;
 use crate::{
     Command, CommitOffsets, DeleteOffsets, DeletedTopic, FetchOffsets, Generation, GroupCoordinator, GroupFilter,
     GroupId, Heartbeat, InstanceId, Join, Leave, Leaving, MemberId, OffsetToCommit, Protocol, Record, Reply, Settings,
@@ -261,7 +262,7 @@ impl Storm {
     }
 
     fn pass(&mut self, duration: Duration) {
-        self.now = Now { instant: self.now.instant + duration, wall: self.now.wall.saturating_add(duration) };
+        self.now = later(self.now, duration);
         while self.ledger.as_ref().unwrap().deadline().is_some_and(|deadline| deadline <= self.now.instant) {
             let (mut out, now) = (vec![], self.now);
             self.ledger.as_mut().unwrap().tick(now, &mut out);

@@ -5,14 +5,7 @@ mod script;
 mod storm;
 mod table;
 
-/// Compares what happens, line by line, with what is written.
-fn compare(written: &str, happened: &str) {
-    if happened != written {
-        let first = written.lines().zip(happened.lines()).position(|(written, happened)| written != happened);
-        let line = first.unwrap_or_else(|| written.lines().count().min(happened.lines().count()));
-        panic!("the text differs from line {} on; this is what happens:\n{happened}", line + 1);
-    }
-}
+use crate::story::compare;
 
 macro_rules! texts {
     ($play:path: $($name:ident $file:literal,)*) => {

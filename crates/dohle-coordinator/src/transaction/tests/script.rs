@@ -11,7 +11,6 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +19,7 @@ use dohle_base::{
 };
 use dohle_replication::ledger::{Effect, Effects, Folded, Ledger};
 
+use crate::story::{self, Actor, BEGINNING, Words, later};
 use crate::transaction::{
     AddPartitions, Command, End, Init, MarkersWritten, Outcome, Record, Reply, Settings, State, TopicPartition,
     Transaction, TransactionCoordinator, TransactionFilter, Version,
@@ -27,33 +27,10 @@ use crate::transaction::{
 use crate::{Producer, TransactionalId};
 
 const BATCH_BYTES_MAX: usize = 1_024;
-/// The day on which all stories begin.
-const EPOCH_MS: i64 = 1_000_000;
 
 /// Acts, and returns the script with what came of it.
 pub(super) fn play(script: &str) -> String {
-    let given = |key: &str| script.lines().filter_map(|line| line.strip_prefix("given ")).find_map(|it| value(it, key));
-    let mut stage = Stage::new(given);
-    let mut out = String::new();
-    for line in script.lines().filter(|line| !line.starts_with(' ')) {
-        out.push_str(line);
-        out.push('\n');
-        let words: Vec<&str> = line.split_whitespace().collect();
-        if let Some((verb, words)) = words.split_first()
-            && *verb != "given"
-            && !verb.starts_with('#')
-        {
-            stage.act(verb, &Words(words));
-        }
-        for line in stage.happened.drain(..) {
-            writeln!(out, "  {line}").unwrap();
-        }
-    }
-    out
-}
-
-fn value<'a>(line: &'a str, key: &str) -> Option<&'a str> {
-    line.split_whitespace().find_map(|word| word.split_once('=').filter(|(name, _)| *name == key)).map(|(_, it)| it)
+    story::play(script, &mut Stage::new(&story::given(script)))
 }
 
 struct Stage {
@@ -67,31 +44,12 @@ struct Stage {
     happened: Vec<String>,
 }
 
-/// The words of an action: some plain, some `key=value`.
-struct Words<'a>(&'a [&'a str]);
-
-impl<'a> Words<'a> {
-    fn plain(&self) -> impl Iterator<Item = &'a str> {
-        self.0.iter().copied().filter(|word| !word.contains('='))
-    }
-
-    fn nth(&self, place: usize) -> &'a str {
-        self.plain().nth(place).expect("a word is missing")
-    }
-
+impl Words<'_> {
     fn id(&self, place: usize) -> TransactionalId {
         match self.nth(place) {
             "-" => "".into(),
             name => name.into(),
         }
-    }
-
-    fn get(&self, key: &str) -> Option<&'a str> {
-        self.0.iter().find_map(|word| value(word, key))
-    }
-
-    fn has(&self, word: &str) -> bool {
-        self.0.contains(&word)
     }
 
     fn producer(&self) -> Option<Producer> {
@@ -107,15 +65,9 @@ impl<'a> Words<'a> {
     }
 }
 
-impl Stage {
-    fn new<'a>(given: impl Fn(&str) -> Option<&'a str>) -> Self {
-        let level = given("version").map_or(2, |level| level.parse().unwrap());
-        let version = Version::from_level(level).unwrap();
-        let settings = Arc::new(Settings::resolve(BATCH_BYTES_MAX, version, given).unwrap());
-        let now = Now { instant: Instant(0), wall: Timestamp(EPOCH_MS) };
-        let machine = TransactionCoordinator::new(Arc::clone(&settings));
-        let ledger = Some(Ledger::lead(machine, now, Offset::ZERO, BATCH_BYTES_MAX));
-        Self { ledger, settings, log: vec![], now, ids: 100, held: false, stable: 0, happened: vec![] }
+impl Actor for Stage {
+    fn happened(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.happened)
     }
 
     fn act(&mut self, verb: &str, words: &Words<'_>) {
@@ -138,6 +90,19 @@ impl Stage {
             "written" => self.log.push(written(words, self.now.wall)),
             _ => panic!("no such action: {verb}"),
         }
+    }
+}
+
+impl Stage {
+    fn new(given: &BTreeMap<&str, &str>) -> Self {
+        let level = given.get("version").map_or(2, |level| level.parse().unwrap());
+        let version = Version::from_level(level).unwrap();
+        let settings = Settings::resolve(BATCH_BYTES_MAX, version, |key| given.get(key).copied()).unwrap();
+        let settings = Arc::new(settings);
+        let machine = TransactionCoordinator::new(Arc::clone(&settings));
+        let ledger = Some(Ledger::lead(machine, BEGINNING, Offset::ZERO, BATCH_BYTES_MAX));
+        let now = BEGINNING;
+        Self { ledger, settings, log: vec![], now, ids: 100, held: false, stable: 0, happened: vec![] }
     }
 
     fn ledger(&mut self) -> &mut Ledger<TransactionCoordinator> {
@@ -227,8 +192,7 @@ impl Stage {
     }
 
     fn advance(&mut self, to: Instant) {
-        let passed = to.saturating_since(self.now.instant);
-        self.now = Now { instant: self.now.instant + passed, wall: self.now.wall.saturating_add(passed) };
+        self.now = later(self.now, to.saturating_since(self.now.instant));
     }
 
     /// The next leader knows what the log holds, and nothing else. What was not committed is lost.
@@ -401,7 +365,7 @@ fn show_transaction(it: &Transaction) -> String {
     let previous = if it.previous_id == it.producer.id { String::new() } else { format!(" was {}", it.previous_id) };
     let next = it.next_id.map_or(String::new(), |id| format!(" next {id}"));
     let partitions: String = it.partitions.iter().map(|place| format!(" {}", show_place(place))).collect();
-    let since = it.started_at.map_or(String::new(), |at| format!(" since {}ms", at.0 - EPOCH_MS));
+    let since = it.started_at.map_or(String::new(), |at| format!(" since {}ms", at.0 - BEGINNING.wall.0));
     let (state, level) = (it.state.name(), it.version.level());
     format!("{state} {}:{}{previous}{next} v{level}{partitions}{since}", it.producer.id, it.producer.epoch)
 }

@@ -9,6 +9,7 @@ use dohle_base::{Instant, Now, Offset, Partition, ProducerEpoch, ProducerId, Rng
 use dohle_replication::ledger::{Effect, Effects, Folded, Ledger};
 use imbl::OrdSet;
 
+use crate::story::later;
 use crate::transaction::{
     AddPartitions, Command, End, Init, MarkersWritten, Outcome, Record, Reply, Settings, State, TopicPartition,
     Transaction, TransactionCoordinator, Version,
@@ -242,7 +243,7 @@ impl Storm {
     }
 
     fn pass(&mut self, duration: Duration) {
-        self.now = Now { instant: self.now.instant + duration, wall: self.now.wall.saturating_add(duration) };
+        self.now = later(self.now, duration);
         while self.ledger.as_ref().unwrap().deadline().is_some_and(|deadline| deadline <= self.now.instant) {
             let (mut out, now) = (vec![], self.now);
             self.ledger.as_mut().unwrap().tick(now, &mut out);
