@@ -18,10 +18,12 @@ pub mod transactions;
 
 mod broker;
 mod calm;
+mod compaction;
 mod consumer;
 mod network;
 mod operator;
 mod queue;
+mod spoil;
 mod trace;
 mod weather;
 mod world;

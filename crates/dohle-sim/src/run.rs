@@ -9,6 +9,7 @@ use dohle_base::Instant;
 use crate::calm;
 use crate::coverage::Coverage;
 use crate::invariant::Violation;
+use crate::trace::Trace;
 use crate::world::World;
 
 /// The shortest storm, and how much longer one may be.
@@ -35,6 +36,7 @@ pub struct Outcome {
 #[derive(Clone, Debug)]
 pub struct Failure {
     seed: u64,
+    test: &'static str,
     what: String,
     lines: Vec<String>,
     faults: String,
@@ -45,25 +47,42 @@ impl fmt::Display for Failure {
         self.lines.iter().try_for_each(|line| writeln!(f, "{line}"))?;
         writeln!(f, "faults: {}", self.faults)?;
         writeln!(f, "seed {}: {}", self.seed, self.what)?;
-        write!(f, "again: DOHLE_SEED={} cargo test -p dohle-sim the_seeds", self.seed)
+        write!(f, "again: DOHLE_SEED={} cargo test -p dohle-sim {}", self.seed, self.test)
     }
 }
 
 /// Runs a seed.
 pub fn run(seed: u64) -> Outcome {
     let mut world = World::new(seed);
-    let broken = panic::catch_unwind(AssertUnwindSafe(|| play(&mut world)));
-    if broken.is_err() {
-        world.fail("Law", "a machine broke one of its own laws; the panic above says which".to_owned());
+    if panic::catch_unwind(AssertUnwindSafe(|| play(&mut world))).is_err() {
+        world.court.fail(BROKEN.0, BROKEN.1.to_owned());
     }
-    let failure = world.violation.clone().map(|violation| failure(seed, &world, &violation));
-    Outcome {
-        seed,
-        trace: world.trace.hash(),
-        events: world.trace.events(),
-        simulated: world.now.saturating_since(Instant::ZERO),
-        coverage: world.coverage,
-        failure,
+    let World { now, trace, court, coverage, .. } = world;
+    Outcome::of(seed, "the_seeds", now, &trace, court.violation(), coverage)
+}
+
+/// What is said of a run that ended in a panic.
+pub(crate) const BROKEN: (&str, &str) = ("Law", "a machine broke one of its own laws; the panic above says which");
+
+impl Outcome {
+    /// What came of a run that `test` runs again.
+    pub(crate) fn of(
+        seed: u64,
+        test: &'static str,
+        end: Instant,
+        trace: &Trace,
+        violation: Option<&Violation>,
+        coverage: Coverage,
+    ) -> Self {
+        let failure = violation.map(|violation| Failure {
+            seed,
+            test,
+            what: violation.to_string(),
+            lines: trace.lines().map(str::to_owned).collect(),
+            faults: format!("{:?}", coverage.faults),
+        });
+        let simulated = end.saturating_since(Instant::ZERO);
+        Self { seed, trace: trace.hash(), events: trace.events(), simulated, coverage, failure }
     }
 }
 
@@ -72,21 +91,12 @@ fn play(world: &mut World) {
     world.run_until(Instant::ZERO + storm);
     world.calm_down();
     world.run_until(world.now + calm::REST);
-    if world.violation.is_none()
+    if world.court.violation().is_none()
         && let Err(what) = calm::at_rest(world)
     {
-        world.fail("AtRest", what);
+        world.court.fail("AtRest", what);
     }
-    if world.violation.is_none() {
+    if world.court.violation().is_none() {
         world.last_judgement();
-    }
-}
-
-fn failure(seed: u64, world: &World, violation: &Violation) -> Failure {
-    Failure {
-        seed,
-        what: violation.to_string(),
-        lines: world.trace.lines().map(str::to_owned).collect(),
-        faults: format!("{:?}", world.coverage.faults),
     }
 }

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use dohle_base::Rng;
 
+use crate::coverage::Coverage;
+
 /// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Fault {
@@ -140,6 +142,15 @@ impl Weather {
     /// Whether the fault comes with this message or operation.
     pub(crate) fn strikes(&self, fault: Fault, rng: &mut Rng) -> bool {
         self.chances.iter().find(|(kind, _)| *kind == fault).is_some_and(|(_, chance)| rng.chance(*chance))
+    }
+
+    /// The same, and counts it if it comes.
+    pub(crate) fn slows(&self, fault: Fault, rng: &mut Rng, coverage: &mut Coverage) -> bool {
+        let strikes = self.strikes(fault, rng);
+        if strikes {
+            coverage.fault(fault);
+        }
+        strikes
     }
 
     /// The faults that come by time, and the mean wait between two.

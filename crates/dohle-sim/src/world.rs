@@ -11,7 +11,7 @@ use crate::broker::{BATCH_BYTES_MAX, Broker, Out, RESTART_DELAY, Stop};
 use crate::consumer::{Act, Ask, Consumer, Kind};
 use crate::coverage::Coverage;
 use crate::fact::{Answer, Fact, RequestId};
-use crate::invariant::{self, Invariant, Look, Violation};
+use crate::invariant::{self, Court};
 use crate::network::{ClientId, LinkId, Network, Passage};
 use crate::operator;
 use crate::queue::Queue;
@@ -61,8 +61,7 @@ pub(crate) struct World {
     /// Consumers that stand still, and until when.
     frozen: BTreeMap<usize, Instant>,
     requests: u64,
-    invariants: Vec<Box<dyn Invariant>>,
-    pub(crate) violation: Option<Violation>,
+    pub(crate) court: Court<Fact>,
     pub(crate) coverage: Coverage,
     pub(crate) trace: Trace,
 }
@@ -90,8 +89,7 @@ impl World {
             asking: BTreeMap::new(),
             frozen: BTreeMap::new(),
             requests: 0,
-            invariants: invariant::all(),
-            violation: None,
+            court: Court::new(invariant::all()),
             coverage: Coverage::default(),
             trace: Trace::default(),
             rng,
@@ -131,7 +129,7 @@ impl World {
 
     /// Lets everything happen that is due until then, or until a law is broken.
     pub(crate) fn run_until(&mut self, until: Instant) {
-        while self.violation.is_none() {
+        while self.court.violation().is_none() {
             let Some((at, event)) = self.queue.pop() else { break };
             if at > until {
                 self.queue.push(at, event);
@@ -213,10 +211,7 @@ impl World {
         if let Err(what) = self.broker.start(self.now) {
             return self.fail("Recovery", what);
         }
-        let slow = self.weather.strikes(Fault::SlowLoad, &mut self.rng);
-        if slow {
-            self.coverage.fault(Fault::SlowLoad);
-        }
+        let slow = self.weather.slows(Fault::SlowLoad, &mut self.rng, &mut self.coverage);
         let load = if slow { 500 + self.rng.below(5_000) } else { 5 + self.rng.below(45) };
         self.after(Duration::from_millis(load), Event::BrokerLoaded { life: self.life });
     }
@@ -241,10 +236,7 @@ impl World {
         if !self.broker.begin_flush() {
             return;
         }
-        let slow = self.weather.strikes(Fault::SlowSync, &mut self.rng);
-        if slow {
-            self.coverage.fault(Fault::SlowSync);
-        }
+        let slow = self.weather.slows(Fault::SlowSync, &mut self.rng, &mut self.coverage);
         let micros = if slow { 500_000 + self.rng.below(3_000_000) } else { 300 + self.rng.below(5_000) };
         self.after(Duration::from_micros(micros), Event::FlushEnds { life: self.life });
     }
@@ -517,26 +509,18 @@ impl World {
     // The observer.
 
     fn judge(&mut self, fact: &Fact) {
-        for invariant in &mut self.invariants {
-            match invariant.judge(fact) {
-                Ok(Look::Judged) => *self.coverage.looks.entry(invariant.name()).or_default() += 1,
-                Ok(Look::Passed) => {}
-                Err(what) => {
-                    self.violation.get_or_insert(Violation { invariant: invariant.name(), what });
-                }
-            }
-        }
+        self.court.judge(fact, &mut self.coverage);
     }
 
-    pub(crate) fn fail(&mut self, invariant: &'static str, what: String) {
-        self.violation.get_or_insert(Violation { invariant, what });
+    fn fail(&mut self, invariant: &'static str, what: String) {
+        self.court.fail(invariant, what);
     }
 
     /// The power goes once more, and the broker reads what is left: nothing that was acknowledged may be missing.
     pub(crate) fn last_judgement(&mut self) {
         self.stop_broker(Stop::PowerCut, RESTART_DELAY);
         self.run_until(self.now + Duration::from_secs(10));
-        if self.violation.is_none() && !self.broker.is_leading() {
+        if self.court.violation().is_none() && !self.broker.is_leading() {
             self.fail("Recovery", "the broker does not lead ten seconds after its last start".to_owned());
         }
     }

@@ -4,17 +4,14 @@ use std::path::Path;
 
 use dohle_base::{LeaderEpoch, Offset, Timestamp};
 use dohle_coordinator::Record;
-use dohle_log::compact::{CompactError, KeyMap};
 use dohle_log::disk::{Disk, Memory};
-use dohle_log::log::{Append, Log, Opening, Swap};
+use dohle_log::log::{Append, Log, Opening};
 use dohle_log::options::Options;
 use dohle_log::producers::Origin;
 use dohle_records::batch::encode::{Builder, Entry, Settings};
 use dohle_records::{Batches, Budget};
 
 const DIRECTORY: &str = "/__consumer_offsets-0";
-/// Memory for the keys of a compaction: often too little for all of them.
-const KEYS_BYTES: u64 = 400;
 /// How much of the log is read at once.
 const READ_BYTES: u64 = 64 << 10;
 
@@ -109,28 +106,4 @@ pub(super) fn read(log: &Log<Memory>) -> Result<Vec<(Offset, Record)>, String> {
         }
     }
     Ok(records)
-}
-
-/// Compacts what is dirty with room for a few keys; says up to where, none when there was nothing to do.
-pub(super) fn compact(
-    log: &mut Log<Memory>,
-    high_watermark: Offset,
-    cleaned: Offset,
-    recovery_point: Offset,
-    now: Timestamp,
-) -> Result<Option<Offset>, CompactError> {
-    let survey = log.survey(high_watermark);
-    let dirt = survey.dirt(Some(cleaned), recovery_point, now)?;
-    if dirt.dirty_bytes == 0 {
-        return Ok(None);
-    }
-    let mut keys = KeyMap::new(KEYS_BYTES, 90);
-    let mut pass = survey.job(&dirt).map(&mut keys, &mut |_| true)?;
-    while let Some(rewritten) = pass.next(&keys, now, &mut |_| true)? {
-        match log.swap(rewritten)? {
-            Swap::Done(swapped) => swapped.confirm()?.remove()?,
-            Swap::Refused(_) => unreachable!("nobody else is at the log"),
-        }
-    }
-    Ok(Some(pass.reaches()))
 }

@@ -6,22 +6,25 @@
 mod journal;
 
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use dohle_base::{ErrorCode, Instant, LeaderEpoch, Now, Offset, Rng, Timestamp, Token};
 use dohle_coordinator::{Command, GroupCoordinator, GroupId, GroupView, Settings, refusal_code};
-use dohle_log::disk::{self, Memory};
+use dohle_log::disk::Memory;
 use dohle_log::log::{Flush, Log};
 use dohle_replication::ledger::{Effect, Effects, Folded, Ledger};
 use dohle_replication::partition::{self, Durability, Leader};
 
+use crate::compaction::compact;
 use crate::fact::{Answer, Fact, RequestId};
+use crate::spoil::Spoiled;
 use crate::weather::Fault;
 
 /// What a batch of the simulated topic holds: small, so that some decisions do not fit.
 pub(crate) const BATCH_BYTES_MAX: usize = 16 << 10;
+/// Memory for the keys of a compaction: often too little for all of them.
+const KEYS_BYTES: u64 = 400;
 
 /// What a broker did to the world around it.
 #[derive(Debug, Default)]
@@ -54,14 +57,6 @@ pub(crate) struct Broker {
     spoiled: Spoiled,
     /// How far the wall clock is from the true time.
     pub(crate) skew_ms: i64,
-}
-
-/// What the disk will do wrong.
-#[derive(Debug, Default)]
-struct Spoiled {
-    next_write: Option<disk::Fault>,
-    next_sync: Option<disk::Fault>,
-    reboot: bool,
 }
 
 #[derive(Debug)]
@@ -174,9 +169,7 @@ impl Broker {
                 out.answer(request, answer, false, Offset::ZERO);
             }
             Role::Leading(leading) => {
-                if let Some(fault) = self.spoiled.next_write.take() {
-                    self.disk.fail(self.disk.operations() + 1, fault);
-                }
+                self.spoiled.before_write(&self.disk);
                 leading.propose(now, request, command, out);
             }
         }
@@ -214,9 +207,7 @@ impl Broker {
         let now = self.now(at);
         let Role::Leading(leading) = &mut self.role else { return };
         let Some(flush) = leading.flush.take() else { return };
-        if let Some(fault) = self.spoiled.next_sync.take() {
-            self.disk.fail(self.disk.operations() + 1, fault);
-        }
+        self.spoiled.before_sync(&self.disk);
         match leading.log.flushed(flush.run(), now.wall) {
             Ok(synced) => {
                 leading.synced(now, synced, out);
@@ -233,17 +224,12 @@ impl Broker {
         let now = self.now(at);
         let Role::Leading(leading) = &mut self.role else { return false };
         let high_watermark = leading.leader.high_watermark();
-        match journal::compact(&mut leading.log, high_watermark, self.cleaned, self.recovery_point, now.wall) {
-            Ok(Some(reached)) => {
-                self.cleaned = reached;
-                true
-            }
-            Ok(None) => false,
-            Err(_) => {
-                out.failed = true;
-                true
-            }
+        match compact(&mut leading.log, KEYS_BYTES, high_watermark, self.cleaned, self.recovery_point, now.wall) {
+            Ok(Some(reached)) => self.cleaned = reached,
+            Ok(None) => return false,
+            Err(_) => out.failed = true,
         }
+        true
     }
 
     /// Goes down; `rng` decides what of the unsynced the disk keeps.
@@ -270,29 +256,12 @@ impl Broker {
         if !self.is_leading() {
             return false;
         }
-        match fault {
-            Fault::PowerCutInOperation => {
-                self.disk.fail(self.disk.operations() + 1 + rng.below(20), disk::Fault::Crash);
-                self.spoiled.reboot = true;
-            }
-            Fault::SyncError => {
-                self.spoiled.next_sync = Some(disk::Fault::Error(io::ErrorKind::Other));
-                self.spoiled.reboot = true;
-            }
-            Fault::WriteError => {
-                self.spoiled.next_write = Some(disk::Fault::Error(io::ErrorKind::Other));
-                self.spoiled.reboot = true;
-            }
-            Fault::ShortWrite => self.spoiled.next_write = Some(disk::Fault::Short),
-            _ => return false,
-        }
-        true
+        self.spoiled.ask(fault, &self.disk, rng)
     }
 
-    /// Whether the process alone cannot make good what its disk did: what the disk has lost is still in memory, and
-    /// only a start of the machine shows what is really there.
+    /// Whether only a start of the machine shows what is really on its disk.
     pub(crate) fn must_reboot(&self) -> bool {
-        self.spoiled.reboot
+        self.spoiled.must_reboot()
     }
 
     /// How a group looks.

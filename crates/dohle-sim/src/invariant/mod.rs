@@ -21,15 +21,16 @@ use std::fmt;
 use dohle_base::Offset;
 use dohle_coordinator::Record;
 
+use crate::coverage::Coverage;
 use crate::fact::Fact;
 
 /// A law that judges facts as they come.
-pub trait Invariant {
+pub trait Invariant<F = Fact> {
     /// The law's name.
     fn name(&self) -> &'static str;
 
     /// Takes a fact in; says what is wrong if the law is broken by it, and whether there was anything to judge.
-    fn judge(&mut self, fact: &Fact) -> Result<Look, String>;
+    fn judge(&mut self, fact: &F) -> Result<Look, String>;
 }
 
 /// Whether a law had something to say about a fact.
@@ -72,6 +73,42 @@ pub struct Violation {
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.invariant, self.what)
+    }
+}
+
+/// The laws of a world, and the first that was broken in it.
+pub(crate) struct Court<F> {
+    laws: Vec<Box<dyn Invariant<F>>>,
+    violation: Option<Violation>,
+}
+
+impl<F> Court<F> {
+    /// Nothing has happened yet.
+    pub(crate) fn new(laws: Vec<Box<dyn Invariant<F>>>) -> Self {
+        Self { laws, violation: None }
+    }
+
+    /// Lets every law judge a fact.
+    pub(crate) fn judge(&mut self, fact: &F, coverage: &mut Coverage) {
+        for law in &mut self.laws {
+            match law.judge(fact) {
+                Ok(Look::Judged) => *coverage.looks.entry(law.name()).or_default() += 1,
+                Ok(Look::Passed) => {}
+                Err(what) => {
+                    self.violation.get_or_insert(Violation { invariant: law.name(), what });
+                }
+            }
+        }
+    }
+
+    /// Notes what was seen to be wrong by other means.
+    pub(crate) fn fail(&mut self, invariant: &'static str, what: String) {
+        self.violation.get_or_insert(Violation { invariant, what });
+    }
+
+    /// The first law that was broken.
+    pub(crate) fn violation(&self) -> Option<&Violation> {
+        self.violation.as_ref()
     }
 }
 

@@ -34,10 +34,7 @@ impl World {
         if let Err(what) = self.broker.start(self.now) {
             return self.fail("Recovery", what);
         }
-        let slow = self.weather.strikes(Fault::SlowLoad, &mut self.rng);
-        if slow {
-            self.coverage.fault(Fault::SlowLoad);
-        }
+        let slow = self.weather.slows(Fault::SlowLoad, &mut self.rng, &mut self.coverage);
         let load = if slow { 500 + self.rng.below(3_000) } else { 5 + self.rng.below(45) };
         self.after(Duration::from_millis(load), Event::BrokerLoaded { life: self.life });
     }
@@ -64,10 +61,7 @@ impl World {
         if !self.broker.begin_flush(log) {
             return;
         }
-        let slow = self.weather.strikes(Fault::SlowSync, &mut self.rng);
-        if slow {
-            self.coverage.fault(Fault::SlowSync);
-        }
+        let slow = self.weather.slows(Fault::SlowSync, &mut self.rng, &mut self.coverage);
         let micros = if slow { 500_000 + self.rng.below(2_000_000) } else { 300 + self.rng.below(5_000) };
         self.after(Duration::from_micros(micros), Event::FlushEnds { life: self.life, log });
     }

@@ -8,7 +8,6 @@ use super::fact::Fact;
 use super::lives::RESTART_DELAY;
 use super::place::Place;
 use super::world::World;
-use crate::invariant::{Look, Violation};
 
 impl World {
     pub(super) fn read_committed(&mut self) {
@@ -31,26 +30,18 @@ impl World {
 
     pub(super) fn judge(&mut self, fact: &Fact) {
         self.watch.note(fact);
-        for invariant in &mut self.invariants {
-            match invariant.judge(fact) {
-                Ok(Look::Judged) => *self.coverage.looks.entry(invariant.name()).or_default() += 1,
-                Ok(Look::Passed) => {}
-                Err(what) => {
-                    self.violation.get_or_insert(Violation { invariant: invariant.name(), what });
-                }
-            }
-        }
+        self.court.judge(fact, &mut self.coverage);
     }
 
     pub(super) fn fail(&mut self, invariant: &'static str, what: String) {
-        self.violation.get_or_insert(Violation { invariant, what });
+        self.court.fail(invariant, what);
     }
 
     /// The power goes once more, and the broker reads what is left: nothing that was acknowledged may be missing.
     pub(super) fn last_judgement(&mut self) {
         self.stop_broker(Stop::PowerCut, RESTART_DELAY);
         self.run_until(self.now + Duration::from_secs(5));
-        if self.violation.is_none() && self.broker.leading().is_none() {
+        if self.court.violation().is_none() && self.broker.leading().is_none() {
             self.fail("Recovery", "the broker does not lead five seconds after its last start".to_owned());
         }
         self.judge(&Fact::Rested);

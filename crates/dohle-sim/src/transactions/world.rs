@@ -11,14 +11,15 @@ use dohle_coordinator::transaction::{self, Version};
 
 use super::broker::{BATCH_BYTES_MAX, Broker, LOGS, Marker, RoundId};
 use super::clients;
-use super::invariant::{self, Invariant};
+use super::fact::Fact;
+use super::invariant;
 use super::place::Place;
 use super::producer::Producer;
 use super::request::{Answer, Request};
 use super::watch::Watch;
 use crate::coverage::Coverage;
 use crate::fact::RequestId;
-use crate::invariant::Violation;
+use crate::invariant::Court;
 use crate::network::{ClientId, LinkId, Network};
 use crate::queue::Queue;
 use crate::trace::Trace;
@@ -77,8 +78,7 @@ pub(super) struct World {
     pub(super) history: VecDeque<Request>,
     /// What the coordinator sent last; it may come after the next one has taken over.
     pub(super) last_marker: Option<(Marker, Place)>,
-    pub(super) invariants: Vec<Box<dyn Invariant>>,
-    pub(super) violation: Option<Violation>,
+    pub(super) court: Court<Fact>,
     pub(super) coverage: Coverage,
     pub(super) watch: Watch,
     pub(super) trace: Trace,
@@ -115,8 +115,7 @@ impl World {
             requests: 0,
             history: VecDeque::new(),
             last_marker: None,
-            invariants: invariant::all(),
-            violation: None,
+            court: Court::new(invariant::all()),
             coverage: Coverage::default(),
             watch: Watch::default(),
             trace: Trace::default(),
@@ -153,7 +152,7 @@ impl World {
 
     /// Lets everything happen that is due until then, or until a law is broken.
     pub(super) fn run_until(&mut self, until: Instant) {
-        while self.violation.is_none() {
+        while self.court.violation().is_none() {
             let Some((at, event)) = self.queue.pop() else { break };
             if at > until {
                 self.queue.push(at, event);

@@ -3,16 +3,12 @@
 use std::collections::BTreeMap;
 
 use dohle_base::ErrorCode;
-use dohle_sim::coverage::{Coverage, Fault};
+use dohle_sim::coverage::Coverage;
 use dohle_sim::transactions::edge::Edge;
 use dohle_sim::transactions::{invariant, run::run};
 
-use super::number;
+use super::{covers_enough, is_whole, seeds};
 
-/// How many seeds are run unless `DOHLE_SEEDS` says otherwise.
-const SEEDS: u64 = 200;
-/// The least share of answers that are no refusal, in 1,000.
-const SUCCESS_PERMILLE_MIN: u64 = 600;
 /// What producers must have been told by so many seeds together.
 const CODES: [ErrorCode; 8] = [
     ErrorCode::None,
@@ -27,55 +23,35 @@ const CODES: [ErrorCode; 8] = [
 
 #[test]
 fn the_transactions_keep_every_law_and_come_to_rest() {
-    let seeds = match number("DOHLE_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("DOHLE_SEEDS").unwrap_or(SEEDS),
-    };
-    let whole = seeds.end - seeds.start >= SEEDS;
+    let seeds = seeds();
+    let whole = is_whole(&seeds);
     let (mut coverage, mut edges) = (Coverage::default(), BTreeMap::<Edge, u64>::new());
     let (mut events, mut transactions, mut simulated) = (0, 0, 0.0);
     for seed in seeds {
         let outcome = run(seed);
-        if let Some(failure) = outcome.failure {
+        if let Some(failure) = outcome.run.failure {
             panic!("\n{failure}");
         }
-        coverage.add(&outcome.coverage);
+        coverage.add(&outcome.run.coverage);
         outcome.edges.iter().for_each(|(edge, count)| *edges.entry(*edge).or_default() += count);
-        events += outcome.events;
+        events += outcome.run.events;
         transactions += outcome.transactions;
-        simulated += outcome.simulated.as_secs_f64();
+        simulated += outcome.run.simulated.as_secs_f64();
     }
     println!("{events} events, {transactions} transactions in {simulated:.0} simulated seconds");
     println!("{edges:#?} {coverage:#?}");
     if whole {
-        covers_enough(&coverage, &edges);
+        covers_enough(&coverage, &CODES, invariant::all().iter().map(|law| law.name()));
+        Edge::ALL.iter().for_each(|edge| assert!(edges.contains_key(edge), "{edge:?} was never passed"));
     }
-}
-
-/// A fault that never came, an edge where nobody has been, a refusal that nobody got and a law that never judged prove nothing.
-fn covers_enough(coverage: &Coverage, edges: &BTreeMap<Edge, u64>) {
-    for fault in Fault::ALL {
-        assert!(coverage.faults.contains_key(&fault), "{fault:?} never came");
-    }
-    for edge in Edge::ALL {
-        assert!(edges.contains_key(&edge), "{edge:?} was never passed");
-    }
-    for code in CODES {
-        assert!(coverage.codes.contains_key(&code), "nobody was ever told {code}");
-    }
-    for invariant in invariant::all() {
-        assert!(coverage.looks.contains_key(invariant.name()), "{} never judged", invariant.name());
-    }
-    let success = coverage.success_permille();
-    assert!(success >= SUCCESS_PERMILLE_MIN, "only {success} of 1,000 answers were no refusal");
 }
 
 #[test]
 fn the_same_seed_gives_the_same_transactions() {
     for seed in 0..5 {
         let (one, other) = (run(seed), run(seed));
-        assert_eq!((one.trace, one.events, &one.edges), (other.trace, other.events, &other.edges), "seed {seed}");
-        assert_eq!(one.coverage, other.coverage, "seed {seed}");
+        assert_eq!((one.run.trace, one.run.events), (other.run.trace, other.run.events), "seed {seed}");
+        assert_eq!((one.run.coverage, one.edges), (other.run.coverage, other.edges), "seed {seed}");
     }
-    assert_ne!(run(1).trace, run(2).trace);
+    assert_ne!(run(1).run.trace, run(2).run.trace);
 }

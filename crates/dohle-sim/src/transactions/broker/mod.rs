@@ -12,22 +12,22 @@ mod requests;
 mod seat;
 
 use std::collections::BTreeSet;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use dohle_base::{ErrorCode, Instant, LeaderEpoch, Now, Offset, Rng, Timestamp};
 use dohle_coordinator::transaction::{self, Transaction, TransactionCoordinator};
 use dohle_coordinator::{GroupCoordinator, Settings, TransactionalId};
-use dohle_log::compact::KeyMap;
-use dohle_log::disk::{self, Memory};
-use dohle_log::log::{Log, Opening, Swap};
+use dohle_log::disk::Memory;
+use dohle_log::log::{Log, Opening};
 
 use super::edge::Edge;
 use super::fact::{Decided, Fact, Line};
 use super::place::{DATA_PARTITIONS, Place};
 use super::request::{Answer, Request};
+use crate::compaction::compact;
 use crate::fact::RequestId;
+use crate::spoil::Spoiled;
 use crate::weather::Fault;
 use journal::Journal;
 use leading::Leading;
@@ -84,14 +84,6 @@ pub(super) struct Broker {
     spoiled: Spoiled,
     /// How far the wall clock is from the true time.
     pub(super) skew_ms: i64,
-}
-
-/// What the disk will do wrong.
-#[derive(Debug, Default)]
-struct Spoiled {
-    next_write: Option<disk::Fault>,
-    next_sync: Option<disk::Fault>,
-    reboot: bool,
 }
 
 enum Role {
@@ -252,9 +244,7 @@ impl Broker {
     pub(super) fn end_flush(&mut self, at: Instant, log: usize, checkpoint: bool, out: &mut Out) {
         let now = self.now(at);
         let Role::Leading(leading) = &mut self.role else { return };
-        if let Some(fault) = self.spoiled.next_sync.take() {
-            self.disk.fail(self.disk.operations() + 1, fault);
-        }
+        self.spoiled.before_sync(&self.disk);
         match leading.partition(log).end_flush(now) {
             Some(synced) => {
                 if checkpoint {
@@ -278,7 +268,7 @@ impl Broker {
         let Role::Leading(leading) = &mut self.role else { return false };
         let partition = &mut leading.transactor.partition;
         let high_watermark = partition.high_watermark();
-        match compact(&mut partition.log, high_watermark, self.cleaned, self.recovery_points[0], now) {
+        match compact(&mut partition.log, KEYS_BYTES, high_watermark, self.cleaned, self.recovery_points[0], now) {
             Ok(Some(reached)) => self.cleaned = reached,
             Ok(None) => return false,
             Err(_) => out.failed = true,
@@ -307,28 +297,12 @@ impl Broker {
         if self.leading().is_none() {
             return false;
         }
-        match fault {
-            Fault::PowerCutInOperation => {
-                self.disk.fail(self.disk.operations() + 1 + rng.below(20), disk::Fault::Crash);
-                self.spoiled.reboot = true;
-            }
-            Fault::SyncError => {
-                self.spoiled.next_sync = Some(disk::Fault::Error(io::ErrorKind::Other));
-                self.spoiled.reboot = true;
-            }
-            Fault::WriteError => {
-                self.spoiled.next_write = Some(disk::Fault::Error(io::ErrorKind::Other));
-                self.spoiled.reboot = true;
-            }
-            Fault::ShortWrite => self.spoiled.next_write = Some(disk::Fault::Short),
-            _ => return false,
-        }
-        true
+        self.spoiled.ask(fault, &self.disk, rng)
     }
 
     /// Whether only a start of the machine shows what is really on its disk.
     pub(super) fn must_reboot(&self) -> bool {
-        self.spoiled.reboot
+        self.spoiled.must_reboot()
     }
 
     /// The laws of the machines.
@@ -339,10 +313,8 @@ impl Broker {
     }
 
     fn spoil_write(&mut self) {
-        if self.leading().is_some()
-            && let Some(fault) = self.spoiled.next_write.take()
-        {
-            self.disk.fail(self.disk.operations() + 1, fault);
+        if self.leading().is_some() {
+            self.spoiled.before_write(&self.disk);
         }
     }
 
@@ -379,27 +351,4 @@ fn lines(place: Place, partition: &Partition) -> Result<Vec<Line>, String> {
 
 fn decided(cause: Option<RequestId>, at: Offset, record: transaction::Record) -> Decided {
     Decided { cause, at, name: record.transactional_id, transaction: record.value }
-}
-
-fn compact(
-    log: &mut Log<Memory>,
-    high_watermark: Offset,
-    cleaned: Offset,
-    recovery_point: Offset,
-    now: Timestamp,
-) -> Result<Option<Offset>, dohle_log::compact::CompactError> {
-    let survey = log.survey(high_watermark);
-    let dirt = survey.dirt(Some(cleaned), recovery_point, now)?;
-    if dirt.dirty_bytes == 0 {
-        return Ok(None);
-    }
-    let mut keys = KeyMap::new(KEYS_BYTES, 90);
-    let mut pass = survey.job(&dirt).map(&mut keys, &mut |_| true)?;
-    while let Some(rewritten) = pass.next(&keys, now, &mut |_| true)? {
-        match log.swap(rewritten)? {
-            Swap::Done(swapped) => swapped.confirm()?.remove()?,
-            Swap::Refused(_) => unreachable!("nobody else is at the log"),
-        }
-    }
-    Ok(Some(pass.reaches()))
 }

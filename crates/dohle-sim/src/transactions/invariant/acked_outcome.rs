@@ -61,7 +61,7 @@ impl AckedOutcome {
     }
 }
 
-impl Invariant for AckedOutcome {
+impl Invariant<Fact> for AckedOutcome {
     fn name(&self) -> &'static str {
         "AckedOutcome"
     }
@@ -108,7 +108,7 @@ mod tests {
     use super::super::story::{end_asked, end_told, led, marker, records, tells, value};
     use super::*;
 
-    fn law() -> Box<dyn Invariant> {
+    fn law() -> Box<dyn Invariant<Fact>> {
         Box::new(AckedOutcome::default())
     }
 

@@ -15,7 +15,7 @@ pub(super) struct AckedWriteIsKept {
     told: BTreeMap<(Place, Offset), Line>,
 }
 
-impl Invariant for AckedWriteIsKept {
+impl Invariant<Fact> for AckedWriteIsKept {
     fn name(&self) -> &'static str {
         "AckedWriteIsKept"
     }
@@ -58,7 +58,7 @@ mod tests {
     #[test]
     fn a_batch_that_is_lost_or_changed_is_found_out() {
         let run = |lines: &[Line]| [Fact::WriteTold(records(0, 4, 0, &[value(1, 0)])), led(&[], lines)];
-        let law = || -> Box<dyn Invariant> { Box::new(AckedWriteIsKept::default()) };
+        let law = || -> Box<dyn Invariant<Fact>> { Box::new(AckedWriteIsKept::default()) };
         tells(law, &run(&[records(0, 4, 0, &[value(1, 0)])]), &run(&[]));
         tells(law, &run(&[records(0, 4, 0, &[value(1, 0)])]), &run(&[records(0, 4, 0, &[value(2, 0)])]));
     }

@@ -107,7 +107,7 @@ fn moves(contents: &BTreeSet<(Place, Value)>) -> Option<Value> {
     contents.iter().find(|(place, _)| *place == Place::Offsets).map(|(_, value)| *value)
 }
 
-impl Invariant for Atomic {
+impl Invariant<Fact> for Atomic {
     fn name(&self) -> &'static str {
         "Atomic"
     }
@@ -150,7 +150,7 @@ mod tests {
     use super::*;
     use dohle_coordinator::transaction::Version;
 
-    fn law() -> Box<dyn Invariant> {
+    fn law() -> Box<dyn Invariant<Fact>> {
         Box::new(Atomic::default())
     }
 

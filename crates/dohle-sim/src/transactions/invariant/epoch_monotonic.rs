@@ -68,7 +68,7 @@ fn rises<K: Ord>(known: &mut BTreeMap<K, ProducerEpoch>, key: K, epoch: Producer
     Ok(())
 }
 
-impl Invariant for EpochMonotonic {
+impl Invariant<Fact> for EpochMonotonic {
     fn name(&self) -> &'static str {
         "EpochMonotonic"
     }
@@ -100,7 +100,7 @@ mod tests {
     use super::super::story::{decided, end_told, led, marker, prepared, records, tells, value};
     use super::*;
 
-    fn law() -> Box<dyn Invariant> {
+    fn law() -> Box<dyn Invariant<Fact>> {
         Box::new(EpochMonotonic::default())
     }
 

@@ -50,7 +50,7 @@ impl LastStable {
     }
 }
 
-impl Invariant for LastStable {
+impl Invariant<Fact> for LastStable {
     fn name(&self) -> &'static str {
         "LastStable"
     }
@@ -89,7 +89,7 @@ mod tests {
     use super::super::story::{marker, records, stood, tells, value};
     use super::*;
 
-    fn law() -> Box<dyn Invariant> {
+    fn law() -> Box<dyn Invariant<Fact>> {
         Box::new(LastStable::default())
     }
 

@@ -73,7 +73,7 @@ impl LateTouchesNothing {
     }
 }
 
-impl Invariant for LateTouchesNothing {
+impl Invariant<Fact> for LateTouchesNothing {
     fn name(&self) -> &'static str {
         "LateTouchesNothing"
     }
@@ -112,7 +112,7 @@ mod tests {
     use super::super::story::{begun, end_asked, marker, prepared, records, tells, value};
     use super::*;
 
-    fn law() -> Box<dyn Invariant> {
+    fn law() -> Box<dyn Invariant<Fact>> {
         Box::new(LateTouchesNothing::default())
     }
 

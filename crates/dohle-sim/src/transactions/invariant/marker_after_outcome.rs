@@ -41,7 +41,7 @@ impl MarkerAfterOutcome {
     }
 }
 
-impl Invariant for MarkerAfterOutcome {
+impl Invariant<Fact> for MarkerAfterOutcome {
     fn name(&self) -> &'static str {
         "MarkerAfterOutcome"
     }
@@ -77,7 +77,7 @@ mod tests {
     use super::super::story::{marker, prepared, tells};
     use super::*;
 
-    fn law() -> Box<dyn Invariant> {
+    fn law() -> Box<dyn Invariant<Fact>> {
         Box::new(MarkerAfterOutcome::default())
     }
 

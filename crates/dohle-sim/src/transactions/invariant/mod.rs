@@ -16,19 +16,10 @@ pub(super) mod misled;
 mod story;
 
 use super::fact::Fact;
-use crate::invariant::Look;
-
-/// A law that judges facts as they come.
-pub trait Invariant {
-    /// The law's name.
-    fn name(&self) -> &'static str;
-
-    /// Takes a fact in; says what is wrong if the law is broken by it, and whether there was anything to judge.
-    fn judge(&mut self, fact: &Fact) -> Result<Look, String>;
-}
+use crate::invariant::Invariant;
 
 /// All laws, new.
-pub fn all() -> Vec<Box<dyn Invariant>> {
+pub fn all() -> Vec<Box<dyn Invariant<Fact>>> {
     vec![
         Box::new(acked_outcome::AckedOutcome::default()),
         Box::new(acked_write_is_kept::AckedWriteIsKept::default()),

@@ -13,7 +13,7 @@ use crate::transactions::fact::{Decided, Fact, Label, Line, Value, Written};
 use crate::transactions::place::Place;
 
 /// The law judges the good run and finds the bad one out.
-pub(super) fn tells(law: impl Fn() -> Box<dyn Invariant>, good: &[Fact], bad: &[Fact]) {
+pub(super) fn tells(law: impl Fn() -> Box<dyn Invariant<Fact>>, good: &[Fact], bad: &[Fact]) {
     let judge = |facts: &[Fact]| -> Result<usize, String> {
         let (mut law, mut judged) = (law(), 0);
         for fact in facts {
