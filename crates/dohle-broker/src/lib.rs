@@ -16,6 +16,7 @@ mod fetch;
 mod http;
 mod ledgers;
 mod lock;
+mod marks;
 mod membership;
 mod metrics;
 mod net;

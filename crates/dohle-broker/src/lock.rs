@@ -9,6 +9,11 @@ pub(crate) fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     whole(mutex.lock())
 }
 
+/// Takes a lock that is held while a disk is waited for: only threads that may wait for the disk come here, never a core's.
+pub(crate) fn hold_over_disk<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    whole(mutex.lock())
+}
+
 /// Reads beside other readers.
 pub(crate) fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
     whole(lock.read())

@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use dohle_base::Offset;
+use dohle_log::directory::Checkpoint;
 use dohle_log::scrub::{self, Damages, Finding};
 
 use crate::catalog::Catalog;
@@ -80,7 +81,7 @@ impl Scrubber {
                 return false;
             }
         }
-        self.storage.volumes().iter().for_each(|volume| volume.forget_scrubbed());
+        self.storage.volumes().iter().for_each(|volume| volume.marks.clear(Checkpoint::Scrub));
         self.write();
         true
     }
@@ -88,14 +89,14 @@ impl Scrubber {
     /// Writes down where the round is. What cannot be written costs a second reading, no more.
     fn write(&self) {
         for volume in self.storage.volumes().iter().filter(|volume| !volume.is_offline()) {
-            if let Err(failure) = volume.write_scrubbed() {
+            if let Err(failure) = volume.marks.flush(Checkpoint::Scrub) {
                 tracing::warn!("nobody will know how far logs were scrubbed: {failure}");
             }
         }
     }
 
     fn scrub(&self, partition: &Partition, rate: &Rate) -> bool {
-        let mut reached = partition.volume.scrubbed(&partition.name()).unwrap_or(Offset::ZERO);
+        let mut reached = partition.volume.marks.get(Checkpoint::Scrub, &partition.name()).unwrap_or(Offset::ZERO);
         // What is closed meanwhile is read in the next round.
         let Ok(log) = partition.look(|log, _| log.scrub()) else { return true };
         let segments = log.segments();
@@ -119,7 +120,7 @@ impl Scrubber {
                 }
             }
             reached = segments[place].end;
-            partition.volume.note_scrubbed(partition.name(), reached);
+            partition.volume.marks.note(Checkpoint::Scrub, partition, reached);
         }
         true
     }

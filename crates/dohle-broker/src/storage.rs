@@ -161,7 +161,7 @@ impl Storage {
 
     /// The epoch that the broker had which stopped here, if it stopped in order and every directory says so.
     pub(crate) fn clean_epoch(&self) -> Option<i64> {
-        let epochs: Option<Vec<i64>> = self.all().map(|volume| volume.clean_stop()?.broker_epoch).collect();
+        let epochs: Option<Vec<i64>> = self.all().map(|volume| volume.clean_stop?.broker_epoch).collect();
         epochs?.into_iter().min()
     }
 

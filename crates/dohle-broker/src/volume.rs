@@ -11,19 +11,20 @@ use std::thread::JoinHandle;
 
 use dohle_base::{Offset, TopicId, Uuid};
 use dohle_log::Failure;
-use dohle_log::directory::{Checkpoint, CleanStop, Directory, DirectoryError, Found, Identity, Offsets, PartitionName};
+use dohle_log::directory::{Checkpoint, CleanStop, Directory, DirectoryError, Found, Identity, PartitionName};
 use dohle_log::disk::Files;
 use dohle_log::log::Opening;
 
 use crate::clock::Clock;
 use crate::lock::hold;
+use crate::marks::Marks;
 use crate::partition::Partition;
 use crate::space::Room;
 use crate::vital;
 
 /// A directory of logs.
 pub(crate) struct Volume {
-    pub(crate) directory: Directory<Files>,
+    pub(crate) directory: Arc<Directory<Files>>,
     /// What the cluster knows it by.
     pub(crate) id: Uuid,
     pub(crate) flusher: Flusher,
@@ -31,30 +32,14 @@ pub(crate) struct Volume {
     pub(crate) room: Room,
     /// How many logs lie here, roughly: for the choice among disks.
     pub(crate) logs: AtomicUsize,
-    /// How the broker before has left it.
-    left: Left,
+    /// How the broker before has stopped; none when it did not stop in order.
+    pub(crate) clean_stop: Option<CleanStop>,
     /// Logs that this broker itself has closed.
     closed: Mutex<BTreeMap<PartitionName, Opening>>,
     offline: AtomicBool,
     /// Whether its partitions were told that it is offline.
     told: AtomicBool,
-    marks: Mutex<Marks>,
-}
-
-/// Offsets that the directory remembers of each partition's log, as they were last written.
-#[derive(Default)]
-struct Marks {
-    recovery_points: Offsets,
-    cleaned: Offsets,
-    scrubbed: Offsets,
-}
-
-/// What a broker leaves behind when it ends.
-struct Left {
-    clean: Option<CleanStop>,
-    recovery_points: Offsets,
-    log_starts: Offsets,
-    high_watermarks: Offsets,
+    pub(crate) marks: Marks,
 }
 
 /// Partitions that wait for their disk.
@@ -73,24 +58,16 @@ struct Queue {
 impl Volume {
     /// Takes a claimed directory into service. From now on only a clean stop counts as one.
     pub(crate) fn open(directory: Directory<Files>, identity: &Identity) -> Result<Arc<Self>, DirectoryError> {
-        let left = Left {
-            clean: directory.take_clean_stop()?,
-            recovery_points: directory.read_offsets(Checkpoint::RecoveryPoint)?,
-            log_starts: directory.read_offsets(Checkpoint::LogStart)?,
-            high_watermarks: directory.read_offsets(Checkpoint::HighWatermark)?,
-        };
-        let marks = Mutex::new(Marks {
-            recovery_points: left.recovery_points.clone(),
-            cleaned: directory.read_offsets(Checkpoint::Cleaner)?,
-            scrubbed: directory.read_offsets(Checkpoint::Scrub)?,
-        });
+        let clean_stop = directory.take_clean_stop()?;
+        let directory = Arc::new(directory);
+        let marks = Marks::read(Arc::clone(&directory))?;
         let volume = Self {
             directory,
             id: identity.directory_id,
             flusher: Flusher::default(),
             room: Room::default(),
             logs: AtomicUsize::new(0),
-            left,
+            clean_stop,
             closed: Mutex::default(),
             offline: AtomicBool::new(false),
             told: AtomicBool::new(false),
@@ -105,11 +82,6 @@ impl Volume {
         self.directory.root()
     }
 
-    /// How the broker before has stopped; none when it did not stop in order.
-    pub(crate) fn clean_stop(&self) -> Option<CleanStop> {
-        self.left.clean
-    }
-
     /// Notes a log that was closed in order and begins at `start`, for whoever opens it again.
     pub(crate) fn note_closed(&self, name: PartitionName, start: Offset, end: Offset) {
         hold(&self.closed).insert(name, Opening { clean: true, recovery_point: end, start });
@@ -120,67 +92,23 @@ impl Volume {
         if let Some(closed) = hold(&self.closed).remove(name) {
             return closed;
         }
-        let offset = |offsets: &Offsets| offsets.get(name).copied().unwrap_or(Offset::ZERO);
+        let offset = |kind| self.marks.get(kind, name).unwrap_or(Offset::ZERO);
         Opening {
-            clean: self.left.clean.is_some(),
-            recovery_point: offset(&self.left.recovery_points),
-            start: offset(&self.left.log_starts),
+            clean: self.clean_stop.is_some(),
+            recovery_point: offset(Checkpoint::RecoveryPoint),
+            start: offset(Checkpoint::LogStart),
         }
     }
 
-    /// Up to where clients had been shown a log, as the broker before has written down: it may be late, never early.
+    /// Up to where clients had been shown a log, as was written down: it may be late, never early.
     pub(crate) fn shown(&self, name: &PartitionName) -> Offset {
-        self.left.high_watermarks.get(name).copied().unwrap_or(Offset::ZERO)
+        self.marks.get(Checkpoint::HighWatermark, name).unwrap_or(Offset::ZERO)
     }
 
-    /// Up to where a log was compacted, and its recovery point, as the disk has them.
-    pub(crate) fn marks(&self, name: &PartitionName) -> (Option<Offset>, Offset) {
-        let marks = hold(&self.marks);
-        (marks.cleaned.get(name).copied(), marks.recovery_points.get(name).copied().unwrap_or(Offset::ZERO))
-    }
-
-    /// Notes the recovery points that were written.
-    pub(crate) fn note_recovery_points(&self, offsets: &Offsets) {
-        hold(&self.marks).recovery_points.clone_from(offsets);
-    }
-
-    /// Writes down up to where a log is compacted. Waits for the disk, as all that follow do.
-    pub(crate) fn note_cleaned(&self, name: &PartitionName, offset: Offset) -> Result<(), Failure> {
-        let mut marks = hold(&self.marks);
-        marks.cleaned.insert(name.clone(), offset);
-        self.directory.write_offsets(Checkpoint::Cleaner, &marks.cleaned)
-    }
-
-    /// Up to where a log was scrubbed in this round.
-    pub(crate) fn scrubbed(&self, name: &PartitionName) -> Option<Offset> {
-        hold(&self.marks).scrubbed.get(name).copied()
-    }
-
-    /// Notes up to where a log was scrubbed; [`Volume::write_scrubbed`] writes it down.
-    pub(crate) fn note_scrubbed(&self, name: PartitionName, offset: Offset) {
-        hold(&self.marks).scrubbed.insert(name, offset);
-    }
-
-    /// Writes down up to where all logs were scrubbed.
-    pub(crate) fn write_scrubbed(&self) -> Result<(), Failure> {
-        self.directory.write_offsets(Checkpoint::Scrub, &hold(&self.marks).scrubbed)
-    }
-
-    /// A new round begins: nothing is scrubbed.
-    pub(crate) fn forget_scrubbed(&self) {
-        hold(&self.marks).scrubbed.clear();
-    }
-
-    /// Forgets what was written down of a log that is given up: one of the same name is another log.
+    /// Forgets all of a log that is given up: one of the same name is another log.
     pub(crate) fn forget(&self, name: &PartitionName) -> Result<(), Failure> {
-        let mut marks = hold(&self.marks);
-        if marks.cleaned.remove(name).is_some() {
-            self.directory.write_offsets(Checkpoint::Cleaner, &marks.cleaned)?;
-        }
-        if marks.scrubbed.remove(name).is_some() {
-            self.directory.write_offsets(Checkpoint::Scrub, &marks.scrubbed)?;
-        }
-        Ok(())
+        hold(&self.closed).remove(name);
+        self.marks.forget(name)
     }
 
     /// The partitions that have a directory here.

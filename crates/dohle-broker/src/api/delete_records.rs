@@ -16,6 +16,7 @@ use crate::context::Context;
 use crate::dispatch::Client;
 use crate::partition::Partition;
 use crate::topics::is_internal;
+use crate::volume::Volume;
 
 pub(crate) const API: Api = Api::of(ApiKey::DeleteRecords);
 
@@ -34,9 +35,7 @@ pub(crate) async fn handle(
     for topic in &request.topics {
         deleted.extend(topic.partitions.iter().map(|asked| delete(&view, &topic.name, asked)));
     }
-    if deleted.iter().any(Result::is_ok) {
-        write_down(cx).await;
-    }
+    let deleted = if deleted.iter().any(Result::is_ok) { write_down(cx, deleted).await } else { deleted };
     let mut deleted = deleted.into_iter();
     let topics = request.topics.into_iter().map(|topic| {
         let partitions = topic.partitions.iter().zip(&mut deleted).map(|(asked, deleted)| tell(client, asked, deleted));
@@ -57,22 +56,24 @@ fn delete(view: &View, topic: &str, asked: &DeleteRecordsPartition) -> Deleted {
     Ok((Arc::clone(partition), start))
 }
 
-async fn write_down(cx: &Context) {
+/// A start that could not be written down is not promised, though it may hold.
+async fn write_down(cx: &Context, deleted: Vec<Deleted>) -> Vec<Deleted> {
     let checkpoints = Arc::clone(&cx.checkpoints);
-    // A disk that failed is offline afterwards, and that is what the client is told.
-    let _ = cx.readers.begin(move || checkpoints.write(Checkpoint::LogStart)).await;
+    let unwritten = cx.readers.begin(move || checkpoints.write(Checkpoint::LogStart)).await;
+    let is_written = |volume: &Volume| unwritten.as_ref().is_some_and(|unwritten| !unwritten.contains(&volume.id));
+    let promised = |(partition, start): (Arc<Partition>, Offset)| match is_written(&partition.volume) {
+        true => Ok((partition, start)),
+        false => Err(ErrorCode::KafkaStorageError),
+    };
+    deleted.into_iter().map(|deleted| deleted.and_then(promised)).collect()
 }
 
 fn tell(client: &Client, asked: &DeleteRecordsPartition, deleted: Deleted) -> DeleteRecordsPartitionResult {
-    let kept = |(partition, start): (Arc<Partition>, Offset)| match partition.volume.is_offline() {
-        true => Err(ErrorCode::KafkaStorageError),
-        false => Ok(start),
-    };
-    let deleted = deleted.and_then(kept);
+    let start = deleted.map(|(_, start)| start);
     DeleteRecordsPartitionResult {
         partition_index: asked.partition_index,
-        low_watermark: deleted.unwrap_or(Offset::NONE).0,
-        error_code: client.code(deleted.err().unwrap_or(ErrorCode::None)),
+        low_watermark: start.unwrap_or(Offset::NONE).0,
+        error_code: client.code(start.err().unwrap_or(ErrorCode::None)),
         ..Default::default()
     }
 }

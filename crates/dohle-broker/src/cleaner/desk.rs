@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use dohle_base::{Partition as Index, TopicId};
+use dohle_base::{Offset, Partition as Index, TopicId};
 use dohle_log::compact::{Dirt, Survey};
+use dohle_log::directory::Checkpoint;
 use dohle_log::disk::Files;
 
 use super::Cleaner;
@@ -104,8 +105,9 @@ impl Cleaner {
             return None;
         }
         let (survey, ratio_min) = partition.survey()?;
-        let (cleaned, durable) = partition.volume.marks(&partition.name());
-        match survey.dirt(cleaned, durable, self.clock.wall()) {
+        let mark = |kind| partition.volume.marks.get(kind, &partition.name());
+        let durable = mark(Checkpoint::RecoveryPoint).unwrap_or(Offset::ZERO);
+        match survey.dirt(mark(Checkpoint::Cleaner), durable, self.clock.wall()) {
             Ok(dirt) => Some((Work { partition: Arc::clone(partition), survey, dirt }, ratio_min)),
             Err(error) => {
                 tracing::warn!(?partition, "nobody can say how dirty a log is: {error}");

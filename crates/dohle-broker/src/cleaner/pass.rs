@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use dohle_log::compact::{CompactError, KeyMap, Pass, Rewritten};
+use dohle_log::directory::Checkpoint;
 use dohle_log::disk::Files;
 use dohle_log::log::Swap;
 
@@ -28,7 +29,7 @@ impl Cleaner {
         while let Some(rewritten) = pass.next(keys, now, &mut go_on)? {
             self.swap(&partition, &pass, rewritten)?;
         }
-        partition.volume.note_cleaned(&partition.name(), pass.reaches())?;
+        partition.volume.marks.write_one(Checkpoint::Cleaner, &partition, pass.reaches())?;
         self.count(&pass);
         let (figures, took) = (pass.figures(), self.clock.instant() - begun);
         tracing::info!(

@@ -2,6 +2,7 @@
 
 use dohle_base::{ErrorCode, ProducerEpoch, ProducerId, Timestamp};
 use dohle_protocol::message::delete_records::{DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic};
+use dohle_protocol::message::delete_topics::DeleteTopicState;
 use dohle_protocol::message::describe_log_dirs::{DescribableLogDirTopic, DescribeLogDirsRequest};
 use dohle_protocol::message::describe_producers::{DescribeProducersRequest, TopicRequest};
 use dohle_protocol::message::init_producer_id::InitProducerIdRequest;
@@ -16,7 +17,7 @@ use dohle_records::batch::encode::{Builder, Entry, Producer, Settings};
 
 use crate::broker::Broker;
 use crate::client::Client;
-use crate::topics::{create, topic, with};
+use crate::topics::{self, create, topic, with};
 
 fn list(client: &mut Client, asked: &[(i32, i64)], version: i16) -> Vec<ListOffsetsPartitionResponse> {
     let partition = |(partition_index, timestamp): &(i32, i64)| ListOffsetsPartition {
@@ -101,6 +102,28 @@ fn records_are_deleted_up_to_an_offset_and_stay_deleted() {
     assert_eq!(list(&mut client, &[(0, -2)], 11)[0].offset, 2);
     assert_eq!(delete(&mut client, "t", 0, -1), (ErrorCode::None, 3));
     assert_eq!(list(&mut client, &[(0, -2)], 11)[0].offset, 3);
+}
+
+#[test]
+fn what_was_written_down_of_a_deleted_log_does_not_meet_the_next_of_its_name() {
+    for restarts in [false, true] {
+        let mut broker = Broker::new();
+        let mut client = broker.client();
+        create(&mut client, vec![topic("t", 1)]);
+        client.produce("t", &["a", "b", "c", "d", "e"]);
+        assert_eq!(delete(&mut client, "t", 0, 4), (ErrorCode::None, 4));
+        if restarts {
+            broker.restart();
+            client = broker.client();
+        }
+        let gone = DeleteTopicState { name: Some("t".into()), ..Default::default() };
+        assert_eq!(topics::delete(&mut client, vec![gone])[0].error_code, 0);
+        create(&mut client, vec![topic("t", 1)]);
+        assert_eq!(client.produce("t", &["x", "y"]).base_offset, 0);
+        let killed = broker.survivor();
+        assert_eq!(killed.client().values("t", 0), ["x", "y"], "restarted: {restarts}");
+        assert_eq!(list(&mut killed.client(), &[(0, -2)], 11)[0].offset, 0);
+    }
 }
 
 fn end_of(client: &mut Client, index: i32, epoch: i32, current: i32) -> EpochEndOffset {

@@ -35,7 +35,7 @@ fn codes(results: &[CreatableTopicResult]) -> Vec<(&str, ErrorCode)> {
     results.iter().map(|result| (result.name.as_str(), ErrorCode::from_code(result.error_code))).collect()
 }
 
-fn delete(client: &mut Client, topics: Vec<DeleteTopicState>) -> Vec<DeletableTopicResult> {
+pub(crate) fn delete(client: &mut Client, topics: Vec<DeleteTopicState>) -> Vec<DeletableTopicResult> {
     client.ask(&DeleteTopicsRequest { topics, timeout_ms: 10_000, ..Default::default() }).responses
 }
 
