@@ -246,21 +246,25 @@ impl<M: Journal> Host<M> {
     }
 
     fn drive(&self, step: impl FnOnce(&mut Ledger<M>, &mut Effects<M>)) -> Result<(), Unanswered> {
-        {
+        let driven = {
             let mut stage = hold(&self.stage);
             let mut effects = vec![];
             self.go_on(&mut stage);
-            match &mut *stage {
-                Stage::Loading => return Err(Unanswered::Loading),
-                Stage::Lost => return Err(Unanswered::Lost),
-                Stage::Leading(leading) if !leading.stalled.is_empty() => return Err(Unanswered::NoRoom),
-                Stage::Leading(leading) => step(&mut leading.ledger, &mut effects),
-            }
+            let driven = match &mut *stage {
+                Stage::Loading => Err(Unanswered::Loading),
+                Stage::Lost => Err(Unanswered::Lost),
+                Stage::Leading(leading) if !leading.stalled.is_empty() => Err(Unanswered::NoRoom),
+                Stage::Leading(leading) => {
+                    step(&mut leading.ledger, &mut effects);
+                    Ok(())
+                }
+            };
             self.perform(&mut stage, effects);
             self.rearm(&stage);
-        }
+            driven
+        };
         self.settle();
-        Ok(())
+        driven
     }
 
     /// Commits what the high watermark has passed. If somebody else holds the stage, it is done there: whoever has held the stage settles

@@ -166,18 +166,21 @@ impl MarkerWriter {
 
     /// Ends one transaction in all its partitions, however long that takes.
     async fn end(self: Arc<Self>, mut transaction: Ending) {
-        let (prepared_at, mut pause) = (transaction.prepared_at, PAUSE_MIN);
+        let (prepared_at, mut pause, mut untold) = (transaction.prepared_at, PAUSE_MIN, vec![]);
         loop {
             let (done, left) = Arc::clone(&self).round(&transaction).await;
-            let all = left.is_empty();
-            if all || !done.is_empty() {
-                let written = MarkersWritten { prepared_at, partitions: done };
-                // Whoever leads after this one asks again.
-                if self.host.ask(transaction::Command::MarkersWritten(written)).await.is_err() || all {
-                    return;
+            transaction.partitions = left;
+            untold.extend(done);
+            if transaction.partitions.is_empty() || !untold.is_empty() {
+                let written = MarkersWritten { prepared_at, partitions: untold.clone() };
+                match self.host.ask(transaction::Command::MarkersWritten(written)).await {
+                    Ok(_) if transaction.partitions.is_empty() => return,
+                    Ok(_) => untold.clear(),
+                    Err(Unanswered::NoRoom | Unanswered::TimedOut) => {}
+                    // Whoever leads after this one asks again.
+                    Err(Unanswered::Lost | Unanswered::Loading | Unanswered::TooLarge) => return,
                 }
             }
-            transaction.partitions = left;
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(PAUSE_MAX);
         }
@@ -188,14 +191,14 @@ impl MarkerWriter {
         let mut writes = JoinSet::new();
         for place in transaction.partitions.iter().cloned() {
             let (writer, marker) = (Arc::clone(&self), transaction.marker);
-            writes.spawn_local(async move { (writer.settle(&marker, &place).await, place) });
+            writes.spawn_local(async move { writer.settle(&marker, &place).await.then_some(place) });
         }
-        let (mut done, mut left) = (vec![], vec![]);
+        let mut done = vec![];
         while let Some(written) = writes.join_next().await {
-            let Ok((settled, place)) = written else { continue };
-            if settled { done.push(place) } else { left.push(place) }
+            // A write that died has taken no marker anywhere that anybody knows of.
+            done.extend(written.ok().flatten());
         }
-        (done, left)
+        transaction.partitions.iter().cloned().partition(|place| done.contains(place))
     }
 
     /// Whether the partition needs no more marker.
