@@ -173,6 +173,9 @@ impl Sessions {
 
 /// Of a partition that is named twice the last naming counts, at the place of the first, as in Kafka.
 fn each_once(wanted: Vec<Wanted>) -> Vec<Wanted> {
+    if wanted.len() < 2 {
+        return wanted;
+    }
     let mut places: HashMap<(TopicKey, i32), usize> = HashMap::with_capacity(wanted.len());
     let mut each: Vec<Wanted> = Vec::with_capacity(wanted.len());
     for wanted in wanted {
