@@ -174,14 +174,7 @@ impl Upkeep {
     fn flush_aged(&self) {
         let now = self.clock.wall();
         for partition in self.catalog.view().led.values() {
-            let wants = |log: &crate::partition::Log| {
-                let wants = log.wants_flush(now);
-                if !wants {
-                    log.rest();
-                }
-                wants
-            };
-            if partition.look(|log, _| wants(log)).unwrap_or(false) {
+            if partition.wants_flush(now) {
                 partition.ask_flush();
             }
         }

@@ -19,13 +19,10 @@ use crate::context::Context;
 use crate::net::answers::Filed;
 use crate::net::budget::Share;
 use crate::net::outbox::SENDS_FILES;
-use crate::partition::{Found, Interest, Isolation, Outcome, Partition, Reading, Refused, Want};
+use crate::partition::{Found, Interest, Isolation, LOOKS_MAX, Outcome, Partition, Reading, Refused, Want};
 
 /// Records from so many bytes on are sent from the log without being read.
 const SENT_UNREAD_FROM: u64 = 16 << 10;
-
-/// How often a reader looks whose segment is rewritten or dropped under it, before it is told to come again.
-const LOOKS_MAX: usize = 4;
 
 /// What a reader asks for on the whole.
 #[derive(Clone, Copy, Debug)]

@@ -65,6 +65,8 @@ pub(crate) struct FirstBatch {
 pub(super) struct Guards {
     given: u64,
     by_producer: BTreeMap<ProducerId, Pending>,
+    /// The same producers, whoever asked first before the others.
+    by_age: BTreeMap<u64, ProducerId>,
 }
 
 /// A transaction that is asked about.
@@ -98,6 +100,7 @@ impl Guards {
             supports_epoch_bump: batch.supports_epoch_bump,
         };
         self.by_producer.insert(batch.producer, pending);
+        self.by_age.insert(guard.0, batch.producer);
         Some(guard)
     }
 
@@ -130,20 +133,23 @@ impl Guards {
 
     /// The transaction has begun or ended here.
     pub(super) fn close(&mut self, producer: ProducerId) {
-        self.by_producer.remove(&producer);
+        if let Some(pending) = self.by_producer.remove(&producer) {
+            self.by_age.remove(&pending.guard.0);
+        }
     }
 
     /// Forgets whoever asked and never came back.
     pub(super) fn expire(&mut self, now: Timestamp, silence: Duration) {
         self.by_producer.retain(|_, pending| now.saturating_since(pending.since) < silence);
+        self.by_age.retain(|_, producer| self.by_producer.contains_key(producer));
     }
 
     fn make_room(&mut self) {
-        if self.by_producer.len() < GUARDS_MAX {
-            return;
+        if self.by_producer.len() >= GUARDS_MAX
+            && let Some((_, oldest)) = self.by_age.pop_first()
+        {
+            self.by_producer.remove(&oldest);
         }
-        let oldest = self.by_producer.iter().min_by_key(|(_, pending)| pending.guard.0).map(|(producer, _)| *producer);
-        oldest.into_iter().for_each(|producer| self.close(producer));
     }
 }
 

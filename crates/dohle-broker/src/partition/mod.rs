@@ -30,7 +30,7 @@ use guards::{FirstBatch, Guard, Guards};
 
 pub(crate) use append::AppendRefusal;
 pub(crate) use offsets::Sought;
-pub(crate) use read::{Found, Isolation, Reading, Refused, Want};
+pub(crate) use read::{Found, Isolation, LOOKS_MAX, Reading, Refused, Want};
 pub(crate) use wait::{Interest, Outcome};
 
 /// A log on a file system.
@@ -52,6 +52,8 @@ pub(crate) struct Partition {
     waiters: Arc<Waiters<Outcome>>,
     high_watermark: AtomicI64,
     flush_asked: AtomicBool,
+    /// Where the log ended when it was last looked at: what has not moved since is quiet.
+    end_seen: AtomicI64,
     follower: OnceLock<Box<dyn Follows>>,
     state: Mutex<State>,
 }
@@ -134,6 +136,7 @@ impl Partition {
             waiters,
             high_watermark,
             flush_asked: AtomicBool::new(false),
+            end_seen: AtomicI64::new(-1),
             follower: OnceLock::new(),
             state: Mutex::new(State::Leading(Box::new(leading))),
         })

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dohle_base::{ErrorCode, LeaderEpoch, Offset, Timestamp};
 use dohle_log::log::{Moment, ReadError, TruncateError};
 
-use super::{Isolation, Partition};
+use super::{Isolation, LOOKS_MAX, Partition};
 
 /// An offset that a client looks for (`ListOffsetsRequest`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +24,25 @@ impl Partition {
     /// Finds an offset for a client that believes in `current_epoch`; none where no record is there yet. May wait for the disk where it
     /// looks for a time.
     pub(crate) fn seek(self: &Arc<Self>, sought: Sought, current_epoch: i32) -> Result<Option<Moment>, ErrorCode> {
-        let (end, found) = self.look_mut(|log, leader| {
+        let mut looks = 0;
+        loop {
+            looks += 1;
+            let (end, found) = self.plan_seek(sought, current_epoch)?;
+            match found {
+                Found::Here(moment) => return Ok(Some(moment)),
+                // Without the lock: it may take a while.
+                Found::Look(search) => match search.find() {
+                    Ok(moment) => return Ok(moment.filter(|moment| moment.offset < end)),
+                    Err(ReadError::Moved) if looks < LOOKS_MAX => {}
+                    Err(error) => return Err(error.code()),
+                },
+            }
+        }
+    }
+
+    /// Where to look, and the end of what is safe.
+    fn plan_seek(&self, sought: Sought, current_epoch: i32) -> Result<(Offset, Found), ErrorCode> {
+        self.look_mut(|log, leader| {
             Self::check_epoch(leader, current_epoch)?;
             let high_watermark = leader.high_watermark();
             let at = |offset, epoch| Found::Here(Moment { time: Timestamp::NONE, offset, epoch });
@@ -38,16 +56,8 @@ impl Partition {
                 Sought::LargestTime => Found::Look(log.by_largest_time()),
                 Sought::NotBefore(time) => Found::Look(log.by_time(time)),
             };
-            Ok::<_, ErrorCode>((high_watermark, found))
-        })??;
-        match found {
-            Found::Here(moment) => Ok(Some(moment)),
-            // Without the lock: it may take a while.
-            Found::Look(search) => {
-                let moment = search.find().map_err(|error: ReadError| error.code())?;
-                Ok(moment.filter(|moment| moment.offset < end))
-            }
-        }
+            Ok((high_watermark, found))
+        })?
     }
 
     /// Where an epoch ends, for a client that wants to know whether it has to go back (KIP-320): the highest known epoch that is not

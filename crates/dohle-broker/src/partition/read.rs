@@ -10,6 +10,9 @@ use dohle_replication::partition::Leader;
 
 use super::{Log, Partition};
 
+/// How often a reader looks whose segment is rewritten or dropped under it, before it is told to come again.
+pub(crate) const LOOKS_MAX: usize = 4;
+
 /// Which records a reader may see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Isolation {

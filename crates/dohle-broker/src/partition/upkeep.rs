@@ -1,5 +1,6 @@
 //! What a partition needs now and then.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use dohle_base::{ErrorCode, LeaderEpoch, Timestamp};
@@ -16,6 +17,18 @@ impl Partition {
     /// The reign.
     pub(crate) fn epoch(&self) -> Result<LeaderEpoch, ErrorCode> {
         self.look(|_, leader| leader.epoch())
+    }
+
+    /// Whether `flush.ms` or `flush.messages` ask for a flush. A log that has not moved since the last look gives its open file back.
+    pub(crate) fn wants_flush(&self, now: Timestamp) -> bool {
+        let looked = self.look(|log, _| {
+            let (wants, end) = (log.wants_flush(now), log.end().0);
+            if self.end_seen.swap(end, Ordering::Relaxed) == end && !wants {
+                log.rest();
+            }
+            wants
+        });
+        looked.unwrap_or(false)
     }
 
     /// Drops what retention does not keep; the files are to be removed after the delay that comes with them.
