@@ -2,7 +2,7 @@
 
 use dohle_base::ErrorCode;
 use dohle_coordinator::partition_of;
-use dohle_coordinator::transaction::{AddPartitions, Command, Reply, Version};
+use dohle_coordinator::transaction::Version;
 use dohle_protocol::ApiKey;
 use dohle_protocol::message::add_offsets_to_txn::{AddOffsetsToTxnRequest, AddOffsetsToTxnResponse};
 
@@ -30,17 +30,7 @@ pub(crate) async fn handle(
 async fn add(cx: &Context, request: &AddOffsetsToTxnRequest) -> Result<(), ErrorCode> {
     let index = partition_of(&request.group_id, coordination::partitions(cx, &cx.catalog.view()));
     let places: Vec<_> = transacting::place(OFFSETS_TOPIC, index.0).into_iter().collect();
-    let command = |_| {
-        Command::AddPartitions(AddPartitions {
-            transactional_id: request.transactional_id.as_str().into(),
-            producer: transacting::producer(request.producer_id, request.producer_epoch),
-            partitions: places.clone(),
-            // Whoever asks in so many words does not follow the newer protocol, which adds offsets as they are committed.
-            version: Version::Zero,
-        })
-    };
-    match transacting::ask(cx, &request.transactional_id, command).await? {
-        Reply::AddPartitions(added) => added,
-        other => unreachable!("an addition is answered as one, not as {other:?}"),
-    }
+    let producer = transacting::producer(request.producer_id, request.producer_epoch);
+    // Whoever asks in so many words does not follow the newer protocol, which adds offsets as they are committed.
+    transacting::add(cx, &request.transactional_id, producer, &places, Version::Zero).await
 }

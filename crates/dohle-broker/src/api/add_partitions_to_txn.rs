@@ -2,7 +2,7 @@
 //! many transactions at once, also whether partitions are part of them already.
 
 use dohle_base::{ErrorCode, Partition as Index};
-use dohle_coordinator::transaction::{AddPartitions, Command, Reply, TopicPartition, Version};
+use dohle_coordinator::transaction::{TopicPartition, Version};
 use dohle_protocol::ApiKey;
 use dohle_protocol::message::add_partitions_to_txn::{
     AddPartitionsToTxnPartitionResult, AddPartitionsToTxnRequest, AddPartitionsToTxnResponse, AddPartitionsToTxnResult,
@@ -112,19 +112,10 @@ impl Addition<'_> {
     }
 
     async fn add(&self, transaction: &AddPartitionsToTxnTransaction, places: &[TopicPartition]) -> ErrorCode {
-        let command = |_| {
-            Command::AddPartitions(AddPartitions {
-                transactional_id: transaction.transactional_id.as_str().into(),
-                producer: transacting::producer(transaction.producer_id, transaction.producer_epoch),
-                partitions: places.to_vec(),
-                version: if self.version >= MANY_FROM { Version::Two } else { Version::Zero },
-            })
-        };
-        match transacting::ask(self.cx, &transaction.transactional_id, command).await {
-            Ok(Reply::AddPartitions(added)) => added.err().unwrap_or(ErrorCode::None),
-            Ok(other) => unreachable!("an addition is answered as one, not as {other:?}"),
-            Err(code) => code,
-        }
+        let producer = transacting::producer(transaction.producer_id, transaction.producer_epoch);
+        let version = if self.version >= MANY_FROM { Version::Two } else { Version::Zero };
+        let added = transacting::add(self.cx, &transaction.transactional_id, producer, places, version).await;
+        added.err().unwrap_or(ErrorCode::None)
     }
 
     fn verify(&self, transaction: &AddPartitionsToTxnTransaction, places: &[TopicPartition]) -> Vec<ErrorCode> {

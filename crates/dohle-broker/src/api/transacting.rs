@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use dohle_base::{ErrorCode, ProducerEpoch, ProducerId, TopicName};
 use dohle_coordinator::Producer;
-use dohle_coordinator::transaction::{Command, Reply, TopicPartition};
+use dohle_coordinator::transaction::{AddPartitions, Command, Reply, TopicPartition, Version};
 
 use crate::catalog::View;
 use crate::context::Context;
@@ -41,6 +41,24 @@ pub(super) async fn ask(
     // Whatever the controller says: every client knows this code and comes again.
     let fresh = cx.quorum.producer_id().await.map_err(|_| ErrorCode::CoordinatorLoadInProgress)?;
     coordinator.ask_within(PATIENCE, command(Some(fresh))).await.map_err(unanswered_code)
+}
+
+/// Adds partitions to a producer's transaction, in the words of this version of the protocol.
+pub(super) async fn add(
+    cx: &Context,
+    transactional_id: &str,
+    producer: Producer,
+    places: &[TopicPartition],
+    version: Version,
+) -> Result<(), ErrorCode> {
+    let command = |_| {
+        let (transactional_id, partitions) = (transactional_id.into(), places.to_vec());
+        Command::AddPartitions(AddPartitions { transactional_id, producer, partitions, version })
+    };
+    match ask(cx, transactional_id, command).await? {
+        Reply::AddPartitions(added) => added,
+        other => unreachable!("an addition is answered as one, not as {other:?}"),
+    }
 }
 
 /// Whether partitions belong to a producer's transaction, for each of them.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use dohle_base::{ErrorCode, Instant, Partition as Index, TopicId};
 use dohle_coordinator::Producer;
-use dohle_coordinator::transaction::{AddPartitions, Command, Reply, TopicPartition, Version};
+use dohle_coordinator::transaction::{TopicPartition, Version};
 
 use super::transacting;
 use crate::context::Context;
@@ -145,24 +145,12 @@ impl Joiner<'_> {
             Joining::Earlier | Joining::EarlierAbortable => {
                 transacting::verify(self.cx, self.transactional_id, self.producer, places)
             }
-            Joining::Now => self.add(places).await.map(|()| vec![ErrorCode::None; places.len()]),
+            Joining::Now => {
+                let added = transacting::add(self.cx, self.transactional_id, self.producer, places, Version::Two).await;
+                added.map(|()| vec![ErrorCode::None; places.len()])
+            }
         };
         joined.unwrap_or_else(|code| vec![code; places.len()])
-    }
-
-    async fn add(&self, places: &[TopicPartition]) -> Result<(), ErrorCode> {
-        let command = |_| {
-            Command::AddPartitions(AddPartitions {
-                transactional_id: self.transactional_id.into(),
-                producer: self.producer,
-                partitions: places.to_vec(),
-                version: Version::Two,
-            })
-        };
-        match transacting::ask(self.cx, self.transactional_id, command).await? {
-            Reply::AddPartitions(added) => added,
-            other => unreachable!("an addition is answered as one, not as {other:?}"),
-        }
     }
 }
 
