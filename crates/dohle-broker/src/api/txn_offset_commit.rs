@@ -14,7 +14,7 @@ use dohle_protocol::message::txn_offset_commit::{
     TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
 };
 use dohle_records::Batch;
-use dohle_records::batch::encode::{Builder, Entry, Settings};
+use dohle_records::batch::encode::{Builder, Entry};
 use dohle_records::batch::header::NO_SEQUENCE;
 
 use super::lookup::{self, Docket, Named};
@@ -24,6 +24,7 @@ use crate::context::Context;
 use crate::dispatch::Client;
 use crate::ledgers::coordinators::unanswered_code;
 use crate::ledgers::groups::Group;
+use crate::ledgers::journal;
 use crate::partition::guards::Leave;
 
 pub(crate) const API: Api = Api::of(ApiKey::TxnOffsetCommit);
@@ -169,9 +170,7 @@ fn told(code: ErrorCode) -> ErrorCode {
 
 /// How the log sees offsets of that producer.
 fn first_batch(producer: Producer) -> Batch {
-    use dohle_records::batch::encode::Producer as Author;
-    let author = Author { id: producer.id, epoch: producer.epoch, base_sequence: NO_SEQUENCE };
-    let mut builder = Builder::new(Settings { producer: Some(author), transactional: true, ..Settings::default() });
+    let mut builder = Builder::new(journal::settings(Some(producer)));
     builder.append(&Entry::default()).expect("one record is small");
     builder.finish()
 }

@@ -59,7 +59,10 @@ impl Journal for GroupCoordinator {
             let end = EndTransaction { committed, coordinator_epoch: coordinator_epoch.0 };
             return end.to_batch(now, producer.id, producer.epoch);
         }
-        let mut builder = Builder::new(settings(records.iter().find_map(producer)));
+        let author = records.first().and_then(producer);
+        assert!(records.iter().all(|record| producer(record) == author), "one decision writes for one producer");
+        assert!(!records.iter().any(|record| matches!(record, Record::TransactionEnded { .. })), "an end stands alone");
+        let mut builder = Builder::new(settings(author));
         for encoded in records.iter().filter_map(Record::encode) {
             let (key, value) = (Some(&encoded.key[..]), encoded.value.as_deref());
             builder.append(&Entry { timestamp: now, key, value, headers: &[] }).expect(FITS);
@@ -90,7 +93,8 @@ fn producer(record: &Record) -> Option<Producer> {
     }
 }
 
-fn settings(producer: Option<Producer>) -> Settings {
+/// How a batch of that producer's transaction is packed; it has no sequence.
+pub(crate) fn settings(producer: Option<Producer>) -> Settings {
     let author = |Producer { id, epoch }| encode::Producer { id, epoch, base_sequence: NO_SEQUENCE };
     Settings { producer: producer.map(author), transactional: producer.is_some(), ..Settings::default() }
 }

@@ -3,8 +3,7 @@
 pub(crate) mod coordinators;
 pub(crate) mod groups;
 pub(crate) mod host;
+pub(crate) mod journal;
 pub(crate) mod load;
 pub(crate) mod markers;
 pub(crate) mod transactions;
-
-mod journal;
