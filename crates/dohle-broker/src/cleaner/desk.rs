@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use dohle_base::{Offset, Partition as Index, TopicId};
-use dohle_log::compact::{Dirt, Survey};
+use dohle_log::compact::{CompactError, Dirt, Survey, choose};
 use dohle_log::directory::Checkpoint;
 use dohle_log::disk::Files;
 
@@ -20,7 +20,8 @@ pub(super) struct Work {
     pub(super) dirt: Dirt,
 }
 
-type Id = (TopicId, Index);
+/// Which log.
+pub(super) type Id = (TopicId, Index);
 
 /// The threads' common list.
 #[derive(Default)]
@@ -33,8 +34,15 @@ pub(crate) struct Desk {
 struct List {
     /// By the number of the thread.
     taken: BTreeMap<usize, Id>,
+    /// Only of logs that are led here.
     given_up: Vec<Id>,
     closed: bool,
+}
+
+impl List {
+    fn is_free(&self, id: Id) -> bool {
+        !self.given_up.contains(&id) && self.taken.values().all(|taken| *taken != id)
+    }
 }
 
 impl Desk {
@@ -72,15 +80,24 @@ impl Desk {
         Some(id)
     }
 
+    /// A log that nobody is at is left alone from now on.
+    fn leave_alone(&self, id: Id) {
+        hold(&self.list).given_up.push(id);
+    }
+
+    /// Forgets logs that are not led here any more.
+    fn keep(&self, is_led: impl Fn(Id) -> bool) {
+        hold(&self.list).given_up.retain(|id| is_led(*id));
+    }
+
     fn is_free(&self, id: Id) -> bool {
-        let list = hold(&self.list);
-        !list.given_up.contains(&id) && list.taken.values().all(|taken| *taken != id)
+        hold(&self.list).is_free(id)
     }
 
     /// Takes a log for the thread; false when another was faster.
     fn take(&self, thread: usize, id: Id) -> bool {
         let mut list = hold(&self.list);
-        let free = list.taken.values().all(|taken| *taken != id);
+        let free = list.is_free(id);
         if free {
             list.taken.insert(thread, id);
         }
@@ -91,12 +108,20 @@ impl Desk {
 impl Cleaner {
     /// The dirtiest log for which a pass is due.
     pub(super) fn next(&self, thread: usize) -> Option<Work> {
-        let mut works: Vec<(Work, f64)> = self.catalog.view().led.values().filter_map(|led| self.look(led)).collect();
+        let view = self.catalog.view();
+        self.desk.keep(|id| view.led.contains_key(&id));
+        self.cells.uncleanable.set(self.desk.given_up() as i64);
+        let mut works: Vec<(Work, f64)> = view.led.values().filter_map(|led| self.look(led)).collect();
         let dirtiest = works.iter().map(|(work, _)| work.dirt.ratio()).fold(0.0, f64::max);
         self.cells.dirtiest_percent.set((dirtiest * 100.0) as i64);
-        let place = dohle_log::compact::choose::filthiest(works.iter().map(|(work, ratio)| (&work.dirt, *ratio)))?;
-        let (work, _) = works.swap_remove(place);
-        self.desk.take(thread, id(&work.partition)).then_some(work)
+        loop {
+            let place = choose::filthiest(works.iter().map(|(work, ratio)| (&work.dirt, *ratio)))?;
+            let (work, _) = works.swap_remove(place);
+            // Where another thread was faster, the next dirtiest is looked at.
+            if self.desk.take(thread, id(&work.partition)) {
+                return Some(work);
+            }
+        }
     }
 
     /// How dirty a log is, with what its topic allows; none where nobody wants to know.
@@ -109,8 +134,14 @@ impl Cleaner {
         let durable = mark(Checkpoint::RecoveryPoint).unwrap_or(Offset::ZERO);
         match survey.dirt(mark(Checkpoint::Cleaner), durable, self.clock.wall()) {
             Ok(dirt) => Some((Work { partition: Arc::clone(partition), survey, dirt }, ratio_min)),
+            // A segment was dropped meanwhile: it is looked at again.
+            Err(CompactError::Moved | CompactError::Stopped) => None,
             Err(error) => {
-                tracing::warn!(?partition, "nobody can say how dirty a log is: {error}");
+                self.desk.leave_alone(id(partition));
+                tracing::error!(
+                    ?partition,
+                    "not compacted until the next start, nobody can say how dirty it is: {error}"
+                );
                 None
             }
         }

@@ -54,7 +54,7 @@ impl Cleaner {
             while catch_unwind(AssertUnwindSafe(|| cleaner.work(number))).is_err() {
                 cleaner.cells.deaths.add(1);
                 // Whatever killed it lies in the log that it was at: the others are to be compacted nevertheless.
-                let left = cleaner.desk.give_up(number);
+                let left = cleaner.give_up(number);
                 tracing::error!(thread = number, partition = ?left, "a cleaner thread died, another takes its place");
                 if !cleaner.desk.wait(cleaner.settings.backoff) {
                     return;
@@ -98,13 +98,19 @@ impl Cleaner {
             }
             CompactError::Storage(failure) => {
                 partition.volume.fail(failure);
-                self.desk.give_up(number);
+                self.give_up(number);
             }
             CompactError::Damaged { .. } | CompactError::Malformed { .. } | CompactError::TooLarge { .. } => {
-                self.desk.give_up(number);
+                self.give_up(number);
                 tracing::error!(?partition, "not compacted any more until the next start: {error}");
             }
         }
+    }
+
+    /// The thread's log is left alone from now on; says which.
+    fn give_up(&self, number: usize) -> Option<desk::Id> {
+        let left = self.desk.give_up(number);
         self.cells.uncleanable.set(self.desk.given_up() as i64);
+        left
     }
 }
