@@ -1,10 +1,8 @@
 //! The broker's keys of compaction and scrubbing (`CleanerConfig`).
 
-use dohle_base::config::{Accepts, Key, Kind, Table, Takes};
+use dohle_base::config::{Accepts, Kind, Table};
 
-const fn key(name: &'static str, kind: Kind, default: &'static str, accepts: Accepts, about: &'static str) -> Key {
-    Key { name, kind, default: Some(default), accepts, takes: Takes::OnRestart, synonyms: &[], about }
-}
+use super::tables::on_restart as key;
 
 /// The keys.
 pub(crate) const CLEANER_KEYS: Table = Table(&[
@@ -66,13 +64,3 @@ pub(crate) const CLEANER_KEYS: Table = Table(&[
         "How often every closed segment is read to see whether it is still sound.",
     ),
 ]);
-
-#[cfg(test)]
-mod tests {
-    use super::CLEANER_KEYS;
-
-    #[test]
-    fn every_default_is_accepted() {
-        CLEANER_KEYS.check().unwrap();
-    }
-}

@@ -3,16 +3,14 @@
 //! They are kept and shown; classic groups, the only ones that are served, have no keys of their own. Whoever serves the other groups
 //! obeys them, and declares them then.
 
-use dohle_base::config::{Accepts, Key, Kind, Table, Takes};
+use dohle_base::config::{Accepts, Key, Kind, Table};
 use dohle_metadata::effective::Order;
+
+use super::tables::at_once as key;
 
 const SESSION: Accepts = Accepts::Between(45_000, 60_000);
 const HEARTBEAT: Accepts = Accepts::Between(5_000, 15_000);
 const ASSIGNMENT: Accepts = Accepts::Between(0, 15_000);
-
-const fn key(name: &'static str, kind: Kind, default: &'static str, accepts: Accepts, about: &'static str) -> Key {
-    Key { name, kind, default: Some(default), accepts, takes: Takes::Immediately, synonyms: &[], about }
-}
 
 const fn int(name: &'static str, default: &'static str, accepts: Accepts, about: &'static str) -> Key {
     key(name, Kind::Int, default, accepts, about)

@@ -3,13 +3,10 @@
 
 use dohle_base::config::{Accepts, Key, Kind, Table, Takes};
 
+use super::tables::on_restart as key;
+
 const POSITIVE: Accepts = Accepts::Between(1, i32::MAX as i64);
 const POSITIVE_LONG: Accepts = Accepts::Between(1, i64::MAX);
-
-/// Declares a key that takes effect when the broker starts.
-const fn key(name: &'static str, kind: Kind, default: &'static str, accepts: Accepts, about: &'static str) -> Key {
-    Key { name, kind, default: Some(default), accepts, takes: Takes::OnRestart, synonyms: &[], about }
-}
 
 /// Declares a key without a default.
 const fn unset(name: &'static str, kind: Kind, about: &'static str) -> Key {

@@ -1,11 +1,9 @@
 //! The keys of subscriptions to clients' metrics (KIP-714), with Kafka's names, defaults and ranges. They are kept and shown; who asks
 //! clients for metrics obeys them, and declares them then.
 
-use dohle_base::config::{Accepts, Key, Kind, Table, Takes};
+use dohle_base::config::{Accepts, Kind, Table};
 
-const fn key(name: &'static str, kind: Kind, default: &'static str, accepts: Accepts, about: &'static str) -> Key {
-    Key { name, kind, default: Some(default), accepts, takes: Takes::Immediately, synonyms: &[], about }
-}
+use super::tables::at_once as key;
 
 /// The keys.
 pub(crate) const METRICS_KEYS: Table = Table(&[

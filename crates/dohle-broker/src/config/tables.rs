@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use dohle_base::config::{Key, Table};
+use dohle_base::config::{Accepts, Key, Kind, Table, Takes};
 use dohle_log::options::TOPIC_KEYS;
 use dohle_metadata::effective::{ConfigTables, Order};
 
@@ -11,6 +11,28 @@ use super::group_keys::{GROUP_KEYS, GROUP_ORDERS};
 use super::keys::BROKER_KEYS;
 use super::metrics_keys::METRICS_KEYS;
 use super::topic_defaults::TOPIC_DEFAULT_KEYS;
+
+/// Declares a key that takes effect as soon as it is altered.
+pub(super) const fn at_once(
+    name: &'static str,
+    kind: Kind,
+    default: &'static str,
+    accepts: Accepts,
+    about: &'static str,
+) -> Key {
+    Key { name, kind, default: Some(default), accepts, takes: Takes::Immediately, synonyms: &[], about }
+}
+
+/// Declares a key that takes effect when the broker starts.
+pub(super) const fn on_restart(
+    name: &'static str,
+    kind: Kind,
+    default: &'static str,
+    accepts: Accepts,
+    about: &'static str,
+) -> Key {
+    Key { takes: Takes::OnRestart, ..at_once(name, kind, default, accepts, about) }
+}
 
 /// Keys of one topic or group whose values belong in this order.
 const ORDERS: &[Order] = {
