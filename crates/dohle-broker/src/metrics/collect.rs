@@ -36,10 +36,7 @@ pub(crate) fn text(context: &Context) -> String {
 }
 
 fn broker(page: &mut Exposition, context: &Context, view: &View) {
-    let mut one = |name: &str, kind: Kind, help: &str, value: u64| {
-        page.begin(name, kind, help);
-        page.sample(name, &[], value);
-    };
+    let mut one = |name, kind, help, value| page.single(name, kind, help, value);
     one("dohle_connections", Kind::Gauge, "Open connections.", context.crowd.open() as u64);
     one("dohle_connections_accepted_total", Kind::Counter, "Connections accepted.", context.crowd.accepted.get());
     one(
@@ -114,10 +111,7 @@ fn disks(page: &mut Exposition, context: &Context) {
 
 fn recovery(page: &mut Exposition, context: &Context) {
     let recovery = &context.storage.recovery;
-    let mut one = |name: &str, kind: Kind, help: &str, value: u64| {
-        page.begin(name, kind, help);
-        page.sample(name, &[], value);
-    };
+    let mut one = |name, kind, help, value| page.single(name, kind, help, value);
     one("dohle_recovery_logs_left", Kind::Gauge, "Logs that are still to be opened.", recovery.logs_left());
     let progress = &recovery.progress;
     one("dohle_recovery_segments_left", Kind::Gauge, "Segments still to be read.", progress.segments_left());
@@ -209,10 +203,7 @@ fn partitions(page: &mut Exposition, view: &View) {
 }
 
 fn cleaning(page: &mut Exposition, context: &Context, view: &View) {
-    let mut one = |name: &str, kind: Kind, help: &str, value: u64| {
-        page.begin(name, kind, help);
-        page.sample(name, &[], value);
-    };
+    let mut one = |name, kind, help, value| page.single(name, kind, help, value);
     let (cleaner, scrub) = (&context.cleaner, &context.scrub);
     let level = |gauge: &Gauge| gauge.get().max(0) as u64;
     one("dohle_cleaner_passes_total", Kind::Counter, "Passes of compaction over a log.", cleaner.passes.get());

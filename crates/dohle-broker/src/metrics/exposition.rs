@@ -44,6 +44,12 @@ impl Exposition {
         self.line(format_args!(" {value}"));
     }
 
+    /// A metric with one sample.
+    pub(super) fn single(&mut self, name: &str, kind: Kind, help: &str, value: u64) {
+        self.begin(name, kind, help);
+        self.sample(name, &[], value);
+    }
+
     /// The page.
     pub(super) fn into_text(self) -> String {
         self.text
