@@ -103,7 +103,15 @@ impl Storage {
         let cluster_id = wanted.or(known).unwrap_or_else(|| Uuid::random(&mut rng).to_string());
         let mut volumes = vec![];
         for directory in directories {
-            volumes.push(claim(directory, &cluster_id, settings.node.id, &mut rng)?);
+            let root = directory.root().to_owned();
+            match claim(directory, &cluster_id, settings.node.id, &mut rng) {
+                Ok(volume) => volumes.push(volume),
+                Err(StorageError::Directory(DirectoryError::Storage(failure))) if root != written.metadata_dir => {
+                    tell_dead(&root, &failure);
+                    dead.push(root);
+                }
+                Err(error) => return Err(error),
+            }
         }
         let metadata = volumes.iter().find(|volume| volume.root() == written.metadata_dir);
         let metadata = Arc::clone(metadata.ok_or(StorageError::Nowhere)?);

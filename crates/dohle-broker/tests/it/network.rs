@@ -12,6 +12,7 @@ use dohle_protocol::{Message, Reader};
 
 use crate::broker::Broker;
 use crate::client::{Client, batch, fetch, produce};
+use crate::producer::wait;
 
 #[test]
 fn requests_sent_at_once_are_answered_in_their_order() {
@@ -166,7 +167,7 @@ fn a_broker_that_stops_does_not_wait_for_a_reader_that_does() {
     client.send(&produce("u", batch(&["a"]).bytes().clone(), -1), 9);
     // Requests start in their order: once the second has done its work, the first is waiting.
     let mut witness = broker.client();
-    while witness.values("u", 0).is_empty() {}
+    wait("the second request has done its work", || !witness.values("u", 0).is_empty());
     let begun = Instant::now();
     broker.restart();
     assert!(begun.elapsed() < Duration::from_secs(60), "ten minutes were not waited for");
