@@ -154,20 +154,23 @@ impl<D: Disk> Log<D> {
     /// Notes what a flush has done, and says up to where all is durable now. After a failure the log is offline; on a full disk nothing
     /// more is durable than before, and the next flush does it all again.
     pub fn flushed(&mut self, flushed: Flushed, now: Timestamp) -> Result<Offset, Failure> {
-        assert!(self.durable.flushing, "a flush ends once");
-        self.durable.flushing = false;
-        let done = match flushed.outcome {
-            Ok(done) => done,
+        match self.note_flush(flushed, now) {
+            Ok(synced) => Ok(synced),
             Err(Failed::NoRoom(failure)) => {
                 tracing::warn!("the disk has no room to go on: {failure}");
-                self.durable.names = true;
-                return Ok(self.durable.synced);
+                Ok(self.durable.synced)
             }
-            Err(Failed::Broken(failure)) => {
-                self.durable.failed = true;
-                return Err(failure);
-            }
-        };
+            Err(Failed::Broken(failure)) => Err(failure),
+        }
+    }
+
+    fn note_flush(&mut self, flushed: Flushed, now: Timestamp) -> Result<Offset, Failed> {
+        assert!(self.durable.flushing, "a flush ends once");
+        self.durable.flushing = false;
+        let done = flushed.outcome.inspect_err(|failed| match failed {
+            Failed::NoRoom(_) => self.durable.names = true,
+            Failed::Broken(_) => self.durable.failed = true,
+        })?;
         self.durable.epochs = flushed.epochs_version;
         if flushed.generation == self.durable.generation {
             assert!(flushed.upto >= self.durable.synced && flushed.upto <= self.end());
@@ -201,7 +204,8 @@ impl<D: Disk> Log<D> {
         let end = self.end();
         self.take_snapshot(end)?;
         if let Some(flush) = self.begin_flush() {
-            self.flushed(flush.run(), now)?;
+            // Nothing comes later that could do again what found no room now.
+            self.note_flush(flush.run(), now)?;
         }
         self.active.finish();
         let active = &self.active;
@@ -244,6 +248,14 @@ impl<D: Disk> Flush<D> {
             self.disk.sync_dir(&self.dir).map_err(Failure::of("sync", &self.dir)).map_err(Failed::Broken)?;
         }
         Ok(Done { indexes })
+    }
+}
+
+impl From<Failed> for Failure {
+    fn from(failed: Failed) -> Self {
+        match failed {
+            Failed::NoRoom(failure) | Failed::Broken(failure) => failure,
+        }
     }
 }
 

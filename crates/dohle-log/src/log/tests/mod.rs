@@ -143,3 +143,26 @@ fn a_segment_closed_after_the_recovery_point_was_noted_keeps_its_aborted_transac
     let slice = log.read(Offset(0), log.end(), 10_000, true).unwrap().unwrap();
     assert_eq!(log.aborts(Offset(0), log.end(), &slice).map_or(0, |aborts| aborts.find().unwrap().len()), 1);
 }
+
+#[test]
+fn a_stop_on_a_full_disk_is_no_clean_one() {
+    let close_within = |room: u64| {
+        let disk = disk();
+        let (mut log, _) = open(&disk, &CLEAN);
+        lead(&mut log, 0, &transactional(7, 0, 2)).unwrap();
+        let origin = Origin::Coordinator { transaction_version: 0 };
+        log.append(&marker(7, false), &Append { leader_epoch: LeaderEpoch(0), origin, largest: None }, NOW).unwrap();
+        log.roll(log.end(), NOW).unwrap();
+        disk.limit(Some(disk.used() + room));
+        let closed = log.close(NOW);
+        disk.limit(None);
+        let (log, _) = open(&disk, if closed.is_ok() { &CLEAN } else { &UNCLEAN });
+        let slice = log.read(Offset(0), log.end(), 10_000, true).unwrap().unwrap();
+        let aborts = log.aborts(Offset(0), log.end(), &slice);
+        assert_eq!(aborts.map_or(0, |aborts| aborts.find().unwrap().len()), 1, "{room} bytes of room");
+        closed.is_ok()
+    };
+    let (time_index, abort_index) = (12, 34);
+    assert!((0..time_index + abort_index).all(|room| !close_within(room)));
+    assert!(close_within(1_000));
+}
