@@ -3,14 +3,14 @@
 //! Owns the choice of the segment that is next and the reading; where a log has got to, whoever runs it writes down. What is found damaged is told to
 //! the log ([`crate::log::Log::note_damage`]), which serves it no more. Slowness is the caller's, who is asked after every batch.
 
-use std::iter;
+use std::io;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 use dohle_base::Offset;
 
-use crate::disk::Disk;
+use crate::disk::{Disk, File};
 use crate::failure::Failure;
 use crate::segment::index::OffsetEntry;
 use crate::segment::name::Content;
@@ -71,39 +71,33 @@ impl<D: Disk> Scrub<D> {
         let path = segment::path(&self.dir, segment.base, Content::Log);
         match self.look(segment, go_on) {
             Ok(finding) => Ok(finding),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Finding::Gone),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Finding::Gone),
             Err(error) => Err(Failure::of("read", &path)(error)),
         }
     }
 
-    fn look(&self, segment: &Sealed, go_on: &mut dyn FnMut(u64) -> bool) -> std::io::Result<Finding> {
+    fn look(&self, segment: &Sealed, go_on: &mut dyn FnMut(u64) -> bool) -> io::Result<Finding> {
         let file = segment.open(&self.disk)?;
         let mut scan = Scan::new(file, 0, segment.size, CHUNK_LARGE);
         let mut found: Option<Damages> = None;
-        let mut least = segment.base;
+        let (mut position, mut least) = (0, segment.base);
         loop {
-            let (range, damage) = match scan.next() {
-                Ok(None) => break,
-                Ok(Some(batch)) => {
-                    if !go_on(batch.header.size_in_bytes() as u64) {
-                        return Ok(Finding::Stopped);
-                    }
-                    let judged = judge(&mut scan, &batch, &(least..segment.end))?;
-                    match judged {
-                        None => {
-                            least = batch.header.next_offset();
-                            continue;
-                        }
-                        Some(damage) => (batch.position..batch.end(), damage),
-                    }
+            let (range, damage) = match self.step(&mut scan, segment, least, go_on) {
+                Ok(Step::End) => break,
+                Ok(Step::Stopped) => return Ok(Finding::Stopped),
+                Ok(Step::Sound(batch)) => {
+                    (position, least) = (batch.end(), batch.header.next_offset());
+                    continue;
                 }
-                Err(Stopped::Damaged { position, damage }) => (position..self.next_sound(segment, position)?, damage),
-                Err(Stopped::Io(error)) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-                    return self.cut(segment);
+                Ok(Step::Damaged(range, damage)) => (range, damage),
+                // A file that is shorter than it was: rewritten meanwhile, or damaged in its length.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    (position..segment.size, Damage::CutOff(segment.size - position))
                 }
-                Err(Stopped::Io(error)) => return Err(error),
+                Err(error) => return Err(error),
             };
-            scan.go(range.end);
+            position = range.end;
+            scan.go(position);
             let damages = found.get_or_insert_with(|| Damages {
                 segment: segment.base,
                 places: Vec::new(),
@@ -119,30 +113,48 @@ impl<D: Disk> Scrub<D> {
         Ok(found.map_or(Finding::Sound, Finding::Damaged))
     }
 
+    /// Reads the next batch, none of whose offsets may lie below `least`.
+    fn step(
+        &self,
+        scan: &mut Scan<D::File>,
+        segment: &Sealed,
+        least: Offset,
+        go_on: &mut dyn FnMut(u64) -> bool,
+    ) -> io::Result<Step> {
+        let batch = match scan.next() {
+            Ok(None) => return Ok(Step::End),
+            Ok(Some(batch)) => batch,
+            Err(Stopped::Damaged { position, damage }) => {
+                return Ok(Step::Damaged(position..self.next_sound(segment, position)?, damage));
+            }
+            Err(Stopped::Io(error)) => return Err(error),
+        };
+        if !go_on(batch.header.size_in_bytes() as u64) {
+            return Ok(Step::Stopped);
+        }
+        Ok(match judge(scan, &batch, &(least..segment.end))? {
+            None => Step::Sound(batch),
+            Some(damage) => Step::Damaged(batch.position..batch.end(), damage),
+        })
+    }
+
     /// Where the index says that a batch begins behind what cannot be read.
-    fn next_sound(&self, segment: &Sealed, position: u64) -> std::io::Result<u64> {
+    fn next_sound(&self, segment: &Sealed, position: u64) -> io::Result<u64> {
         let upto = |entry: OffsetEntry| u64::from(entry.position) <= position;
         let (_, behind) = segment.indexes.offsets.around(&self.disk, upto)?;
         Ok(behind.map_or(segment.size, |entry| u64::from(entry.position).min(segment.size)))
     }
-
-    /// A file that is shorter than it was: rewritten meanwhile, or damaged in its length.
-    fn cut(&self, segment: &Sealed) -> std::io::Result<Finding> {
-        let size = crate::disk::File::size(&segment.open(&self.disk)?)?;
-        Ok(Finding::Damaged(Damages {
-            segment: segment.base,
-            places: iter::once(size.min(segment.size)..segment.size).collect(),
-            damage: Damage::CutOff(segment.size),
-            revision: segment.revision,
-        }))
-    }
 }
 
-fn judge<F: crate::disk::File>(
-    scan: &mut Scan<F>,
-    found: &Found,
-    range: &Range<Offset>,
-) -> std::io::Result<Option<Damage>> {
+/// What was found at one position.
+enum Step {
+    End,
+    Stopped,
+    Sound(Found),
+    Damaged(Range<u64>, Damage),
+}
+
+fn judge<F: File>(scan: &mut Scan<F>, found: &Found, range: &Range<Offset>) -> io::Result<Option<Damage>> {
     if !found.header.lies_in(range) {
         return Ok(Some(Damage::Order(found.header.base_offset)));
     }

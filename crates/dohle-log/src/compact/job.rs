@@ -60,7 +60,7 @@ impl<D: Disk> Survey<D> {
     }
 
     fn view(&self, segment: &Sealed) -> Result<View, CompactError> {
-        let failed = |error| CompactError::io("read", &self.path(segment), error);
+        let failed = |error| CompactError::cut_short(segment, 0, &self.path(segment), error);
         let newest = segment.largest(&self.disk).map_err(failed)?.map_or(segment.modified, |largest| largest.time);
         let oldest = if self.options.compaction_lag_max_ms < i64::MAX { self.oldest(segment)? } else { None };
         Ok(View { base: segment.base, end: segment.end, size: segment.size, newest, oldest })
@@ -70,7 +70,7 @@ impl<D: Disk> Survey<D> {
         let path = self.path(segment);
         let file = segment.open(&self.disk).map_err(|error| CompactError::io("open", &path, error))?;
         let first = Scan::new(file, 0, segment.size, CHUNK_SMALL).next();
-        let first = first.map_err(|stopped| CompactError::stopped(segment.base, &path, stopped))?;
+        let first = first.map_err(|stopped| CompactError::stopped(segment, 0, &path, stopped))?;
         Ok(first.map(|first| first.header.max_timestamp).filter(|time| time.0 > 0))
     }
 
@@ -216,6 +216,7 @@ pub(super) struct Walk<'a, D: Disk> {
     survey: &'a Survey<D>,
     segment: &'a Sealed,
     scan: Scan<D::File>,
+    position: u64,
     next: Offset,
 }
 
@@ -224,18 +225,20 @@ impl<'a, D: Disk> Walk<'a, D> {
         let path = survey.path(segment);
         let file = segment.open(&survey.disk).map_err(|error| CompactError::io("open", &path, error))?;
         let scan = Scan::new(file, 0, segment.size, CHUNK_LARGE);
-        Ok(Self { survey, segment, scan, next: segment.base })
+        Ok(Self { survey, segment, scan, position: 0, next: segment.base })
     }
 
     pub(super) fn next(&mut self) -> Result<Option<(Found, Batch)>, CompactError> {
         let path = self.survey.path(self.segment);
-        let found = self.scan.next().map_err(|stopped| CompactError::stopped(self.segment.base, &path, stopped))?;
+        let stopped = |stopped| CompactError::stopped(self.segment, self.position, &path, stopped);
+        let found = self.scan.next().map_err(stopped)?;
         let Some(found) = found else { return Ok(None) };
         if !found.header.lies_in(&(self.next..self.segment.end)) {
             return Err(self.damaged(&found, Damage::Order(found.header.base_offset)));
         }
-        self.next = found.header.next_offset();
-        let batch = self.scan.batch(&found).map_err(|error| CompactError::io("read", &path, error))?;
+        (self.position, self.next) = (found.end(), found.header.next_offset());
+        let cut_short = |error| CompactError::cut_short(self.segment, found.position, &path, error);
+        let batch = self.scan.batch(&found).map_err(cut_short)?;
         if !batch.is_intact() {
             return Err(self.damaged(&found, Damage::Checksum));
         }

@@ -19,13 +19,16 @@ mod target;
 #[cfg(test)]
 mod tests;
 
+use std::io;
+use std::path::Path;
+
 use dohle_base::Offset;
 use dohle_records::batch::decode::Malformed;
 use thiserror::Error;
 
 use crate::failure::Failure;
-use crate::segment::Damage;
 use crate::segment::scan::Stopped;
+use crate::segment::{Damage, Sealed};
 
 pub use choose::Dirt;
 pub(crate) use job::Taken;
@@ -47,7 +50,8 @@ pub enum CompactError {
     /// Segments were dropped or cut meanwhile: the next pass finds what is there then.
     #[error("the log has changed under the compaction")]
     Moved,
-    /// A batch is not what its checksum was made of, or in no order. Nothing can be said about what it held: the log stays as it is.
+    /// A batch is not what its checksum was made of, in no order, or cut off. Nothing can be said about what it held: the log stays as it
+    /// is.
     #[error("segment {segment}: {damage} at {position}")]
     Damaged {
         /// The first offset of the segment.
@@ -79,16 +83,29 @@ pub enum CompactError {
 }
 
 impl CompactError {
-    fn stopped(segment: Offset, path: &std::path::Path, stopped: Stopped) -> Self {
+    /// Why a walk over a segment ends at `position`.
+    fn stopped(segment: &Sealed, position: u64, path: &Path, stopped: Stopped) -> Self {
         match stopped {
-            Stopped::Damaged { position, damage } => Self::Damaged { segment, position, damage },
-            Stopped::Io(source) => Self::io("read", path, source),
+            Stopped::Damaged { position, damage } => Self::Damaged { segment: segment.base, position, damage },
+            Stopped::Io(source) => Self::cut_short(segment, position, path, source),
         }
     }
 
-    fn io(action: &'static str, path: &std::path::Path, source: std::io::Error) -> Self {
+    /// Why a segment cannot be read at `position`. Only a truncation makes a closed segment shorter, and then it is not closed any more:
+    /// whatever else does is damage, which is there the next time too.
+    fn cut_short(segment: &Sealed, position: u64, path: &Path, source: io::Error) -> Self {
         match source.kind() {
-            std::io::ErrorKind::NotFound | std::io::ErrorKind::UnexpectedEof => Self::Moved,
+            io::ErrorKind::UnexpectedEof => {
+                let damage = Damage::CutOff(segment.size - position);
+                Self::Damaged { segment: segment.base, position, damage }
+            }
+            _ => Self::io("read", path, source),
+        }
+    }
+
+    fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::NotFound => Self::Moved,
             _ => Self::Storage(Failure::of(action, path)(source)),
         }
     }

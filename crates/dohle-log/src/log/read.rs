@@ -248,13 +248,17 @@ fn find_in_sealed<D: Disk>(
 ) -> Result<Search<D::File>, ReadError> {
     let io = |error| ReadError::io(at, error);
     let file = segment.open(disk).map_err(io)?;
+    let end = segment.damaged_tail().unwrap_or(segment.size);
     // A rewritten segment may bear the name by now.
-    if file.size().map_err(io)? < segment.size {
+    if file.size().map_err(io)? < end {
         return Err(ReadError::Moved);
     }
     let hint = segment.hint(disk, &file, wanted.from).map_err(io)?;
-    let mut scan = Scan::new(file.clone(), hint, segment.size, CHUNK_SMALL);
-    let Some(first) = reach(&mut scan, wanted.from, at)? else { return Ok(Search::Beyond) };
+    let mut scan = Scan::new(file.clone(), hint, end, CHUNK_SMALL);
+    let Some(first) = reach(&mut scan, wanted.from, at)? else {
+        let damaged = ReadError::Damaged { segment: segment.base, position: end, damage: Damage::Checksum };
+        return if end < segment.size { Err(damaged) } else { Ok(Search::Beyond) };
+    };
     if !first.header.lies_in(&(segment.base..segment.end)) {
         let damage = Damage::Order(first.header.base_offset);
         return Err(ReadError::Damaged { segment: segment.base, position: first.position, damage });

@@ -228,6 +228,11 @@ impl Sealed {
         self.damaged.iter().find(|place| place.end > position)
     }
 
+    /// Where the part begins that is damaged up to the end of the segment, if any: the file may end there.
+    pub(crate) fn damaged_tail(&self) -> Option<u64> {
+        self.damaged.last().filter(|place| place.end == self.size).map(|place| place.start)
+    }
+
     /// Whether a transaction was aborted in it, as far as can be told without reading.
     pub(crate) fn may_have_aborted(&self) -> bool {
         !matches!(self.indexes.aborted, Aborts::None)

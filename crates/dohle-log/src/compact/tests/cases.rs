@@ -291,13 +291,19 @@ fn reopen(world: &World) -> Log<Memory> {
     Log::open(world.disk.clone(), Path::new(DIR), options(), &opening, world.now).unwrap().0
 }
 
-/// A log of several segments, with one byte of the batch in the middle of its first segment flipped; says at which offset.
-fn rotten() -> (World, Offset) {
+/// A log of several segments.
+fn sealed() -> World {
     let mut world = World::new(0);
     for n in 0..20 {
         world.write(Settings::default(), &[(&format!("k{n}"), Some("value"))]);
     }
     world.seal();
+    world
+}
+
+/// A log of several segments, with one byte of the batch in the middle of its first segment flipped; says at which offset.
+fn rotten() -> (World, Offset) {
+    let world = sealed();
     let found = batches(&world.log, world.log.end());
     let position: usize = found[..2].iter().map(|batch| batch.bytes().len()).sum();
     let path = crate::segment::path(Path::new(DIR), Offset(0), Content::Log);
@@ -313,6 +319,40 @@ fn a_damaged_batch_stops_the_compaction_and_the_log_stays_as_it_is() {
     let mut keys = KeyMap::new(1_000, 90);
     let mapped = survey.job(&dirt).map(&mut keys, &mut |_| true);
     assert!(matches!(mapped, Err(CompactError::Damaged { segment: Offset(0), .. })), "{mapped:?}");
+}
+
+#[test]
+fn a_segment_cut_within_a_batch_is_damaged_and_no_failure_of_the_disk() {
+    let mut world = sealed();
+    let first = batches(&world.log, Offset(1))[0].bytes().len();
+    let path = crate::segment::path(Path::new(DIR), Offset(0), Content::Log);
+    world.disk.edit(&path, |bytes| bytes.truncate(first - 1)).unwrap();
+    let size = world.log.segments().next().unwrap().size;
+    let Finding::Damaged(damages) = world.log.scrub().read(0, &mut |_| true).unwrap() else { panic!("it is cut") };
+    assert_eq!(damages.places, std::iter::once(0..size).collect::<Vec<_>>());
+    let survey = world.log.survey(world.log.synced());
+    let dirt = survey.dirt(None, world.recovery_point, world.now).unwrap();
+    let mapped = survey.job(&dirt).map(&mut KeyMap::new(1_000, 90), &mut |_| true);
+    assert!(matches!(mapped, Err(CompactError::Damaged { segment: Offset(0), position: 0, .. })), "{mapped:?}");
+}
+
+#[test]
+fn of_a_segment_that_is_rotten_and_cut_the_sound_batches_are_served() {
+    let (mut world, rotten) = rotten();
+    let size = world.log.segments().next().unwrap().size;
+    let batch = batches(&world.log, Offset(1))[0].bytes().len() as u64;
+    let path = crate::segment::path(Path::new(DIR), Offset(0), Content::Log);
+    world.disk.edit(&path, |bytes| bytes.truncate(batch as usize * 5 - 1)).unwrap();
+    let Finding::Damaged(damages) = world.log.scrub().read(0, &mut |_| true).unwrap() else { panic!("it is damaged") };
+    assert_eq!(damages.places, [2 * batch..3 * batch, 4 * batch..size]);
+    assert!(world.log.note_damage(&damages));
+    let read = |at: Offset| world.log.read(at, world.log.end(), 10_000, true);
+    assert_eq!(read(Offset(0)).unwrap().unwrap().range, 0..2 * batch);
+    assert_eq!(read(rotten.next()).unwrap().unwrap().range, 3 * batch..4 * batch);
+    for at in [rotten, rotten + 2, rotten + 3] {
+        let refused = read(at);
+        assert!(matches!(refused, Err(ReadError::Damaged { .. })), "{at} {refused:?}");
+    }
 }
 
 #[test]
