@@ -35,6 +35,8 @@ pub(super) struct Passed {
     pub(super) base: Offset,
     pub(super) last: Offset,
     pub(super) time: Timestamp,
+    /// What compaction has left without records keeps its time.
+    pub(super) has_records: bool,
 }
 
 impl Facts {
@@ -99,26 +101,28 @@ impl Facts {
         let Some(entries) = index::parse::<TimeEntry>(used::<TimeEntry>(bytes)) else {
             return Some(Flaw::IndexMalformed);
         };
-        // What was the latest time up to and with each batch.
-        let latest: Vec<Timestamp> = self
-            .batches
-            .iter()
-            .scan(Timestamp::NONE, |latest, batch| {
-                *latest = batch.time.max(*latest);
-                Some(*latest)
-            })
-            .collect();
+        let (of_all, of_records) = (self.latest_times(|_| true), self.latest_times(|batch| batch.has_records));
         for (place, entry) in entries.iter().enumerate() {
             let offset = base + i64::from(entry.offset);
             let batch = self.batches.partition_point(|batch| batch.last < offset);
             let is_there = self.batches.get(batch).is_some_and(|batch| batch.base <= offset);
-            if !is_there || latest[batch] != entry.time {
+            // Kafka counts what has no records, and we do not.
+            if !is_there || ![of_all[batch], of_records[batch]].contains(&entry.time) {
                 return Some(Flaw::TimeEntry { entry: place, offset, time: entry.time });
             }
         }
         let told = entries.last().map_or(Timestamp::NONE, |entry| entry.time);
-        let latest = latest.last().copied().unwrap_or(Timestamp::NONE);
+        let latest = of_records.last().copied().unwrap_or(Timestamp::NONE);
         (is_closed && told < latest).then_some(Flaw::TimesEnd { latest })
+    }
+
+    /// The latest time up to and with each batch, of those that count.
+    fn latest_times(&self, counts: impl Fn(&Passed) -> bool) -> Vec<Timestamp> {
+        let times = self.batches.iter().scan(Timestamp::NONE, |latest, batch| {
+            *latest = if counts(batch) { batch.time.max(*latest) } else { *latest };
+            Some(*latest)
+        });
+        times.collect()
     }
 
     fn flaw_of_aborted(&self, bytes: &[u8]) -> Option<Flaw> {

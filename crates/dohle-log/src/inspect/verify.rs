@@ -206,6 +206,7 @@ impl<'a, D: Disk> Pass<'a, D> {
             base: header.base_offset,
             last: header.last_offset(),
             time: header.max_timestamp,
+            has_records: header.record_count > 0,
         });
         let aborted = self.tell_producers(&placed.batch, facts);
         facts.aborted.extend(aborted);

@@ -391,3 +391,25 @@ fn whatever_is_done_to_a_segment_scrubbing_says_so() {
     world.disk.remove(&path).unwrap();
     assert!(matches!(world.log.scrub().read(0, &mut |_| true), Ok(Finding::Gone)));
 }
+
+/// A log in whose first segment the batch with the latest time has lost its record and stays for its producer's sequence.
+fn emptied() -> World {
+    let mut world = World::new(0);
+    world.write(Settings::default(), &[("b", Some("1"))]);
+    world.now = Timestamp(BEGIN.0 + HOUR);
+    world.write(idempotent(7, 0), &[("a", Some("1"))]);
+    world.now = BEGIN;
+    world.write(Settings::default(), &[("a", Some("2"))]);
+    world.seal();
+    world.clean();
+    assert_eq!(batches(&world.log, Offset(2))[1].header().record_count, 0);
+    world
+}
+
+#[test]
+fn a_compacted_directory_is_sound() {
+    let mut world = emptied();
+    world.log.close(world.now).unwrap();
+    let report = crate::inspect::verify(&world.disk, Path::new(DIR), true).unwrap();
+    assert_eq!(report.findings, []);
+}
