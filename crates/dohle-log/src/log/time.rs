@@ -148,7 +148,9 @@ impl<D: Disk> ByTime<D> {
     fn walk(&self, mut scan: Scan<D::File>, time: Timestamp, base: Offset) -> Result<Option<Moment>, ReadError> {
         let stopped = |stopped| ReadError::stopped(&self.at(base), stopped);
         while let Some(found) = scan.next().map_err(stopped)? {
-            if found.header.max_timestamp < time || found.header.last_offset() < self.start {
+            let header = &found.header;
+            // What compaction has left without records keeps its time.
+            if header.max_timestamp < time || header.last_offset() < self.start || header.record_count == 0 {
                 continue;
             }
             let batch = scan.batch(&found).map_err(|error| ReadError::io(&self.at(base), error))?;

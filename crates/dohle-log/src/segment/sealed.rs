@@ -129,7 +129,7 @@ impl Sealed {
         Ok(*self.largest.get_or_init(|| largest))
     }
 
-    /// The largest time of the batches from a position on.
+    /// The largest time of the batches with records from a position on.
     fn largest_from<F: File>(&self, file: &F, position: u64) -> io::Result<Option<Largest>> {
         let mut largest: Option<Largest> = None;
         let mut scan = Scan::new(file.clone(), position, self.size, CHUNK_SMALL);
@@ -137,7 +137,7 @@ impl Sealed {
             match scan.next() {
                 Ok(Some(Found { header, .. })) => {
                     let time = header.max_timestamp;
-                    if time > largest.map_or(Timestamp::NONE, |largest| largest.time) {
+                    if header.record_count > 0 && time > largest.map_or(Timestamp::NONE, |largest| largest.time) {
                         largest = Some(Largest { time, offset: header.last_offset() });
                     }
                 }
@@ -147,14 +147,16 @@ impl Sealed {
         }
     }
 
-    /// Whether the batch that an entry of the time index leads to has the time that the entry says.
+    /// Whether the batch that an entry of the time index leads to has records and the time that the entry says.
     fn bears_out<D: Disk>(&self, disk: &D, file: &D::File, entry: TimeEntry) -> io::Result<bool> {
         let offset = self.base + i64::from(entry.offset);
         let mut scan = Scan::new(file.clone(), self.hint(disk, file, offset)?, self.size, CHUNK_SMALL);
         loop {
             match scan.next() {
                 Ok(Some(found)) if found.header.last_offset() < offset => {}
-                Ok(Some(found)) => return Ok(found.header.max_timestamp == entry.time),
+                Ok(Some(Found { header, .. })) => {
+                    return Ok(header.record_count > 0 && header.max_timestamp == entry.time);
+                }
                 Ok(None) | Err(Stopped::Damaged { .. }) => return Ok(false),
                 Err(Stopped::Io(error)) => return Err(error),
             }

@@ -1,5 +1,7 @@
 //! Single rules of compaction, each by itself.
 
+use dohle_records::TimestampType;
+
 use super::*;
 use crate::log::ReadError;
 use crate::scrub::Finding;
@@ -412,4 +414,22 @@ fn a_compacted_directory_is_sound() {
     world.log.close(world.now).unwrap();
     let report = crate::inspect::verify(&world.disk, Path::new(DIR), true).unwrap();
     assert_eq!(report.findings, []);
+}
+
+#[test]
+fn a_batch_without_records_is_not_found_by_its_time() {
+    let mut world = emptied();
+    world.restart().unwrap();
+    let largest = world.log.by_largest_time().find().unwrap();
+    assert_eq!(largest.map(|moment| (moment.time, moment.offset)), Some((BEGIN, Offset(0))));
+
+    let mut world = World::new(0);
+    world.log.set_options(Options { timestamp_type: TimestampType::LogAppend, ..options() });
+    world.write(idempotent(7, 0), &[("a", Some("1"))]);
+    world.now = Timestamp(BEGIN.0 + HOUR);
+    world.write(Settings::default(), &[("a", Some("2"))]);
+    world.seal();
+    world.clean();
+    let first = world.log.by_time(BEGIN).find().unwrap();
+    assert_eq!(first.map(|moment| (moment.time, moment.offset)), Some((world.now, Offset(1))));
 }
