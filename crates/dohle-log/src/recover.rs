@@ -45,6 +45,11 @@ pub(crate) struct SegmentFiles {
 }
 
 impl SegmentFiles {
+    /// Whether there is an index beside the batches.
+    pub(crate) fn has_index(&self) -> bool {
+        self.offsets.is_some() || self.times.is_some() || self.aborted
+    }
+
     /// Its indexes, where their files can be the indexes of this segment.
     pub(crate) fn stored_indexes(&self, dir: &Path) -> Option<Indexes> {
         let offsets = entries::<OffsetEntry>(self.offsets?)?;

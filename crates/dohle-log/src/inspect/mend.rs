@@ -163,12 +163,7 @@ fn cut<D: Disk>(disk: &D, dir: &Path, tear: &Tear) -> Result<(), Failure> {
     kept.sync().map_err(Failure::of("sync", &aside))?;
     disk.sync_dir(dir).map_err(Failure::of("sync", dir))?;
     file.truncate(tear.position).and_then(|()| file.sync()).map_err(Failure::of("truncate", &path))?;
-    // Its indexes speak of what is gone; they are made anew when the log is opened.
-    for content in [Content::Offsets, Content::Times, Content::Aborted] {
-        let path = segment::path(dir, tear.segment, content);
-        crate::disk::remove_if_there(disk, &path).map_err(Failure::of("remove", &path))?;
-    }
-    Ok(())
+    segment::remove_indexes(disk, dir, tear.segment)
 }
 
 /// Gives a file a name under which no broker looks for it; none that is not there.

@@ -335,7 +335,13 @@ impl<D: Disk> Log<D> {
             reading.progress.read(bytes);
         };
         let judged = self.read_upto(file.size, &mut tell)?;
-        let Some((damage, suspect)) = judged else { return Ok(None) };
+        let Some((damage, suspect)) = judged else {
+            if file.size == 0 && file.has_index() {
+                // The stop may have come when it had just been cut. With nothing in it, it is closed without indexes of its own.
+                self.remove_active_indexes()?;
+            }
+            return Ok(None);
+        };
         if let Some(suspect) = suspect {
             // Offset and epoch are not under the checksum. Where the batch before is what the damaged one contradicts, it goes too.
             self.active = self.fresh(self.durable.synced_at);
@@ -345,7 +351,13 @@ impl<D: Disk> Log<D> {
         let (segment, position) = (file.base, self.active.size);
         let cut = self.active.file.truncate(position).and_then(|()| self.active.file.sync());
         cut.map_err(Failure::of("truncate", &path))?;
+        self.remove_active_indexes()?;
         Ok(Some(Torn { segment, position, bytes: file.size - position, damage }))
+    }
+
+    fn remove_active_indexes(&mut self) -> Result<(), Failure> {
+        self.durable.names = true;
+        segment::remove_indexes(&self.disk, &self.dir, self.active.base)
     }
 
     /// Reads and notes the batches of the segment that is written to, of which nothing is known yet, up to `size` or the first that is

@@ -162,7 +162,8 @@ impl<D: Disk> Log<D> {
     fn cut_active(&mut self, position: u64) -> Result<(), Failure> {
         let path = self.active_path();
         let file = &self.active.file;
-        file.truncate(position).and_then(|()| file.sync()).map_err(Failure::of("truncate", &path))
+        file.truncate(position).and_then(|()| file.sync()).map_err(Failure::of("truncate", &path))?;
+        segment::remove_indexes(&self.disk, &self.dir, self.active.base)
     }
 
     /// Takes up the segment that is written to again, as it is now on the disk.

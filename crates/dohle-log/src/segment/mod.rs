@@ -24,6 +24,8 @@ pub(crate) use recent::Place;
 pub use scan::Damage;
 pub(crate) use sealed::{Aborts, Indexes, Sealed, store};
 
+use crate::disk::{Disk, remove_if_there};
+use crate::failure::Failure;
 use name::{Content, Name};
 
 /// The largest timestamp in a segment, and the last offset of the first batch that has it.
@@ -49,4 +51,12 @@ impl InRange for Header {
 /// The path of a file of a segment in use.
 pub(crate) fn path(dir: &Path, base: Offset, content: Content) -> PathBuf {
     dir.join(Name::live(base, content).to_string())
+}
+
+/// Removes the indexes of a segment that has been cut: they speak of what is gone. Whoever writes to it on makes them anew.
+pub(crate) fn remove_indexes<D: Disk>(disk: &D, dir: &Path, base: Offset) -> Result<(), Failure> {
+    [Content::Offsets, Content::Times, Content::Aborted].into_iter().try_for_each(|content| {
+        let path = path(dir, base, content);
+        remove_if_there(disk, &path).map_err(Failure::of("remove", &path))
+    })
 }

@@ -292,6 +292,37 @@ fn the_abort_index_is_made_anew_by_a_scan() {
 }
 
 #[test]
+fn a_last_segment_that_was_cut_to_nothing_keeps_no_index_of_what_was_in_it() {
+    let coordinator = Append {
+        leader_epoch: dohle_base::LeaderEpoch(0),
+        origin: Origin::Coordinator { transaction_version: 0 },
+        largest: None,
+    };
+    let path = Path::new(DIR).join("00000000000000000000.log");
+    type Cut = fn(&Memory, &Path);
+    let cuts: [(&str, Cut); 3] = [
+        ("truncated", |disk, _| assert_eq!(open(disk, &CLEAN).0.truncate_to(Offset(0), NOW).unwrap(), Offset(0))),
+        ("torn", |disk, path| disk.edit(path, |bytes| bytes[16] = 7).unwrap()),
+        ("stopped when it had just been cut", |disk, path| disk.edit(path, |bytes| bytes.clear()).unwrap()),
+    ];
+    for (name, cut) in cuts {
+        let disk = disk();
+        let (mut log, _) = open(&disk, &CLEAN);
+        lead(&mut log, 0, &transactional(1, 0, 2)).unwrap();
+        log.append(&marker(1, false), &coordinator, NOW).unwrap();
+        log.close(NOW).unwrap();
+        cut(&disk, &path);
+        open(&disk, &UNCLEAN).0.close(NOW).unwrap();
+        let disk = disk.crash(&mut Rng::new(1));
+        let (mut log, _) = open(&disk, &CLEAN);
+        lead(&mut log, 0, &transactional(1, 0, 2)).unwrap();
+        log.append(&marker(1, true), &coordinator, NOW).unwrap();
+        let slice = log.read(Offset(0), log.end(), 10_000, true).unwrap().unwrap();
+        assert!(log.aborts(Offset(0), log.end(), &slice).is_none(), "{name}");
+    }
+}
+
+#[test]
 fn damage_below_the_recovery_point_is_not_served() {
     let (disk, _) = written();
     let (mut log, _) = open(&disk, &UNCLEAN);
