@@ -97,6 +97,52 @@ fn sound_records_behind_damage_are_not_given_up_unasked() {
     assert_eq!(keys(&broker), [""; 0]);
 }
 
+/// Puts `orders-0` at an offset in a checkpoint that holds it alone.
+fn put_checkpoint(broker: &Broker, file: &str, offset: i64) {
+    fs::write(broker.data().join(file), format!("0\n1\norders 0 {offset}\n")).unwrap();
+}
+
+fn checkpoint(broker: &Broker, file: &str) -> String {
+    fs::read_to_string(broker.data().join(file)).unwrap()
+}
+
+#[test]
+fn a_checkpoint_that_is_ahead_is_found_and_lowered() {
+    let mut broker = written();
+    let file = "recovery-point-offset-checkpoint";
+    put_checkpoint(&broker, file, 12);
+    let output = broker.run(&["log", "verify", "data"]);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said.contains(&format!("{file}: orders-0: 12 is behind the end of the log, 10")), "{said}");
+    let planned = broker.run(&["log", "repair", "data"]);
+    assert!(planned.status.success());
+    assert_eq!(checkpoint(&broker, file), "0\n1\norders 0 12\n");
+    let done = broker.run(&["log", "repair", "data", "--yes", "--json"]);
+    let step: Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!((&step["partition"], &step["action"]), (&"orders-0".into(), &"lower".into()));
+    assert_eq!((&step["file"], &step["done"]), (&file.into(), &true.into()));
+    assert_eq!(checkpoint(&broker, file), "0\n1\norders 0 10\n");
+    assert!(broker.run(&["log", "verify", "data"]).status.success());
+    broker.start_again();
+    assert_eq!(keys(&broker).len(), 10);
+}
+
+#[test]
+fn a_log_below_its_start_is_left_alone_and_so_is_its_start() {
+    let broker = written();
+    let file = "log-start-offset-checkpoint";
+    put_checkpoint(&broker, file, 12);
+    let output = broker.run(&["log", "repair", "data", "--yes"]);
+    assert_eq!(output.status.code(), Some(1));
+    harm(&broker, |bytes| bytes.truncate(bytes.len() - 5));
+    put_checkpoint(&broker, file, 9);
+    let output = broker.run(&["log", "repair", "data/orders-0", "--yes"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("it would end at 8, before the start of the log, 9"), "{said}");
+    assert_eq!(checkpoint(&broker, file), "0\n1\norders 0 9\n");
+}
+
 #[test]
 fn a_log_is_not_repaired_under_a_broker() {
     let mut broker = written();

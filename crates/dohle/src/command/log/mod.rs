@@ -44,7 +44,8 @@ Examples:
   dohle log repair data/orders-0 --yes --lose-records        also where sound records lie behind the damage
 
 The log is cut before the first batch that is not sound; indexes, snapshots and epochs that disagree with the batches are
-made anew. What is cut or replaced is kept beside it as .quarantine. No broker may have the directory.
+made anew; a checkpoint that is ahead of a log is lowered to its end. What is cut or replaced is kept beside it as .quarantine.
+No broker may have the directory.
 JSON: {\"partition\", \"action\", \"file\", \"position\", \"bytes\", \"records_lost\", \"done\"}, a line for each step";
 
 #[derive(Subcommand)]

@@ -1,14 +1,15 @@
 //! `dohle log repair`.
 
-use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use dohle_base::Offset;
+use dohle_log::directory::{Offsets, PartitionName};
 use dohle_log::disk::{Disk, Files, ReadOnly};
-use dohle_log::inspect::{self, Action, Report};
+use dohle_log::inspect::{self, Action, Finding, Flaw, Report};
 use serde::Serialize;
 
 use super::super::Common;
@@ -51,17 +52,33 @@ struct Outcome {
     withheld: usize,
 }
 
+/// What is done about a checkpoint.
+enum Remedy {
+    /// It cannot be read: a broker begins it anew, and reads more of the logs at its next start.
+    SetAside,
+    /// It promises of a log what is not there.
+    Lower { name: PartitionName, end: Offset },
+    /// Of the log everything lies below its start. Lowering the start would hand out its offsets once more.
+    Leave,
+}
+
 pub(super) fn run(common: &Common, arguments: &Arguments) -> anyhow::Result<()> {
     let mut outcome = Outcome::default();
     for dir in &arguments.dirs {
         let root = Root::at(dir)?;
         // Held until all of it is done.
         let _lock = if arguments.yes { Some(take(&root)?) } else { None };
+        // Of the logs that stay as they are; with those that are cut, their checkpoints are lowered.
+        let mut ends = Offsets::new();
         for partition in &root.partitions {
-            repair(common, arguments, &root, partition, &mut outcome)?;
+            let report = inspect::verify(&ReadOnly, &partition.path, root.is_clean())?;
+            repair(common, arguments, &root, partition, &report, &mut outcome)?;
+            if report.tear.is_none() {
+                ends.insert(partition.name.clone(), report.end);
+            }
         }
         if root.is_whole {
-            repair_checkpoints(common, arguments, &root, &mut outcome)?;
+            repair_checkpoints(common, arguments, &root, &ends, &mut outcome)?;
         }
     }
     close(common, arguments, &outcome)
@@ -79,10 +96,10 @@ fn repair(
     arguments: &Arguments,
     root: &Root,
     partition: &Partition,
+    report: &Report,
     outcome: &mut Outcome,
 ) -> anyhow::Result<()> {
-    let report = inspect::verify(&ReadOnly, &partition.path, root.is_clean())?;
-    let actions = inspect::plan(&report);
+    let actions = inspect::plan(report);
     if actions.is_empty() {
         outcome.hopeless += report.findings.len();
         return Ok(());
@@ -90,36 +107,63 @@ fn repair(
     let is_withheld = actions.iter().any(Action::loses_records) && !arguments.lose_records;
     let is_done = arguments.yes && !is_withheld;
     if is_done {
-        let now = instant::ago(Duration::ZERO);
-        inspect::mend(&Files, &partition.path, &actions, root.start_of(&partition.name)?, now)
-            .with_context(|| format!("mend {}", partition.name))?;
-        if let Some(tear) = report.tear {
-            inspect::lower_checkpoints(&Files, &root.path, &partition.name, tear.end)?;
-        }
+        mend(root, partition, report, &actions).with_context(|| format!("mend {}", partition.name))?;
     }
     outcome.steps += actions.len();
     outcome.withheld += usize::from(is_withheld);
     let name = partition.name.to_string();
-    actions.iter().try_for_each(|action| tell(common, &name, action, &report, is_done))
+    actions.iter().try_for_each(|action| tell(common, &name, action, report, is_done))
 }
 
-/// A checkpoint that cannot be read is put aside: a broker begins it anew, and reads more of the logs at its next start.
+fn mend(root: &Root, partition: &Partition, report: &Report, actions: &[Action]) -> anyhow::Result<()> {
+    let start = root.start_of(&partition.name)?;
+    // First the checkpoints: whoever dies in between leaves one that promises too little, which costs time, and none that is ahead.
+    // A log that would end before its start is refused below, and its start stays what it is.
+    if let Some(tear) = report.tear.filter(|tear| tear.end >= start) {
+        inspect::lower_checkpoints(&Files, &root.path, &partition.name, tear.end)?;
+    }
+    Ok(inspect::mend(&Files, &partition.path, actions, start, instant::ago(Duration::ZERO))?)
+}
+
 fn repair_checkpoints(
     common: &Common,
     arguments: &Arguments,
     root: &Root,
+    ends: &Offsets,
     outcome: &mut Outcome,
 ) -> anyhow::Result<()> {
-    for finding in inspect::verify_checkpoints(&ReadOnly, &root.path, &BTreeMap::new())? {
-        if arguments.yes {
-            inspect::put_aside(&Files, &root.path.join(&finding.file))?;
-        }
+    for finding in inspect::verify_checkpoints(&ReadOnly, &root.path, ends)? {
+        let (partition, action, text) = match remedy(root, &finding)? {
+            Remedy::Leave => {
+                outcome.hopeless += 1;
+                continue;
+            }
+            Remedy::SetAside => {
+                if arguments.yes {
+                    inspect::put_aside(&Files, &root.path.join(&finding.file))?;
+                }
+                (None, "set aside", "set aside; the next broker begins it anew".to_owned())
+            }
+            Remedy::Lower { name, end } => {
+                if arguments.yes {
+                    inspect::lower_checkpoints(&Files, &root.path, &name, end)?;
+                }
+                (Some(name.to_string()), "lower", format!("{name} lowered to {end}, the end of its log"))
+            }
+        };
         outcome.steps += 1;
-        let (action, file, done) = ("set aside", finding.file, arguments.yes);
-        let step = Step { partition: None, action, file, position: None, bytes: None, records_lost: 0, done };
-        common.output().one(&step, |step| format!("{}: set aside; the next broker begins it anew", step.file))?;
+        let (partition, file, done) = (partition.as_deref(), finding.file, arguments.yes);
+        let step = Step { partition, action, file, position: None, bytes: None, records_lost: 0, done };
+        common.output().one(&step, |step| format!("{}: {text}", step.file))?;
     }
     Ok(())
+}
+
+fn remedy(root: &Root, finding: &Finding) -> anyhow::Result<Remedy> {
+    let Flaw::CheckpointAhead { partition, end, .. } = &finding.flaw else { return Ok(Remedy::SetAside) };
+    let name = PartitionName::of_directory(partition).expect("only a partition that has a directory is judged");
+    let is_hopeless = root.start_of(&name)? > *end;
+    Ok(if is_hopeless { Remedy::Leave } else { Remedy::Lower { name, end: *end } })
 }
 
 fn tell(common: &Common, partition: &str, action: &Action, report: &Report, done: bool) -> anyhow::Result<()> {
