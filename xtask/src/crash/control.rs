@@ -84,12 +84,13 @@ impl Control {
         self.write(FAILURES_TO_COME_AT, to_come)
     }
 
-    /// The file whose sync has failed first; none when none has.
+    /// The file whose sync has failed first; none when none has, or its name is not told yet.
     pub(super) fn failed(&self) -> Result<Option<PathBuf>> {
         if self.read(FAILURES_AT)? == 0 {
             return Ok(None);
         }
-        let bytes = usize::try_from(self.read(PATH_BYTES_AT)?).unwrap_or(0);
+        // -1 while the name is being written.
+        let Ok(bytes) = usize::try_from(self.read(PATH_BYTES_AT)?) else { return Ok(None) };
         let mut path = vec![0; bytes];
         self.file.read_exact_at(&mut path, PATH_AT)?;
         Ok(Some(PathBuf::from(String::from_utf8_lossy(&path).into_owned())))
