@@ -56,11 +56,6 @@ impl GroupCoordinator {
         self.offsets.of_group(group).map(|(key, place)| (key, &place.value))
     }
 
-    /// How many places are committed in all.
-    pub fn offset_count(&self) -> usize {
-        self.offsets.len()
-    }
-
     /// What the log remembers of a group.
     pub fn group(&self, group: &GroupId) -> Option<&GroupMetadata> {
         self.groups.get(group).map(|stored| &**stored)

@@ -42,7 +42,7 @@ impl GroupCoordinator {
         producer: Producer,
         request: &CommitOffsets,
     ) -> Result<(), ErrorCode> {
-        if self.offsets.len() + self.offsets.held_len() >= PLACES_MAX {
+        if self.offsets.len() >= PLACES_MAX {
             return Err(ErrorCode::PolicyViolation);
         }
         self.offsets.allow_hold(producer)?;

@@ -65,14 +65,9 @@ impl Offsets {
         self.committed.get(key)
     }
 
-    /// How many places are committed.
+    /// How many places there are, committed or held.
     pub(crate) fn len(&self) -> usize {
-        self.committed.len()
-    }
-
-    /// How many places open transactions hold.
-    pub(crate) fn held_len(&self) -> usize {
-        self.held.len()
+        self.committed.len() + self.held.len()
     }
 
     /// The committed places of a group, by topic and partition.
@@ -240,10 +235,11 @@ mod tests {
         offsets.hold(Offset(1), &one, value(10), producer(7, 0));
         offsets.hold(Offset(2), &two, value(20), producer(7, 0));
         offsets.put(Offset(3), &two, value(25));
-        assert_eq!((at(&offsets, &one), offsets.is_held(&one)), (None, true));
+        assert_eq!((at(&offsets, &one), offsets.is_held(&one), offsets.len()), (None, true, 3));
         offsets.check();
         offsets.end(ProducerId(7), Outcome::Commit);
         assert_eq!((at(&offsets, &one), at(&offsets, &two)), (Some(10), Some(25)));
+        assert_eq!(offsets.len(), 2);
         assert!(!offsets.holds_any_of(&"g".into()));
         offsets.check();
     }

@@ -33,26 +33,19 @@ pub(super) struct Arguments {
     /// Only files of this broker.
     #[arg(long, value_enum)]
     against: Option<Subject>,
-    /// What Dohle is asked to write besides the codecs.
-    #[arg(long, value_delimiter = ',', default_value = "")]
-    dohle_features: Vec<String>,
 }
 
 pub(super) fn main(arguments: Arguments) -> Result<()> {
     let mut tally = Tally::default();
     for subject in [Subject::Kafka, Subject::Dohle] {
         if arguments.against.is_none_or(|only| only == subject) {
-            let features: Vec<&str> = match subject {
-                Subject::Kafka => vec!["transactions", "compaction"],
-                Subject::Dohle => arguments.dohle_features.iter().map(String::as_str).collect(),
-            };
-            check(subject, &features, &mut tally)?;
+            check(subject, &mut tally)?;
         }
     }
     tally.close()
 }
 
-fn check(subject: Subject, features: &[&str], tally: &mut Tally) -> Result<()> {
+fn check(subject: Subject, tally: &mut Tally) -> Result<()> {
     let of = subject.name();
     let folder = place::fresh(&format!("log-{of}"))?;
     let dohle = super::broker::build()?;
@@ -60,7 +53,7 @@ fn check(subject: Subject, features: &[&str], tally: &mut Tally) -> Result<()> {
     tally.check(&format!("{of}: everything that a log can hold is written"), || {
         let python = packages::python("log", &["confluent-kafka==2.16.1"])?;
         let mut write = Command::new(python);
-        write.arg(place::programs().join("log/write.py")).arg(&broker.bootstrap).args(features);
+        write.arg(place::programs().join("log/write.py")).arg(&broker.bootstrap);
         process::run_into(process::without_input(&mut write), &folder.join("write.log"), WRITE_LIMIT)
     });
     broker.stop()?;
