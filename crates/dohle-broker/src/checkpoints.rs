@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use dohle_base::{Offset, Uuid};
+use dohle_base::{Instant, Offset, Uuid};
 use dohle_log::directory::Checkpoint;
 
 use crate::catalog::Catalog;
@@ -26,7 +26,7 @@ impl Checkpoints {
 
     /// Writes a checkpoint of every directory in which something changed. It is durable when this returns, but for the directories that
     /// are returned. Waits for the disk.
-    pub(crate) fn write(&self, checkpoint: Checkpoint) -> Vec<Uuid> {
+    pub(crate) fn write(&self, checkpoint: Checkpoint, now: Instant) -> Vec<Uuid> {
         let view = self.catalog.view();
         let partitions: Vec<&Partition> = view.led.values().chain([self.quorum.partition()]).map(Arc::as_ref).collect();
         let mut unwritten = vec![];
@@ -36,7 +36,7 @@ impl Checkpoints {
                 && volume
                     .marks
                     .write(checkpoint, here, |partition| offset(partition, checkpoint))
-                    .inspect_err(|failure| volume.fail_unless_full(failure))
+                    .inspect_err(|failure| volume.fail_unless_full(failure, now))
                     .is_ok();
             if !written {
                 unwritten.push(volume.id);

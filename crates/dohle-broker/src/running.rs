@@ -78,7 +78,7 @@ fn close(context: &Context) {
     let partitions: Vec<&Arc<Partition>> = view.led.values().chain([context.quorum.partition()]).collect();
     partitions.iter().for_each(|partition| partition.flush(|| clock.now()));
     for checkpoint in [Checkpoint::RecoveryPoint, Checkpoint::HighWatermark, Checkpoint::LogStart] {
-        context.checkpoints.write(checkpoint);
+        context.checkpoints.write(checkpoint, clock.instant());
     }
     partitions.iter().for_each(|partition| storage.close(partition, clock.wall()));
     let broker_epoch = context.quorum.broker_epoch().0;

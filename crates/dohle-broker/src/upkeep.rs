@@ -101,7 +101,7 @@ impl Upkeep {
             };
             self.sweep();
             // A loss that was told at this start is not told again at the next.
-            self.checkpoints.write(Checkpoint::HighWatermark);
+            self.checkpoints.write(Checkpoint::HighWatermark, begun);
             while self.chores.wait() {
                 self.look(&mut times);
             }
@@ -131,13 +131,13 @@ impl Upkeep {
             self.expire_producers();
         }
         if due(&mut times.high_watermarks, now, self.settings.high_watermarks) {
-            self.checkpoints.write(Checkpoint::HighWatermark);
+            self.checkpoints.write(Checkpoint::HighWatermark, now);
         }
         if due(&mut times.recovery_points, now, self.settings.recovery_points) {
-            self.checkpoints.write(Checkpoint::RecoveryPoint);
+            self.checkpoints.write(Checkpoint::RecoveryPoint, now);
         }
         if due(&mut times.log_starts, now, self.settings.log_starts) {
-            self.checkpoints.write(Checkpoint::LogStart);
+            self.checkpoints.write(Checkpoint::LogStart, now);
         }
     }
 
@@ -147,7 +147,7 @@ impl Upkeep {
             match partition.retain(wall) {
                 Ok(Some((removal, delay))) => self.chores.remove(now + delay, Doomed::Segments(removal)),
                 Ok(None) => {}
-                Err(failure) => partition.volume.fail_unless_full(&failure),
+                Err(failure) => partition.volume.fail_unless_full(&failure, now),
             }
         }
     }

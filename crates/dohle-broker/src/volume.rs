@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use dohle_base::{Offset, TopicId, Uuid};
+use dohle_base::{Instant, Offset, TopicId, Uuid};
 use dohle_log::Failure;
 use dohle_log::directory::{Checkpoint, CleanStop, Directory, DirectoryError, Found, Identity, PartitionName};
 use dohle_log::disk::Files;
@@ -18,6 +18,7 @@ use dohle_log::log::Opening;
 use crate::clock::Clock;
 use crate::lock::hold;
 use crate::marks::Marks;
+use crate::notice::Notice;
 use crate::partition::Partition;
 use crate::space::Room;
 use crate::vital;
@@ -39,6 +40,7 @@ pub(crate) struct Volume {
     offline: AtomicBool,
     /// Whether its partitions were told that it is offline.
     told: AtomicBool,
+    full: Notice,
     pub(crate) marks: Marks,
 }
 
@@ -71,6 +73,7 @@ impl Volume {
             closed: Mutex::default(),
             offline: AtomicBool::new(false),
             told: AtomicBool::new(false),
+            full: Notice::default(),
             marks,
         };
         volume.logs.store(volume.partitions()?.len(), Ordering::Relaxed);
@@ -148,11 +151,13 @@ impl Volume {
     }
 
     /// The same, unless all that is missing is room: what could not be written says the same later.
-    pub(crate) fn fail_unless_full(&self, failure: &Failure) {
-        if failure.source.kind() == std::io::ErrorKind::StorageFull {
-            return tracing::warn!(dir = %self.root().display(), "the disk is full: {failure}");
+    pub(crate) fn fail_unless_full(&self, failure: &Failure, now: Instant) {
+        if !failure.is_for_room() {
+            return self.fail(failure);
         }
-        self.fail(failure);
+        if let Some(left_out) = self.full.admit(now) {
+            tracing::warn!(dir = %self.root().display(), left_out, "the disk is full: {failure}");
+        }
     }
 
     /// Starts the thread that makes partitions durable; it ends after [`Flusher::close`].

@@ -19,6 +19,11 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// Whether a full disk is all that is wrong: the same can be tried again when there is room.
+    pub fn is_for_room(&self) -> bool {
+        self.source.kind() == io::ErrorKind::StorageFull
+    }
+
     /// Says what was tried and on what: `.map_err(Failure::of("read", path))`.
     pub(crate) fn of<'p>(action: &'static str, path: &'p Path) -> impl FnOnce(io::Error) -> Self + use<'p> {
         move |source| Self { action, path: path.to_owned(), source }

@@ -58,8 +58,8 @@ fn delete(view: &View, topic: &str, asked: &DeleteRecordsPartition) -> Deleted {
 
 /// A start that could not be written down is not promised, though it may hold.
 async fn write_down(cx: &Context, deleted: Vec<Deleted>) -> Vec<Deleted> {
-    let checkpoints = Arc::clone(&cx.checkpoints);
-    let unwritten = cx.readers.begin(move || checkpoints.write(Checkpoint::LogStart)).await;
+    let (checkpoints, now) = (Arc::clone(&cx.checkpoints), cx.clock.instant());
+    let unwritten = cx.readers.begin(move || checkpoints.write(Checkpoint::LogStart, now)).await;
     let is_written = |volume: &Volume| unwritten.as_ref().is_some_and(|unwritten| !unwritten.contains(&volume.id));
     let promised = |(partition, start): (Arc<Partition>, Offset)| match is_written(&partition.volume) {
         true => Ok((partition, start)),

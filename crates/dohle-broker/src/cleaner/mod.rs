@@ -91,7 +91,7 @@ impl Cleaner {
                 // The log is as dirty as before: it has to be looked at again, but not at once.
                 self.desk.wait(self.settings.backoff);
             }
-            CompactError::Storage(failure) if failure.source.kind() == std::io::ErrorKind::StorageFull => {
+            CompactError::Storage(failure) if failure.is_for_room() => {
                 tracing::warn!(?partition, "not compacted, the disk is full: {failure}");
                 self.desk.put_back(number);
                 self.desk.wait(self.settings.backoff);

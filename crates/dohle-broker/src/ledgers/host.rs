@@ -212,6 +212,7 @@ impl<M: Journal> Host<M> {
     /// Lets the machine do what is due.
     pub(crate) fn tick(&self) {
         let now = self.clock.now();
+        self.go_on(&mut hold(&self.stage));
         // A ledger that is not leading has nothing due.
         let _ = self.drive(|ledger, effects| ledger.tick(now, effects));
         self.news.notify_one();
@@ -249,7 +250,6 @@ impl<M: Journal> Host<M> {
         let driven = {
             let mut stage = hold(&self.stage);
             let mut effects = vec![];
-            self.go_on(&mut stage);
             let driven = match &mut *stage {
                 Stage::Loading => Err(Unanswered::Loading),
                 Stage::Lost => Err(Unanswered::Lost),
@@ -322,18 +322,15 @@ impl<M: Journal> Host<M> {
         }
     }
 
-    /// Appends what was decided, until the disk has no room for it; says whether nothing is left of it. Any other failure ends the
-    /// leadership.
+    /// Appends what was decided, until the disk has no room for it: then it is tried again now and then, and not at every request. Says
+    /// whether nothing is left of it. Any other failure ends the leadership.
     fn go_on(&self, stage: &mut Stage<M>) -> bool {
         while let Stage::Leading(leading) = stage
             && let Some((at, records)) = leading.stalled.front()
         {
             match self.append(*at, records) {
                 Ok(()) => drop(leading.stalled.pop_front()),
-                Err(Misplaced::Refused(refusal)) if refusal.is_for_room() => {
-                    tracing::warn!(partition = ?self.partition, "a ledger waits for room on the disk: {refusal}");
-                    return false;
-                }
+                Err(Misplaced::Refused(refusal)) if refusal.is_for_room() => return false,
                 Err(error) => {
                     tracing::error!(partition = ?self.partition, "a ledger lost its log: {error}");
                     self.lose(stage);

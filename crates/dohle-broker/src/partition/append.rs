@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use dohle_base::{ErrorCode, Now, Timestamp};
+use dohle_base::{ErrorCode, Instant, Now, Timestamp};
 use dohle_log::log::{Append, AppendError, Appended};
 use dohle_log::producers::{self, Origin};
 use dohle_records::Batch;
@@ -30,7 +30,7 @@ impl AppendRefusal {
     /// Whether a full disk is all that is wrong: the log is whole, and takes the same batch when there is room.
     pub(crate) fn is_for_room(&self) -> bool {
         let Self::Log(AppendError::Storage(failure)) = self else { return false };
-        failure.source.kind() == std::io::ErrorKind::StorageFull
+        failure.is_for_room()
     }
 
     /// What the client is told.
@@ -70,7 +70,7 @@ impl Partition {
             Ok(appended)
         });
         let appended = match appended {
-            Ok(appended) => appended.inspect_err(|refusal| self.note_failure(refusal))?,
+            Ok(appended) => appended.inspect_err(|refusal| self.note_failure(refusal, now.instant))?,
             Err(stopped) => return Err(AppendRefusal::Stopped(stopped)),
         };
         if !appended.duplicate {
@@ -110,12 +110,12 @@ impl Partition {
     }
 
     /// A log that could undo a half-written batch, on a disk that is full, goes on. After any other failure the disk is lost.
-    fn note_failure(&self, refusal: &AppendRefusal) {
+    fn note_failure(&self, refusal: &AppendRefusal, now: Instant) {
         let AppendRefusal::Log(AppendError::Storage(failure)) = refusal else { return };
         if self.look(|log, _| log.is_offline()) == Ok(true) {
             self.volume.fail(failure);
         } else {
-            self.volume.fail_unless_full(failure);
+            self.volume.fail_unless_full(failure, now);
         }
     }
 }
