@@ -13,6 +13,7 @@ mod context;
 mod cores;
 mod dispatch;
 mod fetch;
+mod flusher;
 mod http;
 mod ledgers;
 mod lock;

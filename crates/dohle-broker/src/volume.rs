@@ -1,13 +1,11 @@
-//! A disk of the broker: a directory of logs, and the one thread that makes them durable.
+//! A disk of the broker: a directory of logs, and what is known of it.
 //!
-//! Owns the group commit: all partitions that were written to while the disk was busy are confirmed in its next round. A disk that
-//! failed once is not relied on again.
+//! Law: a disk that failed once is not relied on again.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Mutex};
 
 use dohle_base::{Instant, Offset, TopicId, Uuid};
 use dohle_log::Failure;
@@ -15,13 +13,11 @@ use dohle_log::directory::{Checkpoint, CleanStop, Directory, DirectoryError, Fou
 use dohle_log::disk::Files;
 use dohle_log::log::Opening;
 
-use crate::clock::Clock;
+use crate::flusher::Flusher;
 use crate::lock::hold;
 use crate::marks::Marks;
 use crate::notice::Notice;
-use crate::partition::Partition;
 use crate::space::Room;
-use crate::vital;
 
 /// A directory of logs.
 pub(crate) struct Volume {
@@ -42,19 +38,6 @@ pub(crate) struct Volume {
     told: AtomicBool,
     full: Notice,
     pub(crate) marks: Marks,
-}
-
-/// Partitions that wait for their disk.
-#[derive(Default)]
-pub(crate) struct Flusher {
-    queue: Mutex<Queue>,
-    filled: Condvar,
-}
-
-#[derive(Default)]
-struct Queue {
-    dirty: Vec<Arc<Partition>>,
-    closed: bool,
 }
 
 impl Volume {
@@ -158,39 +141,5 @@ impl Volume {
         if let Some(left_out) = self.full.admit(now) {
             tracing::warn!(dir = %self.root().display(), left_out, "the disk is full: {failure}");
         }
-    }
-
-    /// Starts the thread that makes partitions durable; it ends after [`Flusher::close`].
-    pub(crate) fn start_flusher(self: &Arc<Self>, clock: Clock) -> std::io::Result<JoinHandle<()>> {
-        let volume = Arc::clone(self);
-        vital::spawn("flusher", move || {
-            while let Some(dirty) = volume.flusher.next() {
-                for partition in dirty {
-                    partition.flush(|| clock.now());
-                }
-            }
-        })
-    }
-}
-
-impl Flusher {
-    /// Puts a partition into the next round.
-    pub(crate) fn ask(&self, partition: Arc<Partition>) {
-        hold(&self.queue).dirty.push(partition);
-        self.filled.notify_one();
-    }
-
-    /// Lets the thread end when all that asked so far is durable.
-    pub(crate) fn close(&self) {
-        hold(&self.queue).closed = true;
-        self.filled.notify_one();
-    }
-
-    /// Waits until somebody asks; none when the broker stops.
-    fn next(&self) -> Option<Vec<Arc<Partition>>> {
-        let waiting = |queue: &mut Queue| queue.dirty.is_empty() && !queue.closed;
-        let woken = self.filled.wait_while(hold(&self.queue), waiting);
-        let dirty = std::mem::take(&mut woken.unwrap_or_else(PoisonError::into_inner).dirty);
-        if dirty.is_empty() { None } else { Some(dirty) }
     }
 }

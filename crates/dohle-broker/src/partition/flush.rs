@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use dohle_base::{ErrorCode, Now};
 use dohle_log::Failure;
 use dohle_log::disk::Files;
-use dohle_log::log::Flush;
+use dohle_log::log::{Flush, Flushed};
 use dohle_replication::partition::Event;
 
 use super::{Partition, State};
@@ -20,18 +20,31 @@ impl Partition {
         }
     }
 
-    /// Waits for the disk to confirm all that is written now, and tells those who wait for it. Called by the volume's flusher only.
+    /// Waits for the disk to confirm all that is written now, and tells those who wait for it. Called when the volume's flusher has
+    /// ended.
     pub(crate) fn flush(self: &Arc<Self>, now: impl Fn() -> Now) {
+        if let Some(flush) = self.begin_flush() {
+            self.end_flush(flush.run(), now());
+        }
+    }
+
+    /// What the disk is to confirm now; none if there is nothing. Called by the volume's flusher.
+    pub(crate) fn begin_flush(self: &Arc<Self>) -> Option<Flush<Files>> {
         // Whoever writes from here on asks for the next flush.
         self.flush_asked.store(false, Ordering::Release);
         if self.volume.is_offline() {
             drop(self.stop(ErrorCode::KafkaStorageError));
-            return;
+            return None;
         }
-        let Some(flush) = self.begin_flush() else { return };
-        let flushed = flush.run();
+        match &mut *hold(&self.state) {
+            State::Leading(leading) => leading.log.begin_flush(),
+            State::Stopped(_) => None,
+        }
+    }
+
+    /// Notes what the disk has confirmed, and tells those who wait for it.
+    pub(crate) fn end_flush(self: &Arc<Self>, flushed: Flushed, now: Now) {
         let noted = self.step(|leading, effects| {
-            let now = now();
             let synced = leading.log.flushed(flushed, now.wall)?;
             leading.leader.step(now.instant, Event::Synced { upto: synced }, effects);
             Ok::<(), Failure>(())
@@ -39,13 +52,6 @@ impl Partition {
         if let Ok(Err(failure)) = noted {
             self.volume.fail(&failure);
             drop(self.stop(ErrorCode::KafkaStorageError));
-        }
-    }
-
-    fn begin_flush(&self) -> Option<Flush<Files>> {
-        match &mut *hold(&self.state) {
-            State::Leading(leading) => leading.log.begin_flush(),
-            State::Stopped(_) => None,
         }
     }
 }

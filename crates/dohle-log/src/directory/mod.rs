@@ -33,7 +33,7 @@ pub struct Directory<D: Disk> {
     disk: D,
     root: PathBuf,
     identity: Option<Identity>,
-    _lock: D::Lock,
+    lock: D::Lock,
 }
 
 /// What a clean stop leaves.
@@ -75,7 +75,7 @@ impl<D: Disk> Directory<D> {
         let read = read_whole(&disk, &path).map_err(Failure::of("read", &path))?;
         let identity = read.map(|bytes| Identity::parse(&bytes)).transpose();
         let identity = identity.map_err(|why| DirectoryError::Identity { path, why })?;
-        Ok(Self { disk, root: root.to_owned(), identity, _lock: lock })
+        Ok(Self { disk, root: root.to_owned(), identity, lock })
     }
 
     /// The disk that it is on.
@@ -91,6 +91,11 @@ impl<D: Disk> Directory<D> {
     /// Whose it is; none as long as nobody has taken it for a cluster.
     pub fn identity(&self) -> Option<&Identity> {
         self.identity.as_ref()
+    }
+
+    /// Makes files of its logs durable together: [`Disk::sync_together`].
+    pub(crate) fn sync_together(&self, files: &[D::File]) -> Option<io::Result<()>> {
+        self.disk.sync_together(&self.lock, files)
     }
 
     /// Takes it for a broker of a cluster, once.

@@ -13,6 +13,8 @@ use std::time::UNIX_EPOCH;
 
 use dohle_base::Timestamp;
 
+#[cfg(target_os = "linux")]
+use super::whole;
 use super::{Disk, Entry, File, Kind};
 
 /// The file system.
@@ -35,7 +37,7 @@ impl Handle {
     }
 
     /// The open file; opened again where it rested.
-    fn wake(&self) -> io::Result<Arc<fs::File>> {
+    pub(super) fn wake(&self) -> io::Result<Arc<fs::File>> {
         if let Some(open) = &*self.0.open.read().unwrap_or_else(PoisonError::into_inner) {
             return Ok(Arc::clone(open));
         }
@@ -91,6 +93,16 @@ impl Disk for Files {
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         fs::File::open(dir)?.sync_all()
+    }
+
+    #[cfg(target_os = "linux")]
+    fn sync_together(&self, lock: &fs::File, files: &[Handle]) -> Option<io::Result<()>> {
+        whole::is_told_of(lock, files).then(|| whole::sync(lock))
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn sync_together(&self, _: &fs::File, _: &[Handle]) -> Option<io::Result<()>> {
+        None
     }
 
     fn lock(&self, path: &Path) -> io::Result<fs::File> {

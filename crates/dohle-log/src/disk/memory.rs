@@ -212,6 +212,24 @@ impl State {
         }
     }
 
+    fn begin_sync(&mut self) -> io::Result<Ending> {
+        if std::mem::take(&mut self.sync_fails) { Err(io::ErrorKind::Other.into()) } else { self.begin() }
+    }
+
+    /// What becomes of a file's pages in a sync that ends so.
+    fn sync(&mut self, inode: u64, ending: &io::Result<Ending>) -> io::Result<()> {
+        let Some(Inode::File { durable, pending, .. }) = self.inodes.get_mut(&inode) else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        match ending {
+            Ok(Ending::Whole | Ending::Half) => pending.drain(..).for_each(|change| change.apply(durable)),
+            // The pages may have reached the disk before the power went: they stay pending for the crash to decide.
+            Ok(Ending::Crash) => return Err(powerless()),
+            Err(_) => pending.clear(),
+        }
+        Ok(())
+    }
+
     fn look(&self) -> io::Result<()> {
         if self.dead { Err(powerless()) } else { Ok(()) }
     }
@@ -476,6 +494,13 @@ impl Disk for Memory {
         ending.report(())
     }
 
+    fn sync_together(&self, _: &MemoryLock, files: &[MemoryFile]) -> Option<io::Result<()>> {
+        let mut state = self.state();
+        let ending = state.begin_sync();
+        let synced = files.iter().try_for_each(|file| state.sync(file.inode, &ending));
+        Some(synced.and(ending.map(drop)))
+    }
+
     fn lock(&self, path: &Path) -> io::Result<MemoryLock> {
         let mut state = self.state();
         state.look()?;
@@ -532,23 +557,9 @@ impl File for MemoryFile {
 
     fn sync(&self) -> io::Result<()> {
         let mut state = self.disk.state();
-        let ending =
-            if std::mem::take(&mut state.sync_fails) { Err(io::ErrorKind::Other.into()) } else { state.begin() };
-        let Some(Inode::File { durable, pending, .. }) = state.inodes.get_mut(&self.inode) else {
-            return Err(io::ErrorKind::NotFound.into());
-        };
-        match ending {
-            Ok(Ending::Whole | Ending::Half) => {
-                pending.drain(..).for_each(|change| change.apply(durable));
-                Ok(())
-            }
-            // The pages may have reached the disk before the power went: they stay pending for the crash to decide.
-            Ok(Ending::Crash) => Err(powerless()),
-            Err(error) => {
-                pending.clear();
-                Err(error)
-            }
-        }
+        let ending = state.begin_sync();
+        state.sync(self.inode, &ending)?;
+        ending.map(drop)
     }
 
     fn truncate(&self, size: u64) -> io::Result<()> {

@@ -7,6 +7,8 @@
 mod file;
 mod memory;
 mod read_only;
+#[cfg(target_os = "linux")]
+mod whole;
 
 use std::fs;
 use std::io::{self, IoSlice};
@@ -42,6 +44,10 @@ pub trait Disk: Clone + Send + Sync + 'static {
     fn remove_dir(&self, path: &Path) -> io::Result<()>;
     /// Makes the names in a directory durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Makes durable what was written to all these files, with one call to the system, and says how that ended: after an error none of them
+    /// may be relied on. None, and nothing is done, where the system has no call that would tell of every failure since `lock` was
+    /// taken, or where a file is not on the disk of `lock`.
+    fn sync_together(&self, lock: &Self::Lock, files: &[Self::File]) -> Option<io::Result<()>>;
     /// Keeps `path` from every other process and every other call, or says that someone else has it (`WouldBlock`).
     fn lock(&self, path: &Path) -> io::Result<Self::Lock>;
 }

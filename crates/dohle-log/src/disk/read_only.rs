@@ -57,6 +57,10 @@ impl Disk for ReadOnly {
         refused()
     }
 
+    fn sync_together(&self, _: &fs::File, _: &[ReadHandle]) -> Option<io::Result<()>> {
+        None
+    }
+
     /// Does not make the file: where there is none, nobody has the directory.
     fn lock(&self, path: &Path) -> io::Result<fs::File> {
         let file = fs::File::open(path)?;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use dohle_base::{Offset, Timestamp};
 
 use super::Log;
+use crate::directory::Directory;
 use crate::disk::{Disk, File, replace};
 use crate::epochs::FILE_NAME as EPOCHS_FILE_NAME;
 use crate::failure::Failure;
@@ -225,17 +226,40 @@ impl<D: Disk> Flush<D> {
         self.upto
     }
 
+    /// How many files have to be synced.
+    pub fn files(&self) -> usize {
+        self.files.len()
+    }
+
     /// Waits for the disk.
     pub fn run(self) -> Flushed {
-        let outcome = self.sync();
+        let synced = self.files.iter().try_for_each(File::sync);
+        self.conclude(synced)
+    }
+
+    /// The same for many logs of one directory, whose files are synced with one call where the disk knows such a thing: dozens of files cost
+    /// little more than one then.
+    pub fn run_together(flushes: Vec<Self>, directory: &Directory<D>) -> Vec<Flushed> {
+        let files: Vec<D::File> = flushes.iter().flat_map(|flush| flush.files.iter().cloned()).collect();
+        let Some(synced) = directory.sync_together(&files) else {
+            return flushes.into_iter().map(Self::run).collect();
+        };
+        let told = |synced: &io::Result<()>| match synced {
+            Ok(()) => Ok(()),
+            Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
+        };
+        flushes.into_iter().map(|flush| flush.conclude(told(&synced))).collect()
+    }
+
+    fn conclude(self, synced: io::Result<()>) -> Flushed {
+        let outcome = self.store(synced);
         Flushed { upto: self.upto, generation: self.generation, epochs_version: self.epochs_version, outcome }
     }
 
-    fn sync(&self) -> Result<Done, Failed> {
-        for file in &self.files {
-            // Whatever the reason: pages that were not written are gone, and a second sync would not say so.
-            file.sync().map_err(Failure::of("sync a file of", &self.dir)).map_err(Failed::Broken)?;
-        }
+    /// Stores what goes with the batches, once those are durable.
+    fn store(&self, synced: io::Result<()>) -> Result<Done, Failed> {
+        // Whatever the reason: pages that were not written are gone, and a second sync would not say so.
+        synced.map_err(Failure::of("sync a file of", &self.dir)).map_err(Failed::Broken)?;
         let mut indexes = Vec::with_capacity(self.indexes.len());
         for segment in &self.indexes {
             segment.store(&self.disk).map_err(|error| Failed::of("store the indexes of", &self.dir, error))?;

@@ -3,13 +3,14 @@
 use std::io;
 use std::path::Path;
 
-use dohle_base::{ErrorCode, LeaderEpoch, Offset, Timestamp};
+use dohle_base::{ErrorCode, LeaderEpoch, Offset, Rng, Timestamp};
 use dohle_records::batch::stamp::{Stamp, Time};
 use dohle_records::{Batch, TimestampType};
 
 use super::{CLEAN, DIR, NOW, Settings, UNCLEAN, batch_of, disk, idempotent, lead, open, options, plain, read};
+use crate::directory::Directory;
 use crate::disk::{Disk, Fault, Memory};
-use crate::log::{Append, AppendError, Log, Removal};
+use crate::log::{Append, AppendError, Flush, Log, Removal};
 use crate::options::{Cleanup, Durability, Options};
 use crate::producers::Origin;
 
@@ -243,6 +244,37 @@ fn a_failed_sync_takes_the_log_offline_and_what_it_lost_is_not_claimed() {
     log.flushed(flush.run(), NOW).unwrap_err();
     assert!(log.is_offline() && log.begin_flush().is_none());
     assert_eq!(log.synced(), Offset(0));
+}
+
+#[test]
+fn logs_that_are_flushed_together_are_durable_together_and_offline_together() {
+    let disk = disk();
+    let directory = Directory::open(disk.clone(), Path::new("/log")).unwrap();
+    let other = Path::new("/log/u-0");
+    disk.create_dir(other).unwrap();
+    disk.sync_dir(Path::new("/log")).unwrap();
+    let (mut one, _) = open(&disk, &CLEAN);
+    let (mut two, _) = Log::open(disk.clone(), other, options(), &CLEAN, NOW).unwrap();
+    let flush = |one: &mut Log<Memory>, two: &mut Log<Memory>| {
+        lead(one, 0, &plain(2)).unwrap();
+        lead(two, 0, &plain(3)).unwrap();
+        let flushes = vec![one.begin_flush().unwrap(), two.begin_flush().unwrap()];
+        let mut flushed = Flush::run_together(flushes, &directory).into_iter();
+        [one, two].map(|log| log.flushed(flushed.next().unwrap(), NOW).is_ok())
+    };
+    assert_eq!(flush(&mut one, &mut two), [true, true]);
+    let before = disk.operations();
+    assert_eq!(flush(&mut one, &mut two), [true, true]);
+    assert_eq!(disk.operations() - before, 3, "two writes and one sync");
+    for seed in 0..8 {
+        let disk = disk.copy().crash(&mut Rng::new(seed));
+        assert_eq!(open(&disk, &UNCLEAN).0.end(), Offset(4));
+        assert_eq!(Log::open(disk, other, options(), &UNCLEAN, NOW).unwrap().0.end(), Offset(6));
+    }
+    disk.fail_sync();
+    assert_eq!(flush(&mut one, &mut two), [false, false]);
+    assert!(one.is_offline() && two.is_offline());
+    assert_eq!((one.synced(), two.synced()), (Offset(4), Offset(6)));
 }
 
 #[test]
