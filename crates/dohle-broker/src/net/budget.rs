@@ -49,6 +49,9 @@ impl Budget {
 
     /// Waits until there are `bytes` and counts them. Where it had to overdraw, it returns the permit.
     async fn take(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
+        if self.try_take(bytes) {
+            return None;
+        }
         loop {
             // Registered before the attempt, so that a return between attempt and wait is not missed.
             let mut returned = std::pin::pin!(self.returned.notified());

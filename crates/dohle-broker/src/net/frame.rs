@@ -12,7 +12,10 @@ use tokio::net::tcp::OwnedReadHalf;
 use super::budget::{Budget, Share};
 
 /// What a connection's buffer begins with, in bytes; an idle connection has none.
-const FIRST_BYTES: usize = 16 << 10;
+const FIRST_BYTES: usize = 4 << 10;
+/// A client that sends large frames gets a buffer for one of them at once, so that it comes in one piece and is never moved; but no larger one
+/// than this. The memory is only touched by what is received.
+const USUAL_BYTES_MAX: usize = 2 << 20;
 /// How far a buffer grows at once while less than this was received; beyond, it doubles.
 const STEP_BYTES: usize = 64 << 10;
 const PREFIX_BYTES: usize = 4;
@@ -56,13 +59,16 @@ pub(crate) struct Frames {
     budget: Arc<Budget>,
     frame_bytes_max: usize,
     received: u64,
+    /// What the last frame took of the buffer: the next is likely to be of the same kind.
+    usual: usize,
     starved: bool,
 }
 
 impl Frames {
     /// A connection that has sent nothing yet.
     pub(crate) fn new(budget: Arc<Budget>, frame_bytes_max: usize) -> Self {
-        Self { buffer: BytesMut::new(), share: budget.open(), budget, frame_bytes_max, received: 0, starved: false }
+        let (buffer, share) = (BytesMut::new(), budget.open());
+        Self { buffer, share, budget, frame_bytes_max, received: 0, usual: FIRST_BYTES, starved: false }
     }
 
     /// Waits for the next whole frame.
@@ -97,6 +103,7 @@ impl Frames {
         if uncounted > 0 {
             self.grow(uncounted).await;
         }
+        self.usual = (PREFIX_BYTES + length).clamp(FIRST_BYTES, USUAL_BYTES_MAX);
         self.buffer.advance(PREFIX_BYTES);
         let bytes = self.buffer.split_to(length).freeze();
         let mut share = std::mem::replace(&mut self.share, self.budget.open());
@@ -108,7 +115,7 @@ impl Frames {
         if self.buffer.is_empty() {
             // Nothing is held for a client that is silent.
             source.readable().await?;
-            self.buffer.reserve(FIRST_BYTES);
+            self.buffer.reserve(self.usual);
         } else if self.buffer.len() == self.buffer.capacity() {
             let step = missing.min(self.buffer.len().max(STEP_BYTES));
             self.grow(step as u64).await;
@@ -202,6 +209,22 @@ mod tests {
 
         drop(client);
         assert!(matches!(frames.next(&mut source).await, Err(End::Closed)));
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_client_of_large_frames_gets_a_buffer_for_the_next_at_once() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut source, _sink) = listener.accept().await.unwrap().0.into_split();
+        let mut frames = Frames::new(Budget::new(LIMIT as u64), LIMIT);
+        let frame = [&100_000_i32.to_be_bytes()[..], &[7; 100_000]].concat();
+        let (sent, received) = tokio::join!(client.write_all(&frame), frames.next(&mut source));
+        sent.unwrap();
+        assert_eq!(received.unwrap().bytes.len(), 100_000);
+        client.write_all(&frame[..10]).await.unwrap();
+        frames.receive(&mut source, PREFIX_BYTES).await.unwrap();
+        assert_eq!(frames.buffer.len(), 10);
+        assert!(frames.buffer.capacity() >= frame.len());
     }
 
     #[tokio::test(flavor = "current_thread")]
