@@ -7,6 +7,7 @@
 
 pub mod answer;
 pub mod failure;
+pub mod group;
 pub mod histogram;
 pub mod machine;
 pub mod payload;
@@ -20,7 +21,7 @@ pub mod template;
 mod drive;
 mod wire;
 
-pub use drive::{News, run};
+pub use drive::{News, require_consumer_protocol, run, run_group};
 pub use failure::Failure;
 pub use plan::Plan;
 pub use report::{Report, Results};

@@ -27,6 +27,8 @@ pub struct Plan {
     pub produce: Option<Produce>,
     /// What is consumed.
     pub consume: Option<Consume>,
+    /// Connections beside these, which are greeted and then do nothing.
+    pub idle: usize,
 }
 
 /// What is produced.
@@ -78,4 +80,23 @@ pub struct Consume {
     pub max_wait: Duration,
     /// Whether checksums are verified.
     pub check: bool,
+}
+
+/// A group that gathers, loses one member by its word and one without.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// Brokers to ask first for the others, as `host:port`.
+    pub bootstrap: Vec<String>,
+    /// The topic that it reads, which is there.
+    pub topic: String,
+    /// Its id.
+    pub group: String,
+    /// How many members it has at first; at least 3.
+    pub members: usize,
+    /// A member that is not heard for so long is dead.
+    pub session_timeout: Duration,
+    /// How often members say that they are there.
+    pub heartbeat: Duration,
+    /// The process whose time and memory are told.
+    pub pid: Option<u32>,
 }

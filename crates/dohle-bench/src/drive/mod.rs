@@ -3,6 +3,7 @@
 mod consumer;
 mod course;
 mod engine;
+mod group;
 mod open;
 mod producer;
 mod watch;
@@ -11,6 +12,7 @@ use std::time::Instant;
 
 use dohle_base::Timestamp;
 
+pub use group::{require_consumer_protocol, run_group};
 pub use watch::{News, run};
 
 /// The run's time: nanoseconds since it began.

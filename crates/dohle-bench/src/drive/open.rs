@@ -63,10 +63,21 @@ pub(super) fn loops(plan: &Plan, window: Window, tell: &Sender<Told>) -> Result<
             engine.consumers.push(Consumer::new(consume.open(*leader, address, &cluster, stamped)?));
         }
     }
-    engines.retain(|engine| !engine.producers.is_empty() || !engine.consumers.is_empty());
+    // Where connections only idle, one loop keeps the time.
+    engines.retain(|engine| !engine.producers.is_empty() || !engine.consumers.is_empty() || plan.idle > 0);
     let producing = engines.iter().filter(|engine| engine.batch.is_some()).count();
     shared.producing.store(producing, Ordering::Relaxed);
     Ok(engines)
+}
+
+/// Connections that are greeted and then do nothing, for as long as they are kept.
+pub(super) fn idle(plan: &Plan) -> Result<Vec<TcpStream>, Failure> {
+    if plan.idle == 0 {
+        return Ok(vec![]);
+    }
+    let brokers = Cluster::ask(&plan.bootstrap, &plan.topics)?.brokers;
+    let addresses = brokers.values().cycle().take(plan.idle);
+    addresses.map(|address| Ok(Call::dial(address)?.into_socket())).collect()
 }
 
 fn empty(plan: &Plan, window: Window, shared: &Arc<Shared>, tell: &Sender<Told>) -> Engine {

@@ -43,7 +43,9 @@ pub fn run(plan: &Plan, tell: &mut dyn FnMut(News)) -> Result<Results, Failure> 
     let begin = nanoseconds(plan.warm_up);
     let window = Window { begin, end: begin + nanoseconds(plan.length) };
     let (sender, told) = channel();
+    let before = resident(plan.pid, machine::resident_bytes)?;
     let engines = open::loops(plan, window, &sender)?;
+    let idle = open::idle(plan)?;
     drop(sender);
     let clock = Clock::start();
     let mut watch = Watch::new(clock, window, plan.pid);
@@ -56,7 +58,12 @@ pub fn run(plan: &Plan, tell: &mut dyn FnMut(News)) -> Result<Results, Failure> 
     });
     ended?;
     let seconds = loops.at.saturating_sub(window.begin) as f64 / 1e9;
-    Ok(Results::of(plan.command, seconds, loops.tally, &watch.spent()?))
+    let mut results = Results::of(plan.command, seconds, loops.tally, &watch.spent());
+    if plan.pid.is_some() && !idle.is_empty() {
+        let grown = watch.resident.end.saturating_sub(before) as f64;
+        results.report.resident_bytes_per_connection = Some((grown / idle.len() as f64).round());
+    }
+    Ok(results)
 }
 
 /// What the loops have told so far.
@@ -130,14 +137,14 @@ impl Watch {
     pub(crate) fn look(&mut self) -> Result<Duration, Failure> {
         let now = self.clock.now();
         if self.begun.is_none() && now >= self.window.begin {
-            self.resident.begin = self.resident(machine::resident_bytes)?;
+            self.resident.begin = resident(self.pid, machine::resident_bytes)?;
             self.begun = Some(self.clocks()?);
         }
         if self.ended.is_none() && now >= self.window.end {
             self.end()?;
         }
-        let resident = self.resident(machine::resident_bytes_roughly)?;
-        self.resident.max = self.resident.max.max(resident);
+        let now_resident = resident(self.pid, machine::resident_bytes_roughly)?;
+        self.resident.max = self.resident.max.max(now_resident);
         let next = match (&self.begun, &self.ended) {
             (None, _) => self.window.begin,
             (_, None) => self.window.end,
@@ -150,27 +157,28 @@ impl Watch {
     pub(crate) fn end(&mut self) -> Result<(), Failure> {
         if self.ended.is_none() {
             self.ended = Some(self.clocks()?);
-            self.resident.end = self.resident(machine::resident_bytes)?;
+            self.resident.end = resident(self.pid, machine::resident_bytes)?;
             self.resident.max = self.resident.max.max(self.resident.end).max(self.resident.begin);
         }
         Ok(())
     }
 
     /// What was used within the window.
-    pub(crate) fn spent(&self) -> Result<Spent, Failure> {
+    pub(crate) fn spent(&self) -> Spent {
         let ended = self.ended.unwrap_or_default();
         let spent = ended.since(&self.begun.unwrap_or(ended));
-        Ok(Spent { resident: self.pid.map(|_| self.resident), ..spent })
+        Spent { resident: self.pid.map(|_| self.resident), ..spent }
     }
 
     fn clocks(&self) -> Result<Clocks, Failure> {
         Clocks::read(self.pid).map_err(|source| Failure::Machine { what: "read processor times", source })
     }
+}
 
-    fn resident(&self, read: impl Fn(u32) -> std::io::Result<u64>) -> Result<u64, Failure> {
-        let read = self.pid.map_or(Ok(0), read);
-        read.map_err(|source| Failure::Machine { what: "read the broker's memory", source })
-    }
+/// The memory of the process that was named, or none of nobody.
+fn resident(pid: Option<u32>, read: impl Fn(u32) -> std::io::Result<u64>) -> Result<u64, Failure> {
+    let read = pid.map_or(Ok(0), read);
+    read.map_err(|source| Failure::Machine { what: "read the broker's memory", source })
 }
 
 /// As many files as the machine allows: each connection is one.

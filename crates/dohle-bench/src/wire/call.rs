@@ -67,11 +67,6 @@ impl Call {
         Ok(call)
     }
 
-    /// What the broker serves.
-    pub(crate) fn versions(&self) -> &Versions {
-        &self.versions
-    }
-
     /// The newest version that both know; a failure when there is none.
     pub(crate) fn newest(&self, api: ApiKey) -> Result<i16, Failure> {
         self.versions.newest(api).ok_or_else(|| Failure::Unserved { address: self.address.clone(), api })

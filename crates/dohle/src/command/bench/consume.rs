@@ -104,6 +104,7 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> anyhow::Result<()> 
             check: *check,
             ..arguments.wanted.consume(arguments.consumers, from)
         }),
+        idle: 0,
     };
     measure(common, measured, &plan)
 }

@@ -68,6 +68,7 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> anyhow::Result<()> 
         spin: measured.spin,
         produce: Some(produce),
         consume: Some(arguments.wanted.consume(arguments.consumers, From::Latest)),
+        idle: 0,
     };
     measure(common, measured, &plan)
 }

@@ -3,7 +3,9 @@
 //! Reads what is to be run, makes the topics, shows what happens and writes what came of it. What is measured, and how, is
 //! `dohle-bench`'s.
 
+mod connections;
 mod consume;
+mod groups;
 mod latency;
 mod load;
 mod produce;
@@ -43,6 +45,12 @@ pub(super) enum Command {
     /// Measure the time from the producer to the consumer at a rate
     #[command(after_help = latency::EXAMPLES)]
     Latency(latency::Arguments),
+    /// Open many connections: what an idle one costs, or how long a record takes over each in turn
+    #[command(after_help = connections::EXAMPLES)]
+    Connections(connections::Arguments),
+    /// Let a group gather, one member leave and one die: how long each takes to settle
+    #[command(after_help = groups::EXAMPLES)]
+    Groups(groups::Arguments),
 }
 
 /// What all measurements have in common.
@@ -98,6 +106,8 @@ pub(super) fn run(common: &Common, command: &Command) -> anyhow::Result<()> {
         Command::Produce(arguments) => produce::run(common, arguments),
         Command::Consume(arguments) => consume::run(common, arguments),
         Command::Latency(arguments) => latency::run(common, arguments),
+        Command::Connections(arguments) => connections::run(common, arguments),
+        Command::Groups(arguments) => groups::run(common, arguments),
     }
 }
 

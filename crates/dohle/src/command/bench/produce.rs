@@ -72,6 +72,7 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> anyhow::Result<()> 
         spin: measured.spin,
         produce: Some(produce),
         consume: None,
+        idle: 0,
     };
     measure(common, measured, &plan)
 }

@@ -4,7 +4,7 @@ use std::io::{IsTerminal, stderr};
 
 use dohle_base::size;
 use dohle_bench::histogram::Percentiles;
-use dohle_bench::report::Report;
+use dohle_bench::report::{Report, Settled};
 use dohle_bench::tally::Second;
 use dohle_bench::{News, Plan};
 
@@ -24,6 +24,11 @@ impl Progress {
             eprintln!("{}: {warm_up:.0} s of warm-up, then {length:.0} s are measured", plan.command);
         }
         Self { draws }
+    }
+
+    /// Of what has no seconds: only errors are told.
+    pub(super) fn silent() -> Self {
+        Self { draws: false }
     }
 
     pub(super) fn take(&mut self, news: News) {
@@ -57,12 +62,18 @@ fn line(number: u64, measured: bool, counted: &Second) -> String {
 
 /// The table at the end.
 pub(super) fn text(report: &Report) -> String {
-    let mut rows = vec![
-        row("measured", format!("{:.1} s", report.seconds)),
+    let mut rows = vec![row("measured", format!("{:.1} s", report.seconds))];
+    if let Some(Settled { join, leave, death }) = report.settle_ms {
+        rows.push(row(
+            "settled",
+            format!("{join:.0} ms after the join, {leave:.0} ms after a leave, {death:.0} ms after a death"),
+        ));
+    }
+    rows.extend([
         row("records", format!("{}, {}/s", grouped(report.records), grouped(report.records_per_second as u64))),
         row("bytes", format!("{}, {:.1} MB/s", size::show(report.bytes), report.mb_per_second)),
         row("requests", grouped(report.requests)),
-    ];
+    ]);
     if let Some(delivered) = &report.delivered {
         let (records, bytes) = (grouped(delivered.records), size::show(delivered.bytes));
         let pace = format!("{records} records, {bytes}, {:.1} MB/s", delivered.mb_per_second);
@@ -98,6 +109,9 @@ fn figures(report: &Report) -> Vec<[String; 2]> {
     }
     let seconds = report.generator_cpu_seconds;
     rows.push(row("generator's CPU", format!("{seconds:.2} s{}", per_gb(seconds))));
+    if let Some(bytes) = report.resident_bytes_per_connection {
+        rows.push(row("a connection", format!("{} of the broker's memory", size::show(bytes as u64))));
+    }
     rows.push(row("machine's CPU", format!("{:.2} s", report.machine_cpu_seconds)));
     if let Some(resident) = &report.broker_resident_bytes {
         let [begin, end, max] = [resident.begin, resident.end, resident.max].map(size::show);
