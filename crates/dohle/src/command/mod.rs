@@ -1,5 +1,6 @@
 //! The commands: one file each, which reads its arguments, asks the client, and writes what came of it.
 
+mod bench;
 mod cluster;
 mod completions;
 mod config;
@@ -53,6 +54,7 @@ struct Common {
     #[arg(
         long,
         short,
+        visible_alias = "bootstrap-server",
         global = true,
         env = "DOHLE_BOOTSTRAP",
         default_value = "127.0.0.1:9092",
@@ -92,6 +94,9 @@ enum Command {
     /// Dump, verify and repair the files of logs, ours or Apache Kafka's, while no broker has them
     #[command(subcommand)]
     Log(log::Command),
+    /// Measure a broker: a load generator with open loops
+    #[command(subcommand)]
+    Bench(bench::Command),
     /// Write the completions of a shell to standard output
     Completions(completions::Arguments),
 }
@@ -109,11 +114,12 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Cluster(command) => wait_for(cluster::run(&common, command)),
         Command::Config(command) => wait_for(config::run(&common, command)),
         Command::Log(command) => log::run(&common, &command),
+        Command::Bench(command) => bench::run(&common, &command),
         Command::Completions(arguments) => completions::run(&arguments),
     }
 }
 
-fn wait_for(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+fn wait_for<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }
 

@@ -1,0 +1,4 @@
+//! Requests that are laid out once and stamped in place.
+
+pub mod fetch;
+pub mod produce;
