@@ -125,7 +125,7 @@ impl Volume {
         let done = if space.usable < reserve / 2 {
             give_back(self.root(), &path)
         } else if space.usable > mark.saturating_add(2 * reserve) && reserve > 0 && !path.exists() {
-            Files.create(&path).and_then(|file| file.reserve(reserve))
+            Files.create(&path).and_then(|file| file.reserve(0..reserve))
         } else {
             Ok(())
         };

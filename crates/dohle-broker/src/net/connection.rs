@@ -94,15 +94,23 @@ impl Connection {
             return Err(End::Stopped);
         }
         let reading = !stopping && self.answers.has_room() && self.outbox.has_room();
+        // Answers to requests that came together leave together: what is here already is worked on first.
+        let full = self.outbox.is_full();
         tokio::select! {
             biased;
-            sent = self.outbox.write(&mut self.sink), if !self.outbox.is_empty() => self.patience.sent += sent? as u64,
+            sent = self.outbox.send(&self.sink), if full => self.sent(sent?),
             answer = self.answers.next(), if !self.answers.is_empty() => self.answer(answer)?,
             frame = self.frames.next(&mut self.source), if reading => self.ask(frame?)?,
+            sent = self.outbox.send(&self.sink), if !full && !self.outbox.is_empty() => self.sent(sent?),
             () = self.patience.alarm.as_mut() => self.look(reading)?,
             _ = self.stop.changed(), if !stopping => {}
         }
         Ok(())
+    }
+
+    fn sent(&mut self, bytes: usize) {
+        self.outbox.advance(bytes);
+        self.patience.sent += bytes as u64;
     }
 
     fn ask(&mut self, frame: frame::Frame) -> Result<(), End> {

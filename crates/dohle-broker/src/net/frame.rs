@@ -16,6 +16,8 @@ const FIRST_BYTES: usize = 4 << 10;
 /// A client that sends large frames gets a buffer for one of them at once, so that it comes in one piece and is never moved; but no larger one
 /// than this. The memory is only touched by what is received.
 const USUAL_BYTES_MAX: usize = 2 << 20;
+/// A buffer is so much larger than the frame that is expected: one that is not filled says that nothing more is there, without another call.
+const SLACK_BYTES: usize = 256;
 /// How far a buffer grows at once while less than this was received; beyond, it doubles.
 const STEP_BYTES: usize = 64 << 10;
 const PREFIX_BYTES: usize = 4;
@@ -103,7 +105,7 @@ impl Frames {
         if uncounted > 0 {
             self.grow(uncounted).await;
         }
-        self.usual = (PREFIX_BYTES + length).clamp(FIRST_BYTES, USUAL_BYTES_MAX);
+        self.usual = (PREFIX_BYTES + length + SLACK_BYTES).clamp(FIRST_BYTES, USUAL_BYTES_MAX);
         self.buffer.advance(PREFIX_BYTES);
         let bytes = self.buffer.split_to(length).freeze();
         let mut share = std::mem::replace(&mut self.share, self.budget.open());

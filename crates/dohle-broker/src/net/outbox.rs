@@ -14,6 +14,9 @@ use super::answers::{Filed, Piece, Sealed};
 const SLICES_MAX: usize = 64;
 /// While more than this waits to be sent, no further request is read.
 const PENDING_BYTES_MAX: usize = 1 << 20;
+/// Answers, and bytes, that wait for others to be sent with them.
+const GATHERED_MAX: usize = 16;
+const GATHERED_BYTES_MAX: usize = 64 << 10;
 /// Bytes of a log handed to the kernel at once, so that one client does not keep a core from the others.
 const FILED_BYTES_MAX: u64 = 1 << 20;
 
@@ -41,19 +44,21 @@ impl Outbox {
         self.bytes <= PENDING_BYTES_MAX
     }
 
-    /// Sends some of what waits and says how many bytes. Giving up while waiting sends nothing.
-    pub(crate) async fn write(&mut self, sink: &mut OwnedWriteHalf) -> io::Result<usize> {
+    /// Whether enough waits that nothing should wait any longer for more.
+    pub(crate) fn is_full(&self) -> bool {
+        self.queue.len() >= GATHERED_MAX || self.bytes >= GATHERED_BYTES_MAX
+    }
+
+    /// Sends some of what waits and says how many bytes, which are then to be [taken off](Self::advance). Giving up while waiting sends
+    /// nothing.
+    pub(crate) async fn send(&self, sink: &OwnedWriteHalf) -> io::Result<usize> {
         let stream = sink.as_ref();
-        let sent = stream.async_io(Interest::WRITABLE, || self.send(stream)).await?;
-        if sent == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
-        }
-        self.advance(sent);
-        Ok(sent)
+        let sent = stream.async_io(Interest::WRITABLE, || self.send_some(stream)).await?;
+        if sent == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(sent) }
     }
 
     /// One call to the kernel: what stands in memory up to the next piece of a log, or that piece.
-    fn send(&self, sink: impl AsFd) -> io::Result<usize> {
+    fn send_some(&self, sink: impl AsFd) -> io::Result<usize> {
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let mut count = 0;
         let mut more = false;
@@ -70,7 +75,8 @@ impl Outbox {
         send_slices(sink, &slices[..count], more)
     }
 
-    fn advance(&mut self, mut sent: usize) {
+    /// Takes off what was sent.
+    pub(crate) fn advance(&mut self, mut sent: usize) {
         self.bytes -= sent;
         while let Some(front) = self.queue.front_mut() {
             while let Some(part) = front.parts.front_mut() {

@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -152,17 +153,23 @@ impl File for Handle {
     }
 
     #[cfg(target_os = "linux")]
-    fn reserve(&self, size: u64) -> io::Result<()> {
+    fn reserve(&self, range: Range<u64>) -> io::Result<()> {
+        use rustix::fs::{FallocateFlags, fallocate};
         use rustix::io::Errno;
-        match rustix::fs::fallocate(&*self.wake()?, rustix::fs::FallocateFlags::KEEP_SIZE, 0, size) {
+        match fallocate(&*self.wake()?, FallocateFlags::KEEP_SIZE, range.start, range.end - range.start) {
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
             done => Ok(done?),
         }
     }
 
     #[cfg(not(target_os = "linux"))]
-    fn reserve(&self, _: u64) -> io::Result<()> {
+    fn reserve(&self, _: Range<u64>) -> io::Result<()> {
         Ok(())
+    }
+
+    fn trim(&self, size: u64) -> io::Result<()> {
+        // The size stays what it is; what is behind it goes.
+        self.wake()?.set_len(size)
     }
 
     fn descriptor(&self) -> Option<Arc<fs::File>> {
@@ -187,8 +194,13 @@ mod tests {
         let mut bytes = [0; 32];
         assert_eq!(file.read_at(0, &mut bytes).unwrap(), 11);
         assert_eq!(&bytes[..11], b"\0\0\0headtail");
-        file.reserve(1 << 20).unwrap();
+        let sectors = || std::os::unix::fs::MetadataExt::blocks(&fs::metadata(&path).unwrap());
+        file.reserve(11..1 << 20).unwrap();
         assert_eq!(file.size().unwrap(), 11);
+        assert!(sectors() > 2_000 || !cfg!(target_os = "linux"));
+        file.trim(11).unwrap();
+        assert_eq!(file.size().unwrap(), 11);
+        assert!(sectors() < 100);
         file.sync().unwrap();
         assert_eq!(Files.list(dir.path()).unwrap()[0].kind, Kind::File(11));
     }

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -582,7 +583,12 @@ impl File for MemoryFile {
         }
     }
 
-    fn reserve(&self, _: u64) -> io::Result<()> {
+    fn reserve(&self, _: Range<u64>) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn trim(&self, size: u64) -> io::Result<()> {
+        assert_eq!(self.size()?, size, "what is in the file stays");
         Ok(())
     }
 

@@ -12,6 +12,7 @@ mod whole;
 
 use std::fs;
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -64,8 +65,10 @@ pub trait File: Clone + Send + Sync + 'static {
     fn truncate(&self, size: u64) -> io::Result<()>;
     /// The size in bytes.
     fn size(&self) -> io::Result<u64>;
-    /// Asks for space up to `size` without changing the file's size; a disk that cannot does nothing.
-    fn reserve(&self, size: u64) -> io::Result<()>;
+    /// Asks for the space of these bytes without changing the file's size; a disk that cannot does nothing.
+    fn reserve(&self, range: Range<u64>) -> io::Result<()>;
+    /// Gives back the space that is reserved behind the file's end, which is `size`.
+    fn trim(&self, size: u64) -> io::Result<()>;
     /// For `sendfile`: none where there is no file of the operating system. Open for as long as it is held.
     fn descriptor(&self) -> Option<Arc<fs::File>>;
     /// Gives back what the open file costs until the next call. Only when all that was written is synced.

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -90,7 +91,11 @@ impl File for ReadHandle {
         Ok(self.0.metadata()?.len())
     }
 
-    fn reserve(&self, _: u64) -> io::Result<()> {
+    fn reserve(&self, _: Range<u64>) -> io::Result<()> {
+        refused()
+    }
+
+    fn trim(&self, _: u64) -> io::Result<()> {
         refused()
     }
 

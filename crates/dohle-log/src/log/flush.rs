@@ -204,6 +204,10 @@ impl<D: Disk> Log<D> {
     pub fn close(&mut self, now: Timestamp) -> Result<(), Failure> {
         let end = self.end();
         self.take_snapshot(end)?;
+        if self.active.has_reserved() {
+            let path = self.active_path();
+            self.active.trim().map_err(Failure::of("trim", &path))?;
+        }
         if let Some(flush) = self.begin_flush() {
             // Nothing comes later that could do again what found no room now.
             self.note_flush(flush.run(), now)?;

@@ -37,17 +37,20 @@ impl<D: Disk> Log<D> {
         self.producers.advance_end(base);
         self.take_snapshot(base)?;
         let path = segment::path(&self.dir, base, Content::Log);
-        let next = Active::create(&self.disk, &self.dir, base, self.options.index_interval_bytes, now)
+        let mut next = Active::create(&self.disk, &self.dir, base, self.options.index_interval_bytes, now)
             .map_err(Failure::of("create", &path))?;
         if self.options.preallocate {
-            // Only a wish: a disk without the space says so again at the write that needs it.
-            drop(next.file.reserve(self.options.segment_bytes));
+            next.reserve_all(self.options.segment_bytes);
         }
         self.durable.names = true;
-        let full = std::mem::replace(&mut self.active, next);
+        let mut full = std::mem::replace(&mut self.active, next);
         if full.size == 0 {
             // Nothing was ever written there that the new one could follow.
             return self.doom_segment(full.base)?.remove();
+        }
+        if let Err(error) = full.trim() {
+            // It costs the space and nothing else.
+            tracing::warn!(dir = %self.dir.display(), segment = full.base.0, "reserved space is not given back: {error}");
         }
         self.durable.unsynced.push((full.base, full.file.clone()));
         self.sealed.push_back(Arc::new(Sealed::from_active(full, base, self.dir.clone(), now)));

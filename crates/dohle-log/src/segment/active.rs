@@ -17,6 +17,12 @@ use crate::disk::{Disk, File};
 /// A segment cannot reach further than this from its first offset: its indexes count in 31 bits.
 const REACH_MAX: i64 = i32::MAX as i64;
 
+/// A segment that has this many bytes is likely to get more: space is reserved for them, so that a write does not have to look for blocks.
+const RESERVE_FROM: u64 = 1 << 20;
+/// So much of its size is reserved ahead, and no more than this: what nobody uses for a while is taken from others.
+const RESERVE_PART: u64 = 8;
+const RESERVE_MAX: u64 = 16 << 20;
+
 /// The segment in which a log ends. The indexes are in memory; their files are written when it is closed.
 #[derive(Debug)]
 pub(crate) struct Active<F> {
@@ -36,6 +42,8 @@ pub(crate) struct Active<F> {
     pub(crate) written_from: u64,
     /// The largest timestamp of its first batch: its age is counted from there.
     first_time: Option<Timestamp>,
+    /// Up to where space was asked for, by this process. Not below the size that it began with.
+    reserved: u64,
     created: Timestamp,
     /// How many entries its index files hold, where they are known to be the first of those in memory.
     stored: Option<Stored>,
@@ -89,6 +97,7 @@ impl<F: File> Active<F> {
             recent: Recent::default(),
             written_from: 0,
             first_time: None,
+            reserved: 0,
             created: now,
             stored: None,
             index_interval,
@@ -114,6 +123,7 @@ impl<F: File> Active<F> {
             self.note(&found.header);
         }
         self.written_from = self.size;
+        self.reserved = self.size;
         Ok(())
     }
 
@@ -185,9 +195,37 @@ impl<F: File> Active<F> {
     /// Writes a batch behind the last one: one call to the disk. When it fails, the segment is as it was but for bytes behind its end.
     pub(crate) fn write(&mut self, batch: &Stamped) -> io::Result<()> {
         assert!(self.in_order(&batch.header), "a batch is written in order");
+        self.reserve_ahead(batch.header.size_in_bytes() as u64);
         self.file.write_at(self.size, &batch.head, &batch.tail)?;
         self.note(&batch.header);
         Ok(())
+    }
+
+    fn reserve_ahead(&mut self, bytes: u64) {
+        let end = self.size + bytes;
+        if self.size < RESERVE_FROM || end <= self.reserved {
+            return;
+        }
+        let from = self.reserved.max(self.size);
+        self.reserved = end + (self.size / RESERVE_PART).clamp(RESERVE_FROM, RESERVE_MAX);
+        // Only a wish: a disk without the space says so again at the write that needs it.
+        drop(self.file.reserve(from..self.reserved));
+    }
+
+    /// Reserves all of a segment that was just begun. A wish as well.
+    pub(crate) fn reserve_all(&mut self, bytes: u64) {
+        self.reserved = bytes;
+        drop(self.file.reserve(0..bytes));
+    }
+
+    /// Gives back the space that was reserved and not used; so far nobody knows what a process before has left behind the end.
+    pub(crate) fn trim(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.reserved) > 0 { self.file.trim(self.size) } else { Ok(()) }
+    }
+
+    /// Whether there is space to give back that this process has reserved.
+    pub(crate) fn has_reserved(&self) -> bool {
+        self.reserved > self.size
     }
 
     /// Notes the batch that begins at the end.
