@@ -31,14 +31,14 @@ enum Tool<'a> {
 /// Warms up, runs the program once more, and tells what the broker took meanwhile.
 pub(super) fn measure(tools: &Tools, pace: &Pace, broker: &mut Broker, program: Program) -> Result<Value> {
     let tool = match program {
-        Program::RdkafkaPerformance => Tool::Rdkafka(build()?),
-        Program::ProducerPerformance | Program::ConsumerPerformance => Tool::Java(tools, program),
+        Program::Librdkafka => Tool::Rdkafka(build()?),
+        Program::JavaProducer | Program::JavaConsumer => Tool::Java(tools, program),
     };
     broker.start()?;
     let count = |duration: std::time::Duration| RECORDS_PER_SECOND * duration.as_secs();
     let (warm, records) = (count(pace.warm), count(pace.window));
-    if let Program::ConsumerPerformance = program {
-        let producer = Tool::Java(tools, Program::ProducerPerformance);
+    if let Program::JavaConsumer = program {
+        let producer = Tool::Java(tools, Program::JavaProducer);
         run(&producer.command(broker, warm.max(records), "fill")?, broker, pace)?;
     }
     run(&tool.command(broker, warm, "warm")?, broker, pace)?;
@@ -74,14 +74,14 @@ impl Tool<'_> {
             Tool::Java(tools, program) => {
                 let tree = tools.kafka.as_ref().context("needs Kafka's jars")?;
                 let name = match program {
-                    Program::ConsumerPerformance => "kafka-consumer-perf-test",
-                    Program::ProducerPerformance | Program::RdkafkaPerformance => "kafka-producer-perf-test",
+                    Program::JavaConsumer => "kafka-consumer-perf-test",
+                    Program::JavaProducer | Program::Librdkafka => "kafka-producer-perf-test",
                 };
                 let mut command = tree.tool(name);
                 command.args(["--bootstrap-server", &broker.bootstrap(), "--topic", TOPIC, "--num-records", &records]);
                 match program {
-                    Program::ConsumerPerformance => command.args(["--group", turn]),
-                    Program::ProducerPerformance | Program::RdkafkaPerformance => {
+                    Program::JavaConsumer => command.args(["--group", turn]),
+                    Program::JavaProducer | Program::Librdkafka => {
                         command.args(["--record-size", &size, "--throughput", &rate])
                     }
                 };

@@ -107,8 +107,8 @@ pub(super) fn generator(tools: &Tools, row: &Row, broker: &Broker, words: &str) 
 pub(super) fn tell(generator: &mut Command, broker: &Broker, pace: &Pace) -> Result<Value> {
     let limit = pace.warm + pace.window + GRACE;
     let printed = process::run(generator, &broker.file("generator"), limit)?;
-    let line = printed.lines().rfind(|line| line.starts_with('{')).context("the generator printed no JSON")?;
-    let told: Value = serde_json::from_str(line).context("what the generator printed")?;
+    let told: Value =
+        serde_json::from_str(&printed).with_context(|| format!("the generator printed no JSON: {printed}"))?;
     let errors = told.get("errors").and_then(Value::as_u64).unwrap_or(0);
     ensure!(errors == 0, "{errors} errors: {}", told.get("errors_by_name").unwrap_or(&Value::Null));
     Ok(told)

@@ -28,7 +28,8 @@ pub(super) struct Circumstances {
 /// The machine in one line: cores, model, memory, system, file system of the data.
 pub(super) fn describe(data: &Path) -> Result<String> {
     let read = |path: &str| fs::read_to_string(path).with_context(|| format!("read {path}"));
-    let (cores, model) = processor(&read("/proc/cpuinfo")?);
+    let processors = read("/proc/cpuinfo")?;
+    let (cores, model) = processor(&processors);
     let gibibytes = memory_kib(&read("/proc/meminfo")?).context("no MemTotal")? as f64 / f64::from(1 << 20);
     let kernel = read("/proc/sys/kernel/osrelease")?;
     let data = fs::canonicalize(data).with_context(|| format!("find {}", data.display()))?;
@@ -64,10 +65,9 @@ fn first_line(program: &str, words: &[&str]) -> Option<String> {
 }
 
 fn processor(cpuinfo: &str) -> (usize, &str) {
-    let values = |key: &str| cpuinfo.lines().filter(move |line| line.starts_with(key));
-    let model =
-        values("model name").next().and_then(|line| line.split_once(':')).map_or("unknown", |(_, name)| name.trim());
-    (values("processor").count(), model)
+    let cores = cpuinfo.lines().filter(|line| line.starts_with("processor")).count();
+    let model = cpuinfo.lines().find(|line| line.starts_with("model name")).and_then(|line| line.split_once(':'));
+    (cores, model.map_or("unknown", |(_, name)| name.trim()))
 }
 
 fn memory_kib(meminfo: &str) -> Option<u64> {

@@ -24,7 +24,6 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use self::entrant::Entrant;
 use self::machine::Circumstances;
 use self::row::Row;
 use self::rows::ROWS;

@@ -94,9 +94,12 @@ pub(super) enum Step {
 /// Programs that users measure with.
 #[derive(Clone, Copy)]
 pub(super) enum Program {
-    RdkafkaPerformance,
-    ProducerPerformance,
-    ConsumerPerformance,
+    /// `rdkafka_performance -P`.
+    Librdkafka,
+    /// Kafka's `ProducerPerformance`.
+    JavaProducer,
+    /// Kafka's `ConsumerPerformance`.
+    JavaConsumer,
 }
 
 /// One number of a leg, and what it should be.

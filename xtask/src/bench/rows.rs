@@ -81,11 +81,11 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         id: "2.1k",
-        workload: "end to end, records of 100 bytes, 1,000 records/s",
+        workload: "end to end, records of 100 bytes, 1,000 records/s, one in a request",
         beside: &[Dohle],
         work: Work::Load(&[Measure(
             "run",
-            "latency --partitions 1 --record-size 100 --consumers 1 --rate 1000 --warm-up {warm} --for {for}",
+            "latency --partitions 1 --record-size 100 --batch-size 1 --consumers 1 --rate 1000 --warm-up {warm} --for {for}",
         )]),
         figures: &[
             Figure::end_to_end_p50(Part(0.4)).floor(0.052),
@@ -96,22 +96,24 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         id: "2.10k",
-        workload: "end to end, records of 100 bytes, 10,000 records/s",
+        workload: "end to end, records of 100 bytes, 10,000 records/s in batches of 1 KiB over 10 partitions",
         beside: &[Dohle, KafkaTuned],
         work: Work::Load(&[Measure(
             "run",
-            "latency --partitions 10 --record-size 100 --consumers 1 --rate 10000 --warm-up {warm} --for {for}",
+            "latency --partitions 10 --record-size 100 --batch-size 1024 --connections 4 --consumers 1 --rate 10000 \
+             --warm-up {warm} --for {for}",
         )]),
         figures: LATENCY,
         ..FREE
     },
     Row {
         id: "2.50k",
-        workload: "end to end, records of 100 bytes, 50,000 records/s",
+        workload: "end to end, records of 100 bytes, 50,000 records/s in batches of 4 KiB over 10 partitions",
         beside: &[Dohle],
         work: Work::Load(&[Measure(
             "run",
-            "latency --partitions 10 --record-size 100 --consumers 1 --rate 50000 --warm-up {warm} --for {for}",
+            "latency --partitions 10 --record-size 100 --batch-size 4096 --connections 4 --consumers 1 --rate 50000 \
+             --warm-up {warm} --for {for}",
         )]),
         figures: LATENCY,
         ..FREE
@@ -144,9 +146,9 @@ pub(super) const ROWS: &[Row] = &[
         kept: Kept::All,
         work: Work::Load(&[
             Run("produce --partitions 4 --record-size 1024 --batch-size 65536 --rate 200000 --warm-up 0s --for 20s"),
-            Run("consume --consumers 1 --from earliest --until-end"),
+            Run("consume --consumers 1 --from earliest --until-end --for 300s"),
             Forget,
-            Measure("run", "consume --consumers 1 --from earliest --until-end"),
+            Measure("run", "consume --consumers 1 --from earliest --until-end --for 300s"),
         ]),
         figures: &[Figure::cpu_per_gb(Part(0.4)), Figure::mb_per_second(Shown)],
         ..PINNED
@@ -157,7 +159,7 @@ pub(super) const ROWS: &[Row] = &[
         kept: Kept::All,
         work: Work::Load(&[
             Run("produce --partitions 4 --record-size 1024 --batch-size 65536 --rate 200000 --warm-up 0s --for 20s"),
-            Run("consume --consumers 1 --from earliest --until-end"),
+            Run("consume --consumers 1 --from earliest --until-end --for 300s"),
             Run("produce --record-size 100 --batch-size 1 --rate 5000 --warm-up 0s --for {warm}"),
             Forget,
             Beside("consume --consumers 1 --from earliest --warm-up 0s --for {all}"),
@@ -284,21 +286,21 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         id: "cross.rdkafka",
         workload: "rdkafka_performance produces records of 1,000 bytes at a fixed rate",
-        work: Work::Foreign(Program::RdkafkaPerformance),
+        work: Work::Foreign(Program::Librdkafka),
         figures: FIXED_RATE,
         ..PINNED
     },
     Row {
         id: "cross.producer",
         workload: "Kafka's ProducerPerformance produces records of 1,000 bytes at a fixed rate",
-        work: Work::Foreign(Program::ProducerPerformance),
+        work: Work::Foreign(Program::JavaProducer),
         figures: FIXED_RATE,
         ..PINNED
     },
     Row {
         id: "cross.consumer",
         workload: "Kafka's ConsumerPerformance reads records of 1,000 bytes from the beginning",
-        work: Work::Foreign(Program::ConsumerPerformance),
+        work: Work::Foreign(Program::JavaConsumer),
         figures: FIXED_RATE,
         ..PINNED
     },
