@@ -28,6 +28,7 @@ pub(super) const ALL: &[(&str, &str)] = &[
     ("offsets.topic.replication.factor", "1"),
     ("transaction.state.log.replication.factor", "1"),
     ("transaction.state.log.min.isr", "1"),
+    ("log.retention.ms", "-1"),
     ("log.retention.check.interval.ms", "1000"),
     ("log.segment.delete.delay.ms", "1000"),
 ];

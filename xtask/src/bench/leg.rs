@@ -13,6 +13,8 @@ use super::{Tools, cold, first, foreign, idle};
 use crate::process::{self, Running};
 
 pub(super) const TOPIC: &str = "bench";
+/// The load under which the topic is made.
+const MAKING: &str = "produce --record-size 100 --batch-size 1 --rate 100 --warm-up 0s --for 2s";
 /// What a program may take beyond the seconds that it was told.
 pub(super) const GRACE: Duration = Duration::from_secs(300);
 /// By how much what runs beside outlasts what is measured.
@@ -73,6 +75,7 @@ pub(super) fn run(tools: &Tools, row: &Row, entrant: Entrant) -> Result<Value> {
 
 fn load(tools: &Tools, row: &Row, pace: &Pace, broker: &mut Broker, steps: &[Step]) -> Result<Value> {
     broker.start()?;
+    make_topic(tools, row, pace, broker)?;
     let mut told = Map::new();
     let mut beside = Vec::new();
     for step in steps {
@@ -94,17 +97,33 @@ fn load(tools: &Tools, row: &Row, pace: &Pace, broker: &mut Broker, steps: &[Ste
     Ok(Value::Object(told))
 }
 
+/// A moment of little load, in which partitions may still refuse a record because they have no leader.
+fn make_topic(tools: &Tools, row: &Row, pace: &Pace, broker: &Broker) -> Result<()> {
+    let mut make = generator(tools, row, broker, MAKING);
+    make.args(["--partitions", &row.topic.partitions.to_string()]);
+    make.args(row.topic.config.iter().flat_map(|config| ["--config", config]));
+    print(&mut make, broker, pace).map(drop)
+}
+
 /// The load generator with what every use of it is told.
-pub(super) fn generator(tools: &Tools, row: &Row, broker: &Broker, words: &str) -> Command {
+fn generator(tools: &Tools, row: &Row, broker: &Broker, words: &str) -> Command {
     let mut command = Command::new(&tools.generator);
     command.arg("bench").args(words.split_whitespace());
-    command.args(["--topic", TOPIC, "--json", "--bootstrap-server", &broker.bootstrap()]);
+    command.args([
+        "--topic",
+        TOPIC,
+        "--topics",
+        &row.topic.topics.to_string(),
+        "--json",
+        "--bootstrap",
+        &broker.bootstrap(),
+    ]);
     command.args(["--pid", &broker.id().to_string()]);
     on_core((row.cores == Cores::Pinned).then_some(LOAD_CORE), &command)
 }
 
 /// Runs the generator to its end. An answer that was an error makes the whole leg worthless.
-pub(super) fn tell(generator: &mut Command, broker: &Broker, pace: &Pace) -> Result<Value> {
+fn tell(generator: &mut Command, broker: &Broker, pace: &Pace) -> Result<Value> {
     let limit = pace.warm + pace.window + GRACE;
     let printed = process::run(generator, &broker.file("generator"), limit)?;
     let told: Value =
@@ -112,6 +131,12 @@ pub(super) fn tell(generator: &mut Command, broker: &Broker, pace: &Pace) -> Res
     let errors = told.get("errors").and_then(Value::as_u64).unwrap_or(0);
     ensure!(errors == 0, "{errors} errors: {}", told.get("errors_by_name").unwrap_or(&Value::Null));
     Ok(told)
+}
+
+fn print(generator: &mut Command, broker: &Broker, pace: &Pace) -> Result<Value> {
+    let limit = pace.warm + pace.window + GRACE;
+    let printed = process::run(generator, &broker.file("generator"), limit)?;
+    serde_json::from_str(&printed).with_context(|| format!("the generator printed no JSON: {printed}"))
 }
 
 #[cfg(test)]

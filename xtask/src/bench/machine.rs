@@ -32,10 +32,12 @@ pub(super) fn describe(data: &Path) -> Result<String> {
     let (cores, model) = processor(&processors);
     let gibibytes = memory_kib(&read("/proc/meminfo")?).context("no MemTotal")? as f64 / f64::from(1 << 20);
     let kernel = read("/proc/sys/kernel/osrelease")?;
+    // What stands behind the number is whose kernel it is.
+    let kernel = kernel.trim().split('-').next().unwrap_or_default();
     let data = fs::canonicalize(data).with_context(|| format!("find {}", data.display()))?;
     let mounts = read("/proc/self/mounts")?;
     let file_system = file_system(&mounts, &data).unwrap_or("unknown");
-    Ok(format!("{cores} cores {model}, {gibibytes:.0} GiB, Linux {}, {file_system}", kernel.trim()))
+    Ok(format!("{cores} cores {model}, {gibibytes:.0} GiB, Linux {kernel}, {file_system}"))
 }
 
 /// Dohle's commit, Kafka's release, and what they are built or run with.

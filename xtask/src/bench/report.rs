@@ -182,7 +182,7 @@ fn settings(rows: &[Row]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::row::{Kept, Work};
+    use super::super::row::{Kept, Topic, Work};
     use super::super::store::Outcome;
     use super::super::store::tests::measured;
     use super::*;
@@ -192,6 +192,7 @@ mod tests {
         id: "1a.small",
         workload: "produce",
         cores: Cores::Pinned,
+        topic: Topic { topics: 1, partitions: 1, config: &[] },
         kept: Kept::All,
         pair: [Entrant::Kafka, Entrant::DohleRelaxed],
         beside: &[Entrant::Dohle],

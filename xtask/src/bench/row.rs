@@ -13,6 +13,7 @@ pub(super) struct Row {
     /// For a reader of the table.
     pub workload: &'static str,
     pub cores: Cores,
+    pub topic: Topic,
     pub kept: Kept,
     /// Whose ratio is told: Kafka first.
     pub pair: [Entrant; 2],
@@ -40,6 +41,17 @@ pub(super) enum Cores {
     Pinned,
     /// Wherever the system puts them: how long an answer takes.
     Free,
+}
+
+/// What the load generator writes to. It is made first, so that nothing but the load is measured, and no partition waits for its leader.
+#[derive(Clone, Copy)]
+pub(super) struct Topic {
+    /// So many topics; Kafka refuses to make one with very many partitions.
+    pub topics: u32,
+    /// Of each topic.
+    pub partitions: u32,
+    /// `key=value`.
+    pub config: &'static [&'static str],
 }
 
 /// What of a partition's log is kept. Whoever only appends measures how the system finds fresh memory.
