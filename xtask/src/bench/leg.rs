@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Map, Value};
 
 use super::broker::{Broker, LOAD_CORE, on_core};
@@ -13,8 +13,9 @@ use super::{Tools, cold, first, foreign, idle};
 use crate::process::{self, Running};
 
 pub(super) const TOPIC: &str = "bench";
-/// The load under which the topic is made.
-const MAKING: &str = "produce --record-size 100 --batch-size 1 --rate 100 --warm-up 0s --for 2s";
+/// The load under which the topic is made; at its rate each partition is written to.
+const MAKING: &str = "produce --record-size 100 --batch-size 1 --warm-up 0s --for 2s";
+const MAKING_TURNS_MAX: u32 = 30;
 /// What a program may take beyond the seconds that it was told.
 pub(super) const GRACE: Duration = Duration::from_secs(300);
 /// By how much what runs beside outlasts what is measured.
@@ -97,12 +98,21 @@ fn load(tools: &Tools, row: &Row, pace: &Pace, broker: &mut Broker, steps: &[Ste
     Ok(Value::Object(told))
 }
 
-/// A moment of little load, in which partitions may still refuse a record because they have no leader.
+/// Little loads of a moment, until each partition takes records: a broker tells of leaders before all of them have opened their logs.
 fn make_topic(tools: &Tools, row: &Row, pace: &Pace, broker: &Broker) -> Result<()> {
     let mut make = generator(tools, row, broker, MAKING);
     make.args(["--partitions", &row.topic.partitions.to_string()]);
+    make.args(["--rate", &(row.topic.topics * row.topic.partitions).to_string()]);
     make.args(row.topic.config.iter().flat_map(|config| ["--config", config]));
-    print(&mut make, broker, pace).map(drop)
+    let mut refused = 0;
+    for _turn in 0..MAKING_TURNS_MAX {
+        let told = print(&mut make, broker, pace)?;
+        refused = told.get("errors").and_then(Value::as_u64).unwrap_or(0);
+        if refused == 0 {
+            return Ok(());
+        }
+    }
+    bail!("{refused} requests were still refused after {MAKING_TURNS_MAX} turns")
 }
 
 /// The load generator with what every use of it is told.
