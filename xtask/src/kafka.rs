@@ -28,9 +28,11 @@ const TOOLS: &[(&str, &str)] = &[
     ("kafka-configs", "org.apache.kafka.tools.ConfigCommand"),
     ("kafka-console-consumer", "org.apache.kafka.tools.consumer.ConsoleConsumer"),
     ("kafka-console-producer", "org.apache.kafka.tools.ConsoleProducer"),
+    ("kafka-consumer-perf-test", "org.apache.kafka.tools.ConsumerPerformance"),
     ("kafka-consumer-groups", "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"),
     ("kafka-dump-log", "org.apache.kafka.tools.DumpLogSegments"),
     ("kafka-get-offsets", "org.apache.kafka.tools.GetOffsetShell"),
+    ("kafka-producer-perf-test", "org.apache.kafka.tools.ProducerPerformance"),
     ("kafka-storage", "kafka.tools.StorageTool"),
     ("kafka-topics", "org.apache.kafka.tools.TopicCommand"),
 ];

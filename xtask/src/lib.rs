@@ -2,6 +2,7 @@
 //!
 //! A library, so that the same checks run as tests: `cargo test` is the gate.
 
+pub mod bench;
 pub mod codegen;
 pub mod crash;
 pub mod kafka;
@@ -12,4 +13,5 @@ pub mod schema;
 pub mod suites;
 pub mod tidy;
 pub mod verify;
+mod wire;
 pub mod workspace;

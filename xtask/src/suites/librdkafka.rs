@@ -73,7 +73,7 @@ pub(super) fn main(arguments: Arguments) -> Result<()> {
 }
 
 /// Fetches and builds the library and its test runner; answers with the source folder.
-fn build() -> Result<PathBuf> {
+pub(crate) fn build() -> Result<PathBuf> {
     packages::debian(DEBIAN)?;
     let home = place::cache("librdkafka")?.join("source");
     let recipe = PACKAGE.to_owned();

@@ -7,7 +7,7 @@ mod clients;
 mod dump_log;
 mod golden;
 mod kafka_python;
-mod librdkafka;
+pub(crate) mod librdkafka;
 mod log;
 mod packages;
 pub(crate) mod ready;
