@@ -22,7 +22,7 @@ use crate::report::{Results, Settled};
 use crate::request::produce::CLIENT_ID;
 use crate::tally::{Flow, Tally, Window};
 use crate::wire::call::Call;
-use crate::wire::cluster::Cluster;
+use crate::wire::cluster::{Cluster, address_of};
 use crate::wire::link::Link;
 
 /// How long a group may take beyond the session of a dead member.
@@ -313,30 +313,44 @@ fn read<R: Request>(frame: Bytes, version: i16) -> Option<R::Response> {
     R::Response::decode(&mut reader, version).ok()
 }
 
-/// The address of the group's coordinator. The first group of a cluster makes it create a topic first.
+/// The address of the group's coordinator, once that is ready. The first group of a cluster makes it create a topic first.
 fn find_coordinator(bootstrap: &[String], group: &str) -> Result<String, Failure> {
-    let address = bootstrap.first().ok_or(Failure::NoBootstrap)?;
-    let mut call = Call::dial(address)?;
+    let mut call = Call::dial(bootstrap.first().ok_or(Failure::NoBootstrap)?)?;
+    let began = Clock::start();
+    loop {
+        let (code, address) = ask_coordinator(&mut call, group)?;
+        let code = if code.is_none() { probe(&address, group)? } else { code };
+        if code.is_none() {
+            return Ok(address);
+        }
+        if !code.is_retriable() || began.now() > COORDINATOR_MAX.as_nanos() as u64 {
+            call.refuse_unless_none(code.code(), "to name the group's coordinator")?;
+        }
+        std::thread::park_timeout(RETRY);
+    }
+}
+
+fn ask_coordinator(call: &mut Call, group: &str) -> Result<(ErrorCode, String), Failure> {
     let mut request = FindCoordinatorRequest::default();
     if call.newest(ApiKey::FindCoordinator)? >= KEYS_SINCE {
         request.coordinator_keys = vec![group.into()];
     } else {
         request.key = group.into();
     }
-    let began = Clock::start();
-    loop {
-        let answer = call.ask(&request)?;
-        let several = answer.coordinators.first();
-        let (code, host, port) = several.map_or((answer.error_code, &answer.host, answer.port), |found| {
-            (found.error_code, &found.host, found.port)
-        });
-        let retriable = ErrorCode::from_code(code).is_retriable();
-        if !retriable || began.now() > COORDINATOR_MAX.as_nanos() as u64 {
-            call.refuse_unless_none(code, "to name the group's coordinator")?;
-            return Ok(if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") });
-        }
-        std::thread::park_timeout(RETRY);
-    }
+    let answer = call.ask(&request)?;
+    let alone = (answer.error_code, &answer.host, answer.port);
+    let several = answer.coordinators.first().map(|found| (found.error_code, &found.host, found.port));
+    let (code, host, port) = several.unwrap_or(alone);
+    Ok((ErrorCode::from_code(code), address_of(host, port)))
+}
+
+/// What keeps a coordinator from its work, if anything: a stranger's heartbeat is refused by one that is ready.
+fn probe(address: &str, group: &str) -> Result<ErrorCode, Failure> {
+    let mut call = Call::dial(address)?;
+    let request =
+        HeartbeatRequest { group_id: group.into(), member_id: CLIENT_ID.into(), ..HeartbeatRequest::default() };
+    let code = ErrorCode::from_code(call.ask(&request)?.error_code);
+    Ok(if code == ErrorCode::UnknownMemberId || code == ErrorCode::GroupIdNotFound { ErrorCode::None } else { code })
 }
 
 /// Refuses unless a broker serves the newer protocol of groups (KIP-848).

@@ -171,6 +171,7 @@ impl Produce {
 
 fn identity(call: &mut Call) -> Result<Identity, Failure> {
     let request = InitProducerIdRequest {
+        transactional_id: None,
         transaction_timeout_ms: PRODUCE_TIMEOUT_MS,
         producer_id: -1,
         producer_epoch: -1,

@@ -48,6 +48,7 @@ pub enum Ask {
 
 /// What an answer came to.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "it is used up at once and never kept")]
 pub enum Next {
     /// Go on at once.
     Ask(Ask),
@@ -189,11 +190,7 @@ fn assign(terms: &Terms, members: &[JoinGroupResponseMember]) -> Vec<SyncGroupRe
     let (count, total) = (members.len() as i64, i64::from(terms.partitions));
     let share = |number: i64| (number * total / count) as i32..((number + 1) * total / count) as i32;
     let assignment = |(number, member): (i64, &JoinGroupResponseMember)| {
-        let topic = TopicPartition {
-            topic: terms.topic.clone(),
-            partitions: share(number).collect(),
-            ..TopicPartition::default()
-        };
+        let topic = TopicPartition { topic: terms.topic.clone(), partitions: share(number).collect() };
         let assigned_partitions = if topic.partitions.is_empty() { vec![] } else { vec![topic] };
         SyncGroupRequestAssignment {
             member_id: member.member_id.clone(),

@@ -84,7 +84,8 @@ impl Cluster {
     }
 }
 
-fn address_of(host: &str, port: i32) -> String {
+/// An address as it is dialled.
+pub(crate) fn address_of(host: &str, port: i32) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 

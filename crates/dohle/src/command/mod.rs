@@ -34,6 +34,7 @@ Examples:
   dohle group describe billing
   dohle topic list --json | jq .name
   dohle log verify data
+  dohle bench produce --rate 50k --record-size 100
 
 Every command but `server`, `demo` and `log` works against any broker that speaks Kafka's protocol.
 Exit codes: 0 done, 1 something failed, 2 the arguments make no sense.";

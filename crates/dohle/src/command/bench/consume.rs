@@ -17,7 +17,10 @@ Examples:
   dohle bench consume --topic bench --until-end --check             # the same, and verify each batch's checksum
 
 Each consumer reads all partitions, without a group, in a fetch session. JSON as of `dohle bench produce`; with --until-end
-the measured time is from the begin to the last record.";
+the measured time is from the begin to the last record, and --for is the longest that it may take.";
+
+/// Whoever reads to the end has so long, unless something else is said.
+const UNTIL_END_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[derive(Args)]
 pub(in crate::command) struct Arguments {
@@ -95,7 +98,7 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> anyhow::Result<()> 
         threads: measured.threads.into(),
         // What is there is read once: nothing of it may be missing.
         warm_up: if *until_end { Duration::ZERO } else { measured.warm_up },
-        length: measured.length,
+        length: if *until_end { measured.length.unwrap_or(UNTIL_END_MAX) } else { measured.length() },
         pid: measured.pid,
         spin: measured.spin,
         produce: None,

@@ -63,7 +63,7 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> anyhow::Result<()> 
         topics,
         threads: measured.threads.into(),
         warm_up: measured.warm_up,
-        length: measured.length,
+        length: measured.length(),
         pid: measured.pid,
         spin: measured.spin,
         produce: Some(produce),

@@ -28,6 +28,8 @@ use dohle_client::admin::NewTopic;
 use super::{Common, topic_name, wait_for};
 use crate::text::{config_value, pair};
 
+/// So long is measured unless something else is said.
+const LENGTH: Duration = Duration::from_secs(30);
 /// New topics have their leaders by then.
 const LEADERS_WAIT: Duration = Duration::from_secs(60);
 const LEADERS_LOOK: Duration = Duration::from_millis(100);
@@ -56,9 +58,9 @@ pub(super) enum Command {
 /// What all measurements have in common.
 #[derive(Args)]
 struct Measured {
-    /// How long is measured
-    #[arg(long = "for", value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
-    length: Duration,
+    /// How long is measured; 30 s if not said
+    #[arg(long = "for", value_name = "DURATION", value_parser = parse_duration)]
+    length: Option<Duration>,
     /// What precedes the measured time and does not count
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = parse_duration)]
     warm_up: Duration,
@@ -135,6 +137,12 @@ fn write_histograms(results: &Results, file: &Path) -> anyhow::Result<()> {
 fn write_histogram(times: &Times, file: &Path) -> anyhow::Result<()> {
     let written = File::create(file).and_then(|file| times.write_distribution(&mut BufWriter::new(file)));
     written.with_context(|| format!("cannot write {}", file.display()))
+}
+
+impl Measured {
+    fn length(&self) -> Duration {
+        self.length.unwrap_or(LENGTH)
+    }
 }
 
 impl Topics {
