@@ -7,9 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use dohle_base::ErrorCode;
 use dohle_protocol::header::{Head, decode_answer};
-use dohle_protocol::message::{
-    FindCoordinatorRequest, HeartbeatRequest, JoinGroupRequest, SyncGroupRequest,
-};
+use dohle_protocol::message::{FindCoordinatorRequest, HeartbeatRequest, JoinGroupRequest, SyncGroupRequest};
 use dohle_protocol::{ApiKey, Message, Reader, Request};
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
