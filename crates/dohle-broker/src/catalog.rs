@@ -5,9 +5,9 @@
 
 use std::sync::{Arc, RwLock};
 
-use dohle_base::{Offset, Partition as Index, TopicId};
+use dohle_base::{BrokerId, ErrorCode, Offset, Partition as Index, TopicId};
 use dohle_metadata::Image;
-use dohle_metadata::image::Topic;
+use dohle_metadata::image::{Assignment, Topic};
 use tokio::sync::watch;
 
 use crate::lock::{read, write};
@@ -21,6 +21,8 @@ pub(crate) type Led = imbl::OrdMap<(TopicId, Index), Arc<Partition>>;
 pub(crate) struct View {
     pub(crate) image: Image,
     pub(crate) led: Led,
+    /// Whose view it is.
+    pub(crate) node: BrokerId,
 }
 
 impl View {
@@ -32,6 +34,23 @@ impl View {
     /// The partition, if it is led here.
     pub(crate) fn partition(&self, topic: TopicId, index: Index) -> Option<&Arc<Partition>> {
         self.led.get(&(topic, index))
+    }
+
+    /// The same of a partition that exists; whoever looks for it here is told why it is not served: another broker leads it, or its log
+    /// lies in a directory that cannot be used (`HostedPartition.Offline`).
+    pub(crate) fn find(
+        &self,
+        topic: TopicId,
+        index: Index,
+        assignment: &Assignment,
+    ) -> Result<&Arc<Partition>, ErrorCode> {
+        self.partition(topic, index).ok_or_else(|| {
+            let online = |directory| self.image.brokers.get(self.node).is_none_or(|broker| broker.serves(directory));
+            let is_lost =
+                !assignment.has_leader() && assignment.directory(self.node).is_some_and(|directory| !online(directory));
+            let is_away = assignment.leader == self.node || is_lost;
+            if is_away { ErrorCode::KafkaStorageError } else { ErrorCode::NotLeaderOrFollower }
+        })
     }
 }
 

@@ -31,7 +31,7 @@ impl Checkpoints {
         let partitions: Vec<&Partition> = view.led.values().chain([self.quorum.partition()]).map(Arc::as_ref).collect();
         let mut unwritten = vec![];
         for volume in self.storage.all() {
-            let here = partitions.iter().copied().filter(|partition| Arc::ptr_eq(&partition.volume, volume));
+            let here = partitions.iter().copied().filter(|partition| Arc::ptr_eq(&partition.volume(), volume));
             let written = !volume.is_offline()
                 && volume
                     .marks

@@ -18,6 +18,7 @@ use crate::fetch::readers::Readers;
 use crate::fetch::session::Sessions;
 use crate::ledgers::groups::Groups;
 use crate::ledgers::transactions::Transactions;
+use crate::moves::Moves;
 use crate::net::budget::Budget;
 use crate::net::listener::Crowd;
 use crate::notice::Notice;
@@ -45,6 +46,8 @@ pub(crate) struct Context {
     pub(crate) transactions: Arc<Transactions>,
     /// The log directories.
     pub(crate) storage: Arc<Storage>,
+    /// Partitions on their way from one of them to another.
+    pub(crate) moves: Arc<Moves>,
     /// Topics that are being created because clients asked for them.
     pub(crate) topics: Creations,
     /// Fetch sessions.

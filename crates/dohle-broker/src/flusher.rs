@@ -65,8 +65,8 @@ impl Volume {
 
     /// One round.
     fn flush(&self, dirty: Vec<Arc<Partition>>, clock: Clock, costs: &mut Costs) {
-        let begun = dirty.into_iter().filter_map(|partition| partition.begin_flush().map(|flush| (partition, flush)));
-        let (partitions, flushes): (Vec<_>, Vec<Flush<Files>>) = begun.unzip();
+        let begun = dirty.into_iter().filter_map(|partition| Some((partition.begin_flush(self)?, partition)));
+        let (flushes, partitions): (Vec<Flush<Files>>, Vec<_>) = begun.unzip();
         let files = flushes.iter().map(Flush::files).sum();
         let (way, begun) = (costs.choose(files), clock.instant());
         match way {

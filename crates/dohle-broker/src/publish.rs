@@ -12,17 +12,19 @@ use dohle_base::{BrokerId, ErrorCode, Offset, Partition as Index, Uuid};
 use dohle_coordinator::DeletedTopic;
 use dohle_coordinator::transaction::Version;
 use dohle_log::options::Options;
-use dohle_metadata::Image;
 use dohle_metadata::delta::{Delta, PartitionDelta};
 use dohle_metadata::image::features::TRANSACTION_VERSION;
 use dohle_metadata::image::{Resource, ResourceKind, Topic};
+use dohle_metadata::{Image, directory};
 
 use crate::catalog::{Catalog, Led, View};
 use crate::clock::Clock;
 use crate::ledgers::groups::{Groups, OFFSETS_TOPIC};
 use crate::ledgers::transactions::{TRANSACTIONS_TOPIC, Transactions};
 use crate::lock::hold;
+use crate::moves::Moves;
 use crate::partition::{Identity, Outcome, Partition};
+use crate::placements::Placements;
 use crate::storage::{Storage, Wanted};
 use crate::upkeep::{Chores, Doomed};
 use crate::vital;
@@ -73,6 +75,8 @@ pub(crate) struct Publisher {
     pub(crate) groups: Arc<Groups>,
     pub(crate) transactions: Arc<Transactions>,
     pub(crate) chores: Arc<Chores>,
+    pub(crate) moves: Arc<Moves>,
+    pub(crate) placements: Placements,
     pub(crate) waiters: Arc<Waiters<Outcome>>,
     /// This life of the broker, by which the cluster tells it from the one before.
     pub(crate) incarnation: Uuid,
@@ -94,7 +98,7 @@ impl Publisher {
     fn publish(&mut self, image: Image) {
         let shown = self.catalog.view();
         if !self.begun && !self.is_counted_on(&image) {
-            return self.catalog.publish(View { image, led: Led::new() });
+            return self.catalog.publish(View { image, led: Led::new(), node: self.node });
         }
         let before = if self.begun { shown.image.clone() } else { Image::new(&image.cluster_id) };
         self.begun = true;
@@ -112,7 +116,7 @@ impl Publisher {
         self.reconfigure(&led, &image, &delta);
         let gone = |topic: &Arc<Topic>| DeletedTopic { name: topic.name.clone(), id: topic.id };
         self.groups.forget(&delta.topics_deleted.iter().map(gone).collect::<Vec<_>>());
-        self.catalog.publish(View { image, led });
+        self.catalog.publish(View { image, led, node: self.node });
     }
 
     fn is_counted_on(&self, image: &Image) -> bool {
@@ -191,6 +195,7 @@ impl Publisher {
                 let waiters = Arc::clone(&self.waiters);
                 let partition = Partition::lead(identity, log, after.leader_epoch, volume, waiters);
                 partition.set_in_sync(after.in_sync.len());
+                self.place(&partition, directory);
                 Some(partition)
             }
             Err(error) => {
@@ -198,6 +203,16 @@ impl Publisher {
                 None
             }
         }
+    }
+
+    /// Takes up where a partition was, and was to be, in an earlier life: on its way to another directory, or in another than the
+    /// controller was told of.
+    fn place(&self, partition: &Arc<Partition>, told: Uuid) {
+        let lies_in = partition.volume().id;
+        if told != lies_in && !directory::is_reserved(told) {
+            self.placements.tell(partition, lies_in);
+        }
+        self.moves.resume(partition);
     }
 
     /// Tells partitions of altered configurations: those of a topic its own, those of brokers all.

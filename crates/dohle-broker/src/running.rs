@@ -20,7 +20,7 @@ pub struct Running {
     pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) chores: Arc<Chores>,
     pub(crate) desk: Arc<Desk>,
-    /// Publisher, upkeep, cleaners and scrubber, which end with their mailbox, their chores and their desk.
+    /// Publisher, upkeep, cleaners, scrubber and movers, which end with their mailbox, their chores, their desk and their moves.
     pub(crate) threads: Vec<JoinHandle<()>>,
     pub(crate) flushers: Vec<JoinHandle<()>>,
     pub(crate) listeners: Vec<Listener>,
@@ -57,6 +57,7 @@ impl Running {
         self.mailbox.close();
         self.chores.close();
         self.desk.close();
+        self.context.moves.close();
         for thread in self.threads {
             // A thread that died has told so itself.
             let _ = thread.join();

@@ -96,12 +96,12 @@ impl Scrubber {
     }
 
     fn scrub(&self, partition: &Partition, rate: &Rate) -> bool {
-        let mut reached = partition.volume.marks.get(Checkpoint::Scrub, &partition.name()).unwrap_or(Offset::ZERO);
+        let mut reached = partition.volume().marks.get(Checkpoint::Scrub, &partition.name()).unwrap_or(Offset::ZERO);
         // What is closed meanwhile is read in the next round.
         let Ok(log) = partition.look(|log, _| log.scrub()) else { return true };
         let segments = log.segments();
         while let Some(place) = scrub::choose(&segments, reached) {
-            if partition.volume.is_offline() || partition.stopped().is_some() {
+            if partition.volume().is_offline() || partition.stopped().is_some() {
                 return true;
             }
             let mut unpaid = 0;
@@ -115,12 +115,12 @@ impl Scrubber {
                 Ok(Finding::Damaged(damages)) => self.alarm(partition, &damages),
                 Ok(Finding::Stopped) => return false,
                 Err(failure) => {
-                    partition.volume.fail(&failure);
+                    partition.volume().fail(&failure);
                     return true;
                 }
             }
             reached = segments[place].end;
-            partition.volume.marks.note(Checkpoint::Scrub, partition, reached);
+            partition.volume().marks.note(Checkpoint::Scrub, partition, reached);
         }
         true
     }

@@ -31,8 +31,10 @@ use crate::ledgers::host::BATCH_BYTES_MAX;
 use crate::ledgers::markers::Markers;
 use crate::ledgers::transactions::Transactions;
 use crate::membership::Membership;
+use crate::moves::Moves;
 use crate::net::budget::Budget;
 use crate::net::listener::{self, Crowd};
+use crate::placements::Placements;
 use crate::publish::{Mailbox, Publisher};
 use crate::quorum::state::QuorumStateError;
 use crate::quorum::{LeadError, Quorum};
@@ -87,7 +89,7 @@ pub fn start(mut settings: Settings) -> Result<Running, StartError> {
     let cores = Cores::start(count).map_err(StartError::Thread)?;
 
     let image = Image::new(storage.cluster_id());
-    let catalog = Arc::new(Catalog::new(View { image, led: imbl::OrdMap::new() }));
+    let catalog = Arc::new(Catalog::new(View { image, led: imbl::OrdMap::new(), node: settings.node.id }));
     let written = |key: &'static str| settings.written.get(key).map(String::as_str);
     let group_settings = GroupSettings::resolve(BATCH_BYTES_MAX, written)?;
     let groups = Arc::new(Groups::new(group_settings, clock, Arc::clone(&cores)));
@@ -99,6 +101,11 @@ pub fn start(mut settings: Settings) -> Result<Running, StartError> {
     let markers = Markers { clock, catalog: Arc::clone(&catalog), groups: Arc::clone(&groups) };
     let transactions = Transactions::new(transaction_settings, clock, Arc::clone(&cores), Arc::clone(&quorum), markers);
     let transactions = Arc::new(transactions);
+    let desk = Arc::new(Desk::default());
+    let placements = Placements { cores: Arc::clone(&cores), quorum: Arc::clone(&quorum) };
+    let (stored, doing, left_alone) = (Arc::clone(&storage), Arc::clone(&chores), Arc::clone(&desk));
+    let moves = Moves::new(clock, stored, doing, left_alone, placements.clone(), Rng::new(chance::number()));
+    let moves = Arc::new(moves);
     let publisher = Publisher {
         node: settings.node.id,
         clock,
@@ -107,6 +114,8 @@ pub fn start(mut settings: Settings) -> Result<Running, StartError> {
         groups: Arc::clone(&groups),
         transactions: Arc::clone(&transactions),
         chores: Arc::clone(&chores),
+        moves: Arc::clone(&moves),
+        placements,
         waiters: Arc::clone(&waiters),
         incarnation,
         begun: false,
@@ -125,7 +134,7 @@ pub fn start(mut settings: Settings) -> Result<Running, StartError> {
         checkpoints: Arc::clone(&checkpoints),
     };
     threads.push(upkeep.start().map_err(StartError::Thread)?);
-    let (desk, cleaner_cells, scrub_cells) = (Arc::new(Desk::default()), Arc::default(), Arc::default());
+    let (cleaner_cells, scrub_cells) = (Arc::default(), Arc::default());
     let cleaner = Cleaner {
         clock,
         rate: Rate::new(settings.cleaner.bytes_per_second),
@@ -145,6 +154,7 @@ pub fn start(mut settings: Settings) -> Result<Running, StartError> {
         cells: Arc::clone(&scrub_cells),
     };
     threads.extend(scrubber.start().map_err(StartError::Thread)?);
+    threads.extend(moves.start().map_err(StartError::Thread)?);
     let memory = settings.net.requests_bytes_max.unwrap_or_else(|| memory_bytes() / MEMORY_PART);
     let context = Arc::new(Context {
         sessions: Sessions::new(settings.fetch.sessions_max, Rng::new(chance::number())),
@@ -159,6 +169,7 @@ pub fn start(mut settings: Settings) -> Result<Running, StartError> {
         groups,
         transactions,
         storage,
+        moves,
         topics: Creations::default(),
         waiters,
         requests_budget: Budget::new(memory),

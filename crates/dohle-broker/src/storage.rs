@@ -60,6 +60,9 @@ pub(crate) struct Wanted<'a> {
     pub(crate) options: Options,
 }
 
+/// A directory of a partition, and the one to which it says that the partition was moved.
+type Home<'a> = (&'a Arc<Volume>, Option<Uuid>);
+
 /// Why the data cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StorageError {
@@ -73,6 +76,8 @@ pub(crate) enum StorageError {
     Disk(#[from] Failure),
     #[error("its log lies in a directory that is offline")]
     Away,
+    #[error("it lies in several directories, and they do not say which one counts: {0:?}")]
+    Twice(Vec<PathBuf>),
     #[error("none of the directories can be used")]
     Nowhere,
 }
@@ -144,6 +149,34 @@ impl Storage {
     /// The directories that have failed since the start, by their ids.
     pub(crate) fn failed(&self) -> Vec<Uuid> {
         self.volumes.iter().filter(|volume| volume.is_offline()).map(|volume| volume.id).collect()
+    }
+
+    /// Whether every directory can be used.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.dead.is_empty() && self.volumes.iter().all(|volume| !volume.is_offline())
+    }
+
+    /// The directory of this path, as it is written in full.
+    pub(crate) fn directory_at(&self, path: &Path) -> Result<&Arc<Volume>, ErrorCode> {
+        let is_it = |dir: &Path| std::path::absolute(dir).is_ok_and(|dir| dir == path);
+        match self.volumes.iter().find(|volume| volume.path() == path) {
+            Some(volume) if !volume.is_offline() => Ok(volume),
+            Some(_) => Err(ErrorCode::KafkaStorageError),
+            None if self.dead.iter().any(|dead| is_it(dead)) => Err(ErrorCode::KafkaStorageError),
+            None => Err(ErrorCode::LogDirNotFound),
+        }
+    }
+
+    /// What is there of a partition that was on its way when the broker before has stopped; each is told of once.
+    pub(crate) fn take_left_over(&self, name: &PartitionName) -> Vec<(Arc<Volume>, PathBuf)> {
+        let of = |volume: &Arc<Volume>| {
+            volume
+                .take_left_over(|left| left == name)
+                .into_iter()
+                .map(|path| (Arc::clone(volume), path))
+                .collect::<Vec<_>>()
+        };
+        self.volumes.iter().flat_map(of).collect()
     }
 
     /// The cluster to which the directories belong.
@@ -262,7 +295,7 @@ impl Storage {
 
     /// Makes a partition durable and serves it no more. A disk that fails meanwhile is out of service.
     pub(crate) fn close(&self, partition: &Arc<Partition>, now: Timestamp) {
-        if partition.volume.is_offline() {
+        if partition.volume().is_offline() {
             drop(partition.stop(ErrorCode::KafkaStorageError));
             return;
         }
@@ -270,9 +303,9 @@ impl Storage {
         match log.close(now) {
             Ok(()) => {
                 let name = PartitionName { topic: partition.topic.clone(), partition: partition.index };
-                partition.volume.note_closed(name, log.start(), log.end());
+                partition.volume().note_closed(name, log.start(), log.end());
             }
-            Err(failure) => partition.volume.fail(&failure),
+            Err(failure) => partition.volume().fail(&failure),
         }
     }
 
@@ -280,17 +313,17 @@ impl Storage {
     /// that is not new and may lie in a directory that is offline is not begun anew: its records would be gone the moment that
     /// somebody writes.
     fn place(&self, name: &PartitionName, wanted: &Wanted<'_>) -> Result<&Arc<Volume>, StorageError> {
-        let mut home = None;
+        let mut homes = vec![];
         let online = || self.volumes.iter().filter(|volume| !volume.is_offline());
         for volume in online() {
             if volume.has(name, wanted.topic.id)? {
-                home = Some(volume);
+                homes.push((volume, volume.directory.successor_of(name)?));
             } else if volume.directory.path_of(name).is_dir() {
                 tracing::warn!(partition = %name, "the log of a topic that is gone gives way to one of the same name");
                 self.doom(volume, name)?;
             }
         }
-        if let Some(home) = home {
+        if let Some(home) = self.settle_home(name, homes)? {
             return Ok(home);
         }
         let all_online = self.dead.is_empty() && online().count() == self.volumes.len();
@@ -304,8 +337,40 @@ impl Storage {
         let chosen = online().find(|volume| volume.id == wanted.directory);
         let emptiest = || online().min_by_key(|volume| volume.logs.load(Ordering::Relaxed));
         let home = chosen.or_else(emptiest).ok_or(StorageError::Nowhere)?;
-        home.logs.fetch_add(1, Ordering::Relaxed);
+        home.count_log(1);
         Ok(home)
+    }
+
+    /// Where a partition lies, given where its directories are and to which other one each says that it was moved. A stop in the last step of a
+    /// move leaves two; the one that was moved to is whole then, and may have been written to.
+    fn settle_home<'a>(
+        &self,
+        name: &PartitionName,
+        homes: Vec<Home<'a>>,
+    ) -> Result<Option<&'a Arc<Volume>>, StorageError> {
+        let is_home = |id: Uuid| homes.iter().any(|(volume, _)| volume.id == id);
+        let (left, here): (Vec<Home<'_>>, Vec<Home<'_>>) =
+            homes.iter().copied().partition(|(_, successor)| successor.is_some_and(is_home));
+        let home = match (&here[..], &homes[..]) {
+            (_, []) => return Ok(None),
+            ([home], _) => *home,
+            (_, homes) => {
+                return Err(StorageError::Twice(homes.iter().map(|(volume, _)| volume.root().to_owned()).collect()));
+            }
+        };
+        if let (volume, Some(successor)) = home {
+            if self.volumes.iter().all(|volume| volume.id != successor || volume.is_offline()) {
+                // It may have been moved there, and written to.
+                return Err(StorageError::Away);
+            }
+            // The move did not come so far.
+            volume.directory.forget_successor(name)?;
+        }
+        for (volume, _) in left {
+            tracing::warn!(partition = %name, from = %volume.root().display(), to = %home.0.root().display(), "a move is completed");
+            self.doom(volume, name)?;
+        }
+        Ok(Some(home.0))
     }
 
     fn open_in(
@@ -335,9 +400,7 @@ impl Storage {
     fn doom(&self, volume: &Volume, name: &PartitionName) -> Result<PathBuf, Failure> {
         volume.forget(name)?;
         let doomed = volume.directory.delete_partition(name, &mut hold(&self.rng))?;
-        let fewer = |logs: usize| Some(logs.saturating_sub(1));
-        // A number that cannot be lower stays.
-        let _ = volume.logs.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer);
+        volume.count_log(-1);
         Ok(doomed)
     }
 }

@@ -108,10 +108,12 @@ impl Upkeep {
         })
     }
 
-    /// Removes what an earlier broker has deleted and not removed any more.
+    /// Removes what an earlier broker has deleted and not removed any more, and what was on its way here of topics that are gone.
     fn sweep(&self) {
+        let view = self.catalog.view();
         for volume in self.storage.volumes() {
-            for path in volume.deleted().unwrap_or_default() {
+            let strays = volume.take_left_over(|name| view.topic(&name.topic).is_none());
+            for path in volume.deleted().unwrap_or_default().into_iter().chain(strays) {
                 self.chores.remove(self.clock.instant(), Doomed::Partition(Arc::clone(volume), path));
             }
         }
@@ -147,7 +149,7 @@ impl Upkeep {
             match partition.retain(wall) {
                 Ok(Some((removal, delay))) => self.chores.remove(now + delay, Doomed::Segments(removal)),
                 Ok(None) => {}
-                Err(failure) => partition.volume.fail_unless_full(&failure, now),
+                Err(failure) => partition.volume().fail_unless_full(&failure, now),
             }
         }
     }
@@ -165,7 +167,7 @@ impl Upkeep {
 
     /// Nothing is served from a disk that has failed.
     fn stop_all_of(&self, volume: &Arc<Volume>) {
-        for partition in self.catalog.view().led.values().filter(|partition| Arc::ptr_eq(&partition.volume, volume)) {
+        for partition in self.catalog.view().led.values().filter(|partition| Arc::ptr_eq(&partition.volume(), volume)) {
             drop(partition.stop(ErrorCode::KafkaStorageError));
         }
     }

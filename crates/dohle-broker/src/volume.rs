@@ -31,6 +31,8 @@ pub(crate) struct Volume {
     pub(crate) logs: AtomicUsize,
     /// How the broker before has stopped; none when it did not stop in order.
     pub(crate) clean_stop: Option<CleanStop>,
+    /// Directories of partitions that were on their way here when the broker before has stopped.
+    left_over: Mutex<Vec<(PartitionName, PathBuf)>>,
     /// Logs that this broker itself has closed.
     closed: Mutex<BTreeMap<PartitionName, Opening>>,
     offline: AtomicBool,
@@ -53,14 +55,33 @@ impl Volume {
             room: Room::default(),
             logs: AtomicUsize::new(0),
             clean_stop,
+            left_over: Mutex::default(),
             closed: Mutex::default(),
             offline: AtomicBool::new(false),
             told: AtomicBool::new(false),
             full: Notice::default(),
             marks,
         };
-        volume.logs.store(volume.partitions()?.len(), Ordering::Relaxed);
+        for found in volume.directory.partitions()? {
+            match found {
+                Found::Partition(_) => volume.count_log(1),
+                Found::Future(name, path) => hold(&volume.left_over).push((name, path)),
+                Found::Deleted(_) | Found::Other(_) => {}
+            }
+        }
         Ok(Arc::new(volume))
+    }
+
+    /// Counts a log that has come, or one that has gone.
+    pub(crate) fn count_log(&self, more: isize) {
+        let counted = |logs: usize| Some(logs.saturating_add_signed(more));
+        // There is always a number.
+        let _ = self.logs.fetch_update(Ordering::Relaxed, Ordering::Relaxed, counted);
+    }
+
+    /// Directories of such partitions that were on their way here when the broker before has stopped; each is told of once.
+    pub(crate) fn take_left_over(&self, is_it: impl Fn(&PartitionName) -> bool) -> Vec<PathBuf> {
+        hold(&self.left_over).extract_if(.., |(left, _)| is_it(left)).map(|(_, path)| path).collect()
     }
 
     /// Where it is.
@@ -95,12 +116,6 @@ impl Volume {
     pub(crate) fn forget(&self, name: &PartitionName) -> Result<(), Failure> {
         hold(&self.closed).remove(name);
         self.marks.forget(name)
-    }
-
-    /// The partitions that have a directory here.
-    fn partitions(&self) -> Result<Vec<PartitionName>, Failure> {
-        let found = self.directory.partitions()?.into_iter();
-        Ok(found.filter_map(|found| if let Found::Partition(name) = found { Some(name) } else { None }).collect())
     }
 
     /// Directories of partitions that were deleted and whose files are still there.

@@ -112,6 +112,14 @@ impl Epochs {
         self.version += 1;
     }
 
+    /// Knows what `other` knows, and no more.
+    pub fn copy(&mut self, other: &Self) {
+        if self.starts != other.starts {
+            self.starts.clone_from(&other.starts);
+            self.version += 1;
+        }
+    }
+
     /// Forgets all.
     pub fn clear(&mut self) {
         self.starts.clear();

@@ -61,7 +61,7 @@ async fn write_down(cx: &Context, deleted: Vec<Deleted>) -> Vec<Deleted> {
     let (checkpoints, now) = (Arc::clone(&cx.checkpoints), cx.clock.instant());
     let unwritten = cx.readers.begin(move || checkpoints.write(Checkpoint::LogStart, now)).await;
     let is_written = |volume: &Volume| unwritten.as_ref().is_some_and(|unwritten| !unwritten.contains(&volume.id));
-    let promised = |(partition, start): (Arc<Partition>, Offset)| match is_written(&partition.volume) {
+    let promised = |(partition, start): (Arc<Partition>, Offset)| match is_written(&partition.volume()) {
         true => Ok((partition, start)),
         false => Err(ErrorCode::KafkaStorageError),
     };

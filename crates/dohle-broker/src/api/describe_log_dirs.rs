@@ -14,6 +14,7 @@ use super::Api;
 use crate::catalog::View;
 use crate::context::Context;
 use crate::dispatch::Client;
+use crate::moves::{Move, Moves};
 use crate::partition::Partition;
 use crate::space::Space;
 use crate::volume::Volume;
@@ -28,7 +29,7 @@ pub(crate) async fn handle(
 ) -> DescribeLogDirsResponse {
     let view = cx.catalog.view();
     let asked = request.topics.as_deref().map(partitions);
-    let online = cx.storage.volumes().iter().map(|volume| describe(client, &view, volume, asked.as_ref()));
+    let online = cx.storage.volumes().iter().map(|volume| describe(client, &view, &cx.moves, volume, asked.as_ref()));
     let dead = cx.storage.dead().iter().map(|dir| offline(client, &dir.to_string_lossy()));
     let results = online.chain(dead).collect();
     DescribeLogDirsResponse { error_code: client.code(ErrorCode::None), results, ..Default::default() }
@@ -42,6 +43,7 @@ fn partitions(topics: &[DescribableLogDirTopic]) -> BTreeSet<(&str, i32)> {
 fn describe(
     client: &Client,
     view: &View,
+    moves: &Moves,
     volume: &Arc<Volume>,
     asked: Option<&BTreeSet<(&str, i32)>>,
 ) -> DescribeLogDirsResult {
@@ -52,10 +54,14 @@ fn describe(
         asked.is_none_or(|asked| asked.contains(&(partition.topic.as_str(), partition.index.0)))
     };
     let mut topics: BTreeMap<&str, Vec<DescribeLogDirsPartition>> = BTreeMap::new();
-    for partition in view.led.values().filter(|partition| Arc::ptr_eq(&partition.volume, volume)) {
+    for partition in view.led.values().filter(|partition| Arc::ptr_eq(&partition.volume(), volume)) {
         if is_asked(partition) && let Ok(size) = partition.look(|log, _| log.size()) {
             topics.entry(&partition.topic).or_default().push(placed(partition.index.0, size));
         }
+    }
+    let coming = moves.to(volume);
+    for moving in coming.iter().filter(|moving| is_asked(&moving.partition)) {
+        topics.entry(&moving.partition.topic).or_default().push(on_its_way(moving));
     }
     let topic = |(name, partitions): (&str, _)| DescribeLogDirsTopic { name: name.into(), partitions, ..Default::default() };
     DescribeLogDirsResult {
@@ -78,6 +84,17 @@ fn offline(client: &Client, log_dir: &str) -> DescribeLogDirsResult {
 fn placed(partition_index: i32, size: u64) -> DescribeLogDirsPartition {
     let (offset_lag, is_future_key) = (0, false);
     DescribeLogDirsPartition { partition_index, partition_size: number(size), offset_lag, is_future_key, ..Default::default() }
+}
+
+/// A replica that is being copied to this directory, and how many offsets it lags behind the one that is served.
+fn on_its_way(moving: &Move) -> DescribeLogDirsPartition {
+    DescribeLogDirsPartition {
+        partition_index: moving.partition.index.0,
+        partition_size: number(moving.size()),
+        offset_lag: number(moving.lag()),
+        is_future_key: true,
+        ..Default::default()
+    }
 }
 
 fn number(bytes: u64) -> i64 {

@@ -136,9 +136,8 @@ impl Answer<'_> {
         };
         let topic = topic.ok_or(unknown)?;
         let index = Index(wanted.partition);
-        topic.partition(index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
-        let led = self.view.partition(topic.id, index).ok_or(ErrorCode::NotLeaderOrFollower)?;
-        Ok(Arc::clone(led))
+        let assignment = topic.partition(index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+        Ok(Arc::clone(self.view.find(topic.id, index, assignment)?))
     }
 
     /// The answer that tells of all these, neighbours of one topic together.

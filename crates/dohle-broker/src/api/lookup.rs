@@ -40,8 +40,7 @@ pub(super) fn assignment(topic: &Topic, index: i32) -> Result<&Arc<Assignment>, 
 /// The partition, if it exists and is led here.
 pub(super) fn led<'a>(view: &'a View, name: &str, index: i32) -> Result<&'a Arc<Partition>, ErrorCode> {
     let topic = topic(view, Named::Name(name))?;
-    assignment(topic, index)?;
-    view.partition(topic.id, Index(index)).ok_or(ErrorCode::NotLeaderOrFollower)
+    view.find(topic.id, Index(index), assignment(topic, index)?)
 }
 
 /// Items of a request in their order, of which some are refused at once and the others are asked for together.

@@ -72,6 +72,7 @@ serve! {
     add_offsets_to_txn
     add_partitions_to_txn
     alter_configs
+    alter_replica_log_dirs
     api_versions
     create_partitions
     create_topics

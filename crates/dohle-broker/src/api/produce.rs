@@ -172,15 +172,16 @@ impl<'a> Walk<'a> {
 
     fn attempt(&self, topic: &Topic, leaves: &Leaves, index: i32, records: Option<Records>) -> Attempt {
         let assignment = topic.partition(Index(index)).ok_or(ErrorCode::UnknownTopicOrPartition)?;
-        let elsewhere = || Failed {
-            refusal: ErrorCode::NotLeaderOrFollower.into(),
-            leader: LeaderIdAndEpoch {
-                leader_id: assignment.leader.0,
-                leader_epoch: assignment.leader_epoch.0,
-                ..Default::default()
-            },
+        let elsewhere = || LeaderIdAndEpoch {
+            leader_id: assignment.leader.0,
+            leader_epoch: assignment.leader_epoch.0,
+            ..Default::default()
         };
-        let partition = self.view.partition(topic.id, Index(index)).ok_or_else(elsewhere)?;
+        let found = self.view.find(topic.id, Index(index), assignment);
+        let partition = found.map_err(|code| match code {
+            ErrorCode::NotLeaderOrFollower => Failed { refusal: code.into(), leader: elsewhere() },
+            code => Failed::from(code),
+        })?;
         let produced = Produced {
             records: records.unwrap_or_default().into_held(),
             zstd: self.version >= ZSTD_FROM,

@@ -1,6 +1,6 @@
 //! Who is at which log, and which logs are left alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub(super) struct Work {
 }
 
 /// Which log.
-pub(super) type Id = (TopicId, Index);
+pub(crate) type Id = (TopicId, Index);
 
 /// The threads' common list.
 #[derive(Default)]
@@ -36,12 +36,30 @@ struct List {
     taken: BTreeMap<usize, Id>,
     /// Only of logs that are led here.
     given_up: Vec<Id>,
+    /// Logs that are being moved to another disk: whoever copies a record must meet the one that took it back.
+    paused: BTreeSet<Id>,
     closed: bool,
 }
 
 impl List {
     fn is_free(&self, id: Id) -> bool {
-        !self.given_up.contains(&id) && self.taken.values().all(|taken| *taken != id)
+        !self.given_up.contains(&id) && !self.paused.contains(&id) && !self.is_taken(id)
+    }
+
+    fn is_taken(&self, id: Id) -> bool {
+        self.taken.values().any(|taken| *taken == id)
+    }
+}
+
+/// A log that is left alone for as long as this is held.
+pub(crate) struct Paused<'a> {
+    desk: &'a Desk,
+    id: Id,
+}
+
+impl Drop for Paused<'_> {
+    fn drop(&mut self) {
+        hold(&self.desk.list).paused.remove(&self.id);
     }
 }
 
@@ -67,9 +85,26 @@ impl Desk {
         hold(&self.list).given_up.len()
     }
 
+    /// Ends the pass over a log, waits until it has ended, and lets no other begin (`LogCleanerManager.abortAndPauseCleaning`).
+    pub(crate) fn pause(&self, id: Id) -> Paused<'_> {
+        let mut list = hold(&self.list);
+        assert!(list.paused.insert(id), "a log is moved once at a time");
+        self.changed.notify_all();
+        drop(self.changed.wait_while(list, |list| list.is_taken(id)).unwrap_or_else(PoisonError::into_inner));
+        Paused { desk: self, id }
+    }
+
+    /// Rests in the middle of a pass; false when it is to end.
+    pub(super) fn wait_over(&self, id: Id, rest: Duration) -> bool {
+        let goes_on = |list: &List| !list.closed && !list.paused.contains(&id);
+        let waited = self.changed.wait_timeout_while(hold(&self.list), rest, |list| goes_on(list));
+        goes_on(&waited.unwrap_or_else(PoisonError::into_inner).0)
+    }
+
     /// The thread is done with its log.
     pub(super) fn put_back(&self, thread: usize) {
         hold(&self.list).taken.remove(&thread);
+        self.changed.notify_all();
     }
 
     /// The thread's log is left alone from now on.
@@ -77,6 +112,7 @@ impl Desk {
         let mut list = hold(&self.list);
         let id = list.taken.remove(&thread)?;
         list.given_up.push(id);
+        self.changed.notify_all();
         Some(id)
     }
 
@@ -126,11 +162,11 @@ impl Cleaner {
 
     /// How dirty a log is, with what its topic allows; none where nobody wants to know.
     fn look(&self, partition: &Arc<Partition>) -> Option<(Work, f64)> {
-        if !self.desk.is_free(id(partition)) || partition.volume.is_offline() {
+        if !self.desk.is_free(id(partition)) || partition.volume().is_offline() {
             return None;
         }
         let (survey, ratio_min) = partition.survey()?;
-        let mark = |kind| partition.volume.marks.get(kind, &partition.name());
+        let mark = |kind| partition.volume().marks.get(kind, &partition.name());
         let durable = mark(Checkpoint::RecoveryPoint).unwrap_or(Offset::ZERO);
         match survey.dirt(mark(Checkpoint::Cleaner), durable, self.clock.wall()) {
             Ok(dirt) => Some((Work { partition: Arc::clone(partition), survey, dirt }, ratio_min)),
@@ -148,6 +184,6 @@ impl Cleaner {
     }
 }
 
-fn id(partition: &Partition) -> Id {
+pub(super) fn id(partition: &Partition) -> Id {
     (partition.topic_id, partition.index)
 }

@@ -97,7 +97,7 @@ impl Cleaner {
                 self.desk.wait(self.settings.backoff);
             }
             CompactError::Storage(failure) => {
-                partition.volume.fail(failure);
+                partition.volume().fail(failure);
                 self.give_up(number);
             }
             CompactError::Damaged { .. } | CompactError::Malformed { .. } | CompactError::TooLarge { .. } => {

@@ -8,7 +8,7 @@ use dohle_log::disk::Files;
 use dohle_log::log::Swap;
 
 use super::Cleaner;
-use super::desk::Work;
+use super::desk::{self, Work};
 use crate::partition::Partition;
 use crate::upkeep::Doomed;
 
@@ -29,7 +29,7 @@ impl Cleaner {
         while let Some(rewritten) = pass.next(keys, now, &mut go_on)? {
             self.swap(&partition, &pass, rewritten)?;
         }
-        partition.volume.marks.write_one(Checkpoint::Cleaner, &partition, pass.reaches())?;
+        partition.volume().marks.write_one(Checkpoint::Cleaner, &partition, pass.reaches())?;
         self.count(&pass);
         let (figures, took) = (pass.figures(), self.clock.instant() - begun);
         tracing::info!(
@@ -69,7 +69,7 @@ impl Cleaner {
     /// Rests as long as the rate wants it; false when the pass is to end.
     fn may_go_on(&self, partition: &Partition, bytes: u64) -> bool {
         let rest = self.rate.pay(self.clock.instant(), bytes);
-        self.desk.wait(rest) && partition.stopped().is_none()
+        self.desk.wait_over(desk::id(partition), rest) && partition.stopped().is_none()
     }
 
     fn count(&self, pass: &Pass<Files>) {

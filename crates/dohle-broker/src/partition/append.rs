@@ -54,7 +54,7 @@ impl Partition {
         largest: Option<Timestamp>,
         now: Now,
     ) -> Result<Appended, AppendRefusal> {
-        if self.volume.is_offline() {
+        if self.volume().is_offline() {
             return Err(AppendRefusal::Stopped(ErrorCode::KafkaStorageError));
         }
         let appended = self.step(|leading, effects| -> Result<Appended, AppendRefusal> {
@@ -113,9 +113,9 @@ impl Partition {
     fn note_failure(&self, refusal: &AppendRefusal, now: Instant) {
         let AppendRefusal::Log(AppendError::Storage(failure)) = refusal else { return };
         if self.look(|log, _| log.is_offline()) == Ok(true) {
-            self.volume.fail(failure);
+            self.volume().fail(failure);
         } else {
-            self.volume.fail_unless_full(failure, now);
+            self.volume().fail_unless_full(failure, now);
         }
     }
 }

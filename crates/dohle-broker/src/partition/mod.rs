@@ -1,7 +1,7 @@
 //! A partition that this broker leads: its log, the machine that says what is safe, and the lock that both are under.
 //!
 //! Owns the joint of log and leader; decides nothing. Under the lock there is one inline write at most: no sync, no creation, no
-//! deletion, no scan.
+//! deletion, no scan; but for the last step of a move to another disk, which is rare and waits for both.
 //! Laws: the high watermark that readers see is the machine's; who waits for it is told after the lock is free.
 
 pub(crate) mod guards;
@@ -9,28 +9,32 @@ pub(crate) mod produce;
 
 mod append;
 mod config;
+mod copy;
 mod flush;
 mod offsets;
 mod read;
+mod relocate;
 mod upkeep;
 mod wait;
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 use dohle_base::metric::Counter;
 use dohle_base::{ErrorCode, Instant, LeaderEpoch, Offset, Partition as Index, Timestamp, TopicId, TopicName};
 use dohle_log::disk::Files;
 use dohle_replication::partition::{Effect, Event, Leader};
 
-use crate::lock::hold;
+use crate::lock::{hold, read};
 use crate::volume::Volume;
 use crate::waiters::Waiters;
 use guards::{FirstBatch, Guard, Guards};
 
 pub(crate) use append::AppendRefusal;
+pub(crate) use copy::{CopyError, flush_copy};
 pub(crate) use offsets::Sought;
 pub(crate) use read::{Found, Isolation, LOOKS_MAX, Reading, Refused, Want};
+pub(crate) use relocate::{Relocated, Successor};
 pub(crate) use wait::{Interest, Outcome};
 
 /// A log on a file system.
@@ -48,7 +52,8 @@ pub(crate) struct Partition {
     pub(crate) topic_id: TopicId,
     pub(crate) index: Index,
     pub(crate) cells: Cells,
-    pub(crate) volume: Arc<Volume>,
+    /// Changed under the state's lock only.
+    volume: RwLock<Arc<Volume>>,
     waiters: Arc<Waiters<Outcome>>,
     high_watermark: AtomicI64,
     flush_asked: AtomicBool,
@@ -86,6 +91,22 @@ struct Leading {
     leader: Leader,
     /// Transactions about which their coordinators are asked.
     guards: Guards,
+}
+
+impl State {
+    /// Serves nobody any more; the log, if there still was one.
+    fn stop(&mut self, why: ErrorCode, effects: &mut Vec<Effect>) -> Option<Log> {
+        match std::mem::replace(self, Self::Stopped(why)) {
+            Self::Leading(mut leading) => {
+                leading.leader.step(Instant::ZERO, Event::Resigned, effects);
+                Some(leading.log)
+            }
+            stopped @ Self::Stopped(_) => {
+                *self = stopped;
+                None
+            }
+        }
+    }
 }
 
 impl Leading {
@@ -132,7 +153,7 @@ impl Partition {
             topic_id,
             index,
             cells: Cells::default(),
-            volume,
+            volume: RwLock::new(volume),
             waiters,
             high_watermark,
             flush_asked: AtomicBool::new(false),
@@ -140,6 +161,11 @@ impl Partition {
             follower: OnceLock::new(),
             state: Mutex::new(State::Leading(Box::new(leading))),
         })
+    }
+
+    /// The disk that it is on. By the next call it may be on another.
+    pub(crate) fn volume(&self) -> Arc<Volume> {
+        Arc::clone(&read(&self.volume))
     }
 
     /// A guard under which to ask the coordinator about the first batch of a transaction; none if the transaction is open here.
@@ -172,8 +198,7 @@ impl Partition {
                 State::Stopped(why) => return Err(*why),
                 State::Leading(leading) => {
                     let stepped = step(leading, &mut aftermath.effects);
-                    let high_watermark = leading.leader.high_watermark().0;
-                    aftermath.moved = self.high_watermark.swap(high_watermark, Ordering::AcqRel) != high_watermark;
+                    aftermath.moved = self.show(leading);
                     stepped
                 }
             }
@@ -205,6 +230,12 @@ impl Partition {
     /// Why the partition is not served here any more; none while it is.
     pub(crate) fn stopped(&self) -> Option<ErrorCode> {
         self.look(|_, _| ()).err()
+    }
+
+    /// Shows readers the high watermark, and says whether it has moved.
+    fn show(&self, leading: &Leading) -> bool {
+        let high_watermark = leading.leader.high_watermark().0;
+        self.high_watermark.swap(high_watermark, Ordering::AcqRel) != high_watermark
     }
 
     fn settle(self: &Arc<Self>, aftermath: Aftermath) {

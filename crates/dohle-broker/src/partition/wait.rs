@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dohle_base::{ErrorCode, Instant, Offset, Token};
 use dohle_replication::partition::Event;
 
-use super::{Aftermath, Log, Partition, State};
+use super::{Aftermath, Log, Partition};
 use crate::clock::Clock;
 use crate::lock::hold;
 
@@ -69,20 +69,8 @@ impl Partition {
     /// Serves nobody any more and says why; whoever waits is refused. Returns the log to close or delete, if there was one.
     pub(crate) fn stop(self: &Arc<Self>, why: ErrorCode) -> Option<Log> {
         let mut aftermath = Aftermath::default();
-        let log = {
-            let mut state = hold(&self.state);
-            match std::mem::replace(&mut *state, State::Stopped(why)) {
-                State::Leading(mut leading) => {
-                    leading.leader.step(Instant::ZERO, Event::Resigned, &mut aftermath.effects);
-                    leading.log
-                }
-                stopped @ State::Stopped(_) => {
-                    *state = stopped;
-                    return None;
-                }
-            }
-        };
+        let log = hold(&self.state).stop(why, &mut aftermath.effects);
         self.settle(aftermath);
-        Some(log)
+        log
     }
 }

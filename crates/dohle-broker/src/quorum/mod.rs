@@ -11,9 +11,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use dohle_base::{ErrorCode, Offset};
+use dohle_base::{ErrorCode, Offset, Partition as Index, TopicId, Uuid};
 use dohle_metadata::Refusal;
 use dohle_metadata::controller::brokers::{Heartbeat, RegisterBroker, Standing};
+use dohle_metadata::controller::directories::PlaceReplicas;
 use dohle_metadata::controller::{Command, Controller, Reply};
 use dohle_metadata::image::BrokerEpoch;
 
@@ -127,6 +128,16 @@ impl Quorum {
             tokio::time::sleep(SETTLING_PAUSE).await;
         }
         Ok(())
+    }
+
+    /// Says in which of this broker's directories a replica lies.
+    pub(crate) async fn place(&self, topic_id: TopicId, index: Index, directory: Uuid) -> Result<(), Refusal> {
+        let (broker, epoch, replicas) = (self.voter.id, self.broker_epoch(), vec![(topic_id, index)]);
+        let command = Command::PlaceReplicas(PlaceReplicas { broker, epoch, directory, replicas });
+        match self.ask(command).await.map_err(unled)? {
+            Reply::ReplicasPlaced(placed) => placed,
+            _ => unreachable!("a placement is answered as one"),
+        }
     }
 
     /// Keeps the sessions of brokers, this one's among them, for as long as the leadership lasts.

@@ -8,6 +8,7 @@ mod configs;
 mod crash;
 mod disks;
 mod groups;
+mod moves;
 mod network;
 mod offsets;
 mod places;

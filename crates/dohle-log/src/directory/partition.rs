@@ -4,14 +4,17 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use dohle_base::{Partition, Rng, TopicId, TopicName};
+use dohle_base::{Partition, Rng, TopicId, TopicName, Uuid};
 
 use super::Directory;
-use crate::disk::{Disk, Kind, read_whole, replace};
+use crate::disk::{Disk, Kind, read_whole, remove_if_there, replace};
 use crate::failure::Failure;
 
 const TOPIC_ID_FILE: &str = "partition.metadata";
 const DELETE_SUFFIX: &str = "-delete";
+const FUTURE_SUFFIX: &str = "-future";
+/// Names the directory of logs to which a partition has been moved. Not one of Kafka's.
+const SUCCESSOR_FILE: &str = "successor";
 const FILE_NAME_BYTES_MAX: usize = 255;
 
 /// A partition by name.
@@ -30,11 +33,19 @@ pub enum Found {
     Partition(PartitionName),
     /// A partition that was deleted, not yet gone: this path is to be removed with [`Directory::remove_deleted`].
     Deleted(PathBuf),
-    /// Nothing of ours, or of a partition that is being moved.
+    /// A partition that was on its way here from another directory of logs.
+    Future(PartitionName, PathBuf),
+    /// Nothing of ours.
     Other(PathBuf),
 }
 
 impl PartitionName {
+    /// Whether a file system takes the name of the directory in which it is put together, which is not shortened: it is read again.
+    pub fn can_be_moved(&self) -> bool {
+        const UNIQUE_BYTES: usize = 33;
+        self.to_string().len() + UNIQUE_BYTES + FUTURE_SUFFIX.len() <= FILE_NAME_BYTES_MAX
+    }
+
     /// Reads the name of a directory; none when it is no partition's.
     pub fn of_directory(name: &str) -> Option<Self> {
         let (topic, number) = name.rsplit_once('-')?;
@@ -66,6 +77,9 @@ impl<D: Disk> Directory<D> {
         if name.ends_with(DELETE_SUFFIX) && name.contains('.') {
             return Found::Deleted(self.root.join(name));
         }
+        if let Some(partition) = of_future(name) {
+            return Found::Future(partition, self.root.join(name));
+        }
         PartitionName::of_directory(name).map_or_else(|| Found::Other(self.root.join(name)), Found::Partition)
     }
 
@@ -76,18 +90,75 @@ impl<D: Disk> Directory<D> {
 
     /// Makes the directory of a partition, or takes it as it is, and says where it is. Durable when it comes back.
     pub fn create_partition(&self, name: &PartitionName, topic_id: TopicId) -> Result<PathBuf, Failure> {
-        let path = self.path_of(name);
+        self.create(self.path_of(name), topic_id)
+    }
+
+    /// Makes a directory in which a partition is put together that is to be moved here ([`Directory::promote`]), and says where it
+    /// is. Durable when it comes back.
+    pub fn create_future(&self, name: &PartitionName, topic_id: TopicId, rng: &mut Rng) -> Result<PathBuf, Failure> {
+        let future = format!("{name}.{}{FUTURE_SUFFIX}", unique(rng));
+        self.create(self.root.join(future), topic_id)
+    }
+
+    fn create(&self, path: PathBuf, topic_id: TopicId) -> Result<PathBuf, Failure> {
         self.disk.create_dir(&path).map_err(Failure::of("create", &path))?;
         let file = path.join(TOPIC_ID_FILE);
         let content = format!("version: 0\ntopic_id: {topic_id}");
         replace(&self.disk, &file, content.as_bytes()).map_err(Failure::of("replace", &file))?;
-        self.disk.sync_dir(&self.root).map_err(Failure::of("sync", &self.root))?;
+        self.sync()?;
         Ok(path)
+    }
+
+    /// Makes the names of directories durable.
+    pub fn sync(&self) -> Result<(), Failure> {
+        self.disk.sync_dir(&self.root).map_err(Failure::of("sync", &self.root))
+    }
+
+    /// Gives the directory in which a partition was put together the partition's own name, and says where it is. Durable after
+    /// [`Directory::sync`].
+    pub fn promote(&self, future: &Path, name: &PartitionName) -> Result<PathBuf, Failure> {
+        let to = self.path_of(name);
+        self.disk.rename(future, &to).map_err(Failure::of("rename", future))?;
+        Ok(to)
+    }
+
+    /// Notes in a partition's directory that the partition of that name in the directory of logs `successor` comes after it, once there
+    /// is one. Durable when it comes back.
+    pub fn note_successor(&self, name: &PartitionName, successor: Uuid) -> Result<(), Failure> {
+        let path = self.path_of(name).join(SUCCESSOR_FILE);
+        let content = format!("version: 0\ndirectory.id: {successor}\n");
+        replace(&self.disk, &path, content.as_bytes()).map_err(Failure::of("replace", &path))
+    }
+
+    /// Forgets it.
+    pub fn forget_successor(&self, name: &PartitionName) -> Result<(), Failure> {
+        let path = self.path_of(name).join(SUCCESSOR_FILE);
+        remove_if_there(&self.disk, &path).map_err(Failure::of("remove", &path))
+    }
+
+    /// The directory of logs in which a partition goes on that was here, if it is there.
+    pub fn successor_of(&self, name: &PartitionName) -> Result<Option<Uuid>, Failure> {
+        let path = self.path_of(name).join(SUCCESSOR_FILE);
+        let read = read_whole(&self.disk, &path).map_err(Failure::of("read", &path))?;
+        let parse = |bytes: Vec<u8>| {
+            let successor =
+                std::str::from_utf8(&bytes).ok()?.lines().nth(1)?.strip_prefix("directory.id:")?.trim().parse();
+            successor.ok()
+        };
+        // It is replaced whole: what cannot be read is the disk's mistake, and nobody knows what it said.
+        let damaged =
+            || Failure { action: "understand", path: path.clone(), source: io::ErrorKind::InvalidData.into() };
+        read.map(|bytes| parse(bytes).ok_or_else(damaged)).transpose()
     }
 
     /// The topic that a partition belongs to; none where nobody has noted it, or where the file is damaged.
     pub fn topic_id_of(&self, name: &PartitionName) -> Result<Option<TopicId>, Failure> {
-        let path = self.path_of(name).join(TOPIC_ID_FILE);
+        self.topic_id_at(&self.path_of(name))
+    }
+
+    /// The same of one that is on its way.
+    pub fn topic_id_at(&self, partition: &Path) -> Result<Option<TopicId>, Failure> {
+        let path = partition.join(TOPIC_ID_FILE);
         let read = match read_whole(&self.disk, &path) {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => None,
             read => read.map_err(Failure::of("read", &path))?,
@@ -102,10 +173,18 @@ impl<D: Disk> Directory<D> {
 
     /// Gives a partition's directory a name under which nobody looks for it, for good, and says which. What is in it goes later.
     pub fn delete_partition(&self, name: &PartitionName, rng: &mut Rng) -> Result<PathBuf, Failure> {
-        let from = self.path_of(name);
+        self.delete(&self.path_of(name), name, rng)
+    }
+
+    /// The same with the directory in which a partition was being put together.
+    pub fn delete_future(&self, future: &Path, name: &PartitionName, rng: &mut Rng) -> Result<PathBuf, Failure> {
+        self.delete(future, name, rng)
+    }
+
+    fn delete(&self, from: &Path, name: &PartitionName, rng: &mut Rng) -> Result<PathBuf, Failure> {
         let to = self.root.join(deleted_name(name, rng));
-        self.disk.rename(&from, &to).map_err(Failure::of("rename", &from))?;
-        self.disk.sync_dir(&self.root).map_err(Failure::of("sync", &self.root))?;
+        self.disk.rename(from, &to).map_err(Failure::of("rename", from))?;
+        self.sync()?;
         Ok(to)
     }
 
@@ -128,11 +207,20 @@ fn parse_topic_id(bytes: &[u8]) -> Option<TopicId> {
 
 /// The partition's name with a number that no other has, shortened to what a file system takes (`UnifiedLog.logDeleteDirName`).
 fn deleted_name(name: &PartitionName, rng: &mut Rng) -> String {
-    let unique = u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64());
-    let rest = format!("-{}.{unique:032x}{DELETE_SUFFIX}", name.partition);
+    let rest = format!("-{}.{}{DELETE_SUFFIX}", name.partition, unique(rng));
     let mut topic = name.topic.to_string();
     topic.truncate(FILE_NAME_BYTES_MAX - rest.len());
     topic + &rest
+}
+
+fn unique(rng: &mut Rng) -> String {
+    format!("{:016x}{:016x}", rng.next_u64(), rng.next_u64())
+}
+
+/// The partition that is being put together in a directory of this name (`LocalLog.logFutureDirName`).
+fn of_future(name: &str) -> Option<PartitionName> {
+    let (partition, unique) = name.strip_suffix(FUTURE_SUFFIX)?.rsplit_once('.')?;
+    PartitionName::of_directory(partition).filter(|_| !unique.is_empty())
 }
 
 /// Directories are not deep here: one level of partitions, and files in them.

@@ -105,7 +105,7 @@ fn a_partition_is_made_found_and_deleted_for_good() {
         write(&disk, path.join("00000000000000000000.log").to_str().unwrap(), "");
         assert_eq!(directory.topic_id_of(&partition).unwrap(), Some(topic_id));
     }
-    let strangers = ["a-delete", "no", "a-01", "b-0.0123-future"];
+    let strangers = ["a-delete", "no", "a-01", "b.0123-future"];
     for stranger in strangers {
         disk.create_dir(&Path::new(ROOT).join(stranger)).unwrap();
     }
@@ -139,4 +139,29 @@ fn a_damaged_topic_id_is_no_topic_id() {
     }
     write(&disk, path.to_str().unwrap(), "version: 0\ntopic_id: mnSr0HHIQdGmXcIC9_T46Q");
     assert!(directory.topic_id_of(&partition).unwrap().is_some());
+}
+
+#[test]
+fn a_partition_is_put_together_under_another_name_and_its_predecessor_says_who_follows() {
+    let disk = Memory::new();
+    let directory = open(&disk);
+    let (partition, topic_id) = (name("a.b-1", 2), Uuid::random(&mut Rng::new(3)));
+    let future = directory.create_future(&partition, topic_id, &mut Rng::new(4)).unwrap();
+    assert!(future.file_name().unwrap().to_str().unwrap().starts_with("a.b-1-2."));
+    assert_eq!(directory.partitions().unwrap(), [Found::Future(partition.clone(), future.clone())]);
+    assert_eq!(directory.topic_id_at(&future).unwrap(), Some(topic_id));
+    let live = directory.promote(&future, &partition).unwrap();
+    assert_eq!(live, directory.path_of(&partition));
+    assert_eq!(directory.partitions().unwrap(), [Found::Partition(partition.clone())]);
+    assert_eq!(directory.successor_of(&partition).unwrap(), None);
+    let successor = Uuid::random(&mut Rng::new(5));
+    directory.note_successor(&partition, successor).unwrap();
+    assert_eq!(directory.successor_of(&partition).unwrap(), Some(successor));
+    write(&disk, live.join("successor").to_str().unwrap(), "version: 0\n");
+    assert!(directory.successor_of(&partition).is_err(), "nobody may guess");
+    directory.forget_successor(&partition).unwrap();
+    directory.forget_successor(&partition).unwrap();
+    assert_eq!(directory.successor_of(&partition).unwrap(), None);
+    let long = "x".repeat(249 - 34);
+    assert!(name(&long[..212], 0).can_be_moved() && !name(&long, 0).can_be_moved());
 }

@@ -49,6 +49,7 @@ pub struct Flush<D: Disk> {
     disk: D,
     dir: Arc<Path>,
     upto: Offset,
+    revision: u64,
     generation: u64,
     files: Vec<D::File>,
     indexes: Vec<Arc<Sealed>>,
@@ -61,6 +62,7 @@ pub struct Flush<D: Disk> {
 #[derive(Debug)]
 pub struct Flushed {
     upto: Offset,
+    revision: u64,
     generation: u64,
     epochs_version: u64,
     outcome: Result<Done, Failed>,
@@ -142,6 +144,7 @@ impl<D: Disk> Log<D> {
             disk: self.disk.clone(),
             dir: self.dir.clone(),
             upto: self.end(),
+            revision: self.revision,
             generation: self.durable.generation,
             files,
             indexes: self.sealed.iter().filter(|segment| segment.is_held()).cloned().collect(),
@@ -166,6 +169,10 @@ impl<D: Disk> Log<D> {
     }
 
     fn note_flush(&mut self, flushed: Flushed, now: Timestamp) -> Result<Offset, Failed> {
+        if flushed.revision != self.revision {
+            // It was begun on the log from which this one has taken over, and all of that was durable here.
+            return Ok(self.durable.synced);
+        }
         assert!(self.durable.flushing, "a flush ends once");
         self.durable.flushing = false;
         let done = flushed.outcome.inspect_err(|failed| match failed {
@@ -257,7 +264,8 @@ impl<D: Disk> Flush<D> {
 
     fn conclude(self, synced: io::Result<()>) -> Flushed {
         let outcome = self.store(synced);
-        Flushed { upto: self.upto, generation: self.generation, epochs_version: self.epochs_version, outcome }
+        let Self { upto, revision, generation, epochs_version, .. } = self;
+        Flushed { upto, revision, generation, epochs_version, outcome }
     }
 
     /// Stores what goes with the batches, once those are durable.

@@ -12,6 +12,7 @@ mod flush;
 mod open;
 mod progress;
 mod read;
+mod relocate;
 mod remove;
 mod restore;
 mod roll;
@@ -63,6 +64,8 @@ pub struct Log<D: Disk> {
     durable: flush::Durable<D::File>,
     /// How often segments were rewritten.
     rewritings: u64,
+    /// The revision of segments that were not: above all of the log from which this one has taken over.
+    revision: u64,
 }
 
 /// One segment, as others may see it.

@@ -182,6 +182,7 @@ impl<D: Disk> Log<D> {
             snapshots: BTreeSet::new(),
             durable: Durable::at(base, now),
             rewritings: 0,
+            revision: 0,
         }
     }
 

@@ -55,6 +55,7 @@ struct Tail<F> {
     base: Offset,
     next: Offset,
     size: u64,
+    revision: u64,
     from_hint: u64,
     upto_hint: u64,
     /// The bytes themselves, where they are among the newest.
@@ -183,6 +184,7 @@ impl<D: Disk> Log<D> {
             base: active.base,
             next: active.next,
             size: active.size,
+            revision: self.revision,
             from_hint,
             upto_hint: active.hint(wanted.upto),
             exact,
@@ -304,8 +306,8 @@ fn find_in_tail<F: File>(tail: Tail<F>, wanted: &Wanted, at: &Segment<'_>) -> Re
         }
     };
     let range = u64::from(first.position)..limit;
-    let (segment, near) = (at.base, tail.near);
-    let slice = Slice { file: tail.file, range, base_offset: first.base, segment, revision: 0, near };
+    let Tail { file, revision, near, .. } = tail;
+    let slice = Slice { file, range, base_offset: first.base, segment: at.base, revision, near };
     Ok(Search::Found(slice.cut(first.size.into(), wanted)))
 }
 

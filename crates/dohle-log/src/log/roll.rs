@@ -53,7 +53,9 @@ impl<D: Disk> Log<D> {
             tracing::warn!(dir = %self.dir.display(), segment = full.base.0, "reserved space is not given back: {error}");
         }
         self.durable.unsynced.push((full.base, full.file.clone()));
-        self.sealed.push_back(Arc::new(Sealed::from_active(full, base, self.dir.clone(), now)));
+        let mut sealed = Sealed::from_active(full, base, self.dir.clone(), now);
+        sealed.revision = self.revision;
+        self.sealed.push_back(Arc::new(sealed));
         Ok(())
     }
 
@@ -62,6 +64,11 @@ impl<D: Disk> Log<D> {
         if self.snapshots.last().is_some_and(|last| *last >= at) || at == Offset::ZERO {
             return Ok(());
         }
+        self.write_snapshot(at)
+    }
+
+    /// The same, in the place of a snapshot that is there already.
+    pub(super) fn write_snapshot(&mut self, at: Offset) -> Result<(), Failure> {
         let path = segment::path(&self.dir, at, Content::Producers);
         let bytes = snapshot::to_bytes(&self.producers);
         let written = self.disk.create(&path).and_then(|file| file.write_at(0, &bytes, &[]).map(|()| file));

@@ -41,12 +41,12 @@ impl<D: Disk> Log<D> {
             Some(segment) if (segment.base, segment.revision) == (slice.segment, slice.revision) => {
                 Home::Sealed(Arc::clone(segment))
             }
-            // Of a segment that was rewritten since the slice was taken the index says nothing about it.
-            Some(_) => Home::Known(self.end()),
-            None => {
+            None if slice.revision == self.revision => {
                 let entry = around(&self.active.offsets, |entry| u64::from(entry.position) < slice.range.end).1;
                 Home::Known(entry.map_or(self.active.next, |entry| slice.segment + i64::from(entry.offset)))
             }
+            // Of a segment that was rewritten or moved since the slice was taken the index says nothing about it.
+            Some(_) | None => Home::Known(self.end()),
         };
         let (active, slice_end) = (self.active.aborted.clone(), slice.range.end);
         Some(Aborts {

@@ -196,12 +196,11 @@ impl Sealed {
             Aborts::Held(entries) => Ok(entries.clone()),
             Aborts::Stored => {
                 let file = path(&self.dir, self.base, Content::Aborted);
-                let entries = read_whole(disk, &file)?.map(|bytes| abort_index::parse(&bytes));
-                match entries {
-                    None => Ok(Arc::default()),
-                    Some(Some(entries)) => Ok(entries.into()),
-                    Some(None) => Err(io::Error::new(io::ErrorKind::InvalidData, "damaged abort index")),
-                }
+                // It was there when it was stored: a segment that was dropped, rewritten or moved meanwhile has no fewer aborts for that.
+                let bytes = read_whole(disk, &file)?.ok_or(io::ErrorKind::NotFound)?;
+                let entries = abort_index::parse(&bytes);
+                let damaged = || io::Error::new(io::ErrorKind::InvalidData, "damaged abort index");
+                entries.map(Arc::from).ok_or_else(damaged)
             }
         }
     }
@@ -218,6 +217,17 @@ impl Sealed {
 
     fn with_indexes(&self, indexes: Indexes) -> Self {
         Self { indexes, damaged: self.damaged.clone(), dir: self.dir.clone(), largest: self.largest.clone(), ..*self }
+    }
+
+    /// The same segment in another directory, in which its files are now. It is another one for whoever has looked at it before.
+    pub(crate) fn relocated(&self, dir: Arc<Path>, revision: u64) -> Self {
+        let (offsets, times) = (self.indexes.offsets.len(), self.indexes.times.len());
+        let indexes = if self.is_held() {
+            self.indexes.clone()
+        } else {
+            Indexes::stored(&dir, self.base, offsets, times, self.indexes.aborted.clone())
+        };
+        Self { dir, revision, ..self.with_indexes(indexes) }
     }
 
     /// The same segment, known to be damaged in these places.

@@ -7,6 +7,7 @@
 
 pub mod brokers;
 pub mod configs;
+pub mod directories;
 pub mod partitions;
 pub mod topics;
 
@@ -29,6 +30,7 @@ use crate::image::{BrokerEpoch, Image};
 
 use brokers::{Heartbeat, RegisterBroker, Session, Standing};
 use configs::{AlterConfigs, ConfigResult, ReplaceConfigs};
+use directories::PlaceReplicas;
 use elect::Cause;
 use partitions::{CreatePartitions, Growth};
 use topics::{CreateTopics, Deletion, TopicRef, TopicResult};
@@ -86,6 +88,8 @@ pub enum Command {
         /// In which life.
         epoch: BrokerEpoch,
     },
+    /// A broker says in which directory some of its replicas lie.
+    PlaceReplicas(PlaceReplicas),
 }
 
 /// What the controller answers, one variant for each command. Lists are in the order of the command's.
@@ -109,6 +113,8 @@ pub enum Reply {
     ConfigsAltered(Vec<ConfigResult>),
     /// To [`Command::AllocateProducerIds`].
     ProducerIds(Result<ProducerIds, Refusal>),
+    /// To [`Command::PlaceReplicas`].
+    ReplicasPlaced(Result<(), Refusal>),
 }
 
 /// The records of a decision and what becomes true with them.
@@ -175,6 +181,7 @@ impl Controller {
             Command::AllocateProducerIds { broker, epoch } => {
                 judged(Reply::ProducerIds, self.allocate_producer_ids(broker, epoch))
             }
+            Command::PlaceReplicas(command) => judged(Reply::ReplicasPlaced, self.place_replicas(&command)),
         }
     }
 }

@@ -27,6 +27,7 @@ import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerConfig;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.TopicPartitionReplica;
 import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.serialization.StringDeserializer;
 import org.apache.kafka.common.serialization.StringSerializer;
@@ -70,7 +71,10 @@ public class Administration {
     private void cluster() throws Exception {
         admin.describeCluster().nodes().get();
         admin.describeMetadataQuorum().quorumInfo().get();
-        admin.describeLogDirs(List.of(admin.describeCluster().controller().get().id())).allDescriptions().get();
+        int broker = admin.describeCluster().controller().get().id();
+        Set<String> dirs = admin.describeLogDirs(List.of(broker)).allDescriptions().get().get(broker).keySet();
+        // Where it is already, when there is one directory only.
+        admin.alterReplicaLogDirs(Map.of(new TopicPartitionReplica(topic, 0, broker), dirs.iterator().next())).all().get();
     }
 
     private void topics() throws Exception {

@@ -6,6 +6,7 @@ mod damage;
 mod reading;
 mod rebuilding;
 mod recalling;
+mod relocating;
 mod table;
 
 use std::path::Path;
