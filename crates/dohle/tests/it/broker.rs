@@ -20,13 +20,20 @@ pub(crate) struct Broker {
     /// Where clients call; it stays the same when the broker is started again.
     pub(crate) address: String,
     dir: TempDir,
+    /// Log directories in the place of the one.
+    dirs: Vec<&'static str>,
 }
 
 impl Broker {
     /// A broker that serves.
     pub(crate) fn start() -> Self {
+        Self::over(&[])
+    }
+
+    /// The same with several log directories.
+    pub(crate) fn over(dirs: &[&'static str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut broker = Self { process: None, address: ANY_PORT.to_owned(), dir };
+        let mut broker = Self { process: None, address: ANY_PORT.to_owned(), dir, dirs: dirs.to_vec() };
         broker.start_again();
         broker
     }
@@ -35,7 +42,13 @@ impl Broker {
     pub(crate) fn start_again(&mut self) {
         assert!(self.process.is_none(), "it is running");
         let mut command = dohle();
-        command.arg("server").arg("--json").arg("--data-dir").arg(self.data());
+        command.arg("server").arg("--json");
+        if self.dirs.is_empty() {
+            command.arg("--data-dir").arg(self.data());
+        } else {
+            let dirs: Vec<String> = self.dirs.iter().map(|dir| self.path(dir).display().to_string()).collect();
+            command.arg("--set").arg(format!("log.dirs={}", dirs.join(",")));
+        }
         command.arg("--listen").arg(format!("PLAINTEXT://{}", self.address)).args(["--http", ANY_PORT]);
         command.args(["--set", "group.initial.rebalance.delay.ms=0"]);
         let process = Lasting::start(&mut command, &self.dir.path().join("server.log"));
@@ -57,6 +70,11 @@ impl Broker {
     /// The folder with one folder per partition.
     pub(crate) fn data(&self) -> PathBuf {
         self.dir.path().join("data")
+    }
+
+    /// One of its log directories.
+    pub(crate) fn path(&self, dir: &str) -> PathBuf {
+        self.dir.path().join(dir)
     }
 
     /// Runs a command of the tool against this broker.

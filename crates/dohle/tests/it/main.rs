@@ -8,5 +8,6 @@ mod command_line;
 mod house;
 mod librdkafka;
 mod log;
+mod moves;
 mod transactions;
 mod transcript;
