@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use dohle_protocol::message::add_offsets_to_txn::AddOffsetsToTxnRequest;
 use dohle_protocol::message::add_partitions_to_txn::AddPartitionsToTxnRequest;
 use dohle_protocol::message::alter_configs::AlterConfigsRequest;
+use dohle_protocol::message::alter_replica_log_dirs::AlterReplicaLogDirsRequest;
 use dohle_protocol::message::api_versions::ApiVersionsRequest;
 use dohle_protocol::message::create_partitions::CreatePartitionsRequest;
 use dohle_protocol::message::create_topics::CreateTopicsRequest;
@@ -62,8 +63,9 @@ fn every_api_answers_in_every_version() {
         ($($request:ty)*) => { $(in_all_versions(&mut client, &mut tried, |_| <$request>::default());)* };
     }
     with_defaults! {
-        AddOffsetsToTxnRequest AddPartitionsToTxnRequest AlterConfigsRequest CreatePartitionsRequest
-        CreateTopicsRequest DeleteGroupsRequest DeleteRecordsRequest DeleteTopicsRequest DescribeClusterRequest
+        AddOffsetsToTxnRequest AddPartitionsToTxnRequest AlterConfigsRequest AlterReplicaLogDirsRequest
+        CreatePartitionsRequest CreateTopicsRequest DeleteGroupsRequest DeleteRecordsRequest DeleteTopicsRequest
+        DescribeClusterRequest
         DescribeConfigsRequest DescribeGroupsRequest DescribeLogDirsRequest DescribeProducersRequest
         DescribeTopicPartitionsRequest DescribeTransactionsRequest EndTxnRequest FetchRequest FindCoordinatorRequest
         HeartbeatRequest IncrementalAlterConfigsRequest InitProducerIdRequest JoinGroupRequest LeaveGroupRequest

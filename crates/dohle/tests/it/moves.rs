@@ -101,11 +101,12 @@ fn nothing_that_was_acknowledged_is_lost_when_a_move_is_killed() {
     let dirs = ["one", "two"];
     let mut broker = Broker::over(&dirs);
     assert!(broker.run(&["topic", "create", "t", "--partitions", "1"]).status.success());
-    let lies_in = |broker: &Broker| dirs.into_iter().filter(|dir| broker.path(dir).join("t-0").is_dir()).collect::<Vec<_>>();
+    let lies_in =
+        |broker: &Broker| dirs.into_iter().filter(|dir| broker.path(dir).join("t-0").is_dir()).collect::<Vec<_>>();
     let mut client = Client::of(&broker);
     let mut next = 0;
-    while next < 40 {
-        assert!(client.write(next, 900_000));
+    while next < 800 {
+        assert!(client.write(next, 60_000));
         next += 1;
     }
     // From a kill at once to one after the move is done.
@@ -115,7 +116,8 @@ fn nothing_that_was_acknowledged_is_lost_when_a_move_is_killed() {
         let written = Arc::new(AtomicUsize::new(next));
         let writer = writer(&broker, next, &written);
         let topics = vec![AlterReplicaLogDirTopic { name: "t".into(), partitions: vec![0], ..Default::default() }];
-        let dir = AlterReplicaLogDir { path: broker.path(other).to_str().unwrap().into(), topics, ..Default::default() };
+        let dir =
+            AlterReplicaLogDir { path: broker.path(other).to_str().unwrap().into(), topics, ..Default::default() };
         let request = AlterReplicaLogDirsRequest { dirs: vec![dir], ..Default::default() };
         let answer = Client::of(&broker).ask(&request, 2).unwrap();
         assert_eq!(answer.results[0].partitions[0].error_code, 0);
