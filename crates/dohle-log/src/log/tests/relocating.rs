@@ -103,7 +103,7 @@ fn a_copy_becomes_the_log_in_another_directory_and_stays_it_over_a_stop() {
         };
         same(&reopen(disk.copy()), "after a kill");
         for seed in 0..8 {
-            same(&reopen(disk.crash(&mut dohle_base::Rng::new(seed))), "after a power cut");
+            same(&reopen(disk.copy().crash(&mut dohle_base::Rng::new(seed))), "after a power cut");
         }
         lead(&mut future, 6, &plain(2)).unwrap();
         assert_eq!(*read(&future, 4).last().unwrap(), (log.end().0, log.end().0 + 1));
