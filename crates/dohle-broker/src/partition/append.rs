@@ -8,7 +8,7 @@ use dohle_log::log::{Append, AppendError, Appended};
 use dohle_log::producers::{self, Origin};
 use dohle_records::Batch;
 use dohle_records::control::EndTransaction;
-use dohle_replication::partition::Event;
+use dohle_replication::partition::{Effect, Event};
 
 use super::Partition;
 use super::guards::{Author, Leave, Unverified};
@@ -63,6 +63,9 @@ impl Partition {
             let appended = leading.log.append(batch, &append, now.wall)?;
             if !appended.duplicate {
                 leading.leader.step(now.instant, Event::Written { end: leading.log.end() }, effects);
+                if leading.log.has_gathered() {
+                    effects.push(Effect::Sync);
+                }
                 if batch.header().attributes.is_transactional() {
                     leading.guards.close(batch.header().producer_id);
                 }

@@ -200,6 +200,7 @@ impl<D: Disk> Log<D> {
         if let Err(source) = self.active.write(batch) {
             return Err(self.write_failed(source).into());
         }
+        self.durable.gathered += batch.header.size_in_bytes() as u64;
         if batch.header.leader_epoch >= LeaderEpoch(0) {
             self.epochs.assign(batch.header.leader_epoch, batch.header.base_offset);
         }

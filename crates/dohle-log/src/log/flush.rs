@@ -19,6 +19,10 @@ use crate::options::Durability;
 use crate::segment::name::Stage;
 use crate::segment::{self, Sealed};
 
+/// A log whose acknowledgements do not wait for the disk is still written to it in pieces of this size: what gathers until the system has
+/// to write it holds everybody up then.
+const GATHERED_BYTES_MAX: u64 = 32 << 20;
+
 /// What is durable of a log, and what has to become so.
 #[derive(Debug)]
 pub(super) struct Durable<F> {
@@ -37,6 +41,8 @@ pub(super) struct Durable<F> {
     /// until it has one.
     pub(super) epochs_idle: u64,
     pub(super) flushing: bool,
+    /// Bytes written since the last flush began.
+    pub(super) gathered: u64,
     /// Raised by every truncation: what a flush reports that was begun before means nothing.
     pub(super) generation: u64,
     pub(super) failed: bool,
@@ -95,6 +101,7 @@ impl<F> Durable<F> {
             epochs: 0,
             epochs_idle: 0,
             flushing: false,
+            gathered: 0,
             generation: 0,
             failed: false,
         }
@@ -113,6 +120,11 @@ impl<D: Disk> Log<D> {
             Durability::Relaxed => waiting >= self.options.flush_messages || aged,
         };
         (waiting > 0 && asked) || !self.durable.unsynced.is_empty() || self.durable.names || self.epochs_changed()
+    }
+
+    /// Whether so much was written since the last flush that one should begin, although nobody waits for it.
+    pub fn has_gathered(&self) -> bool {
+        self.durable.gathered >= GATHERED_BYTES_MAX
     }
 
     /// Whether the file of epochs is to be written.
@@ -135,6 +147,7 @@ impl<D: Disk> Log<D> {
             return None;
         }
         self.durable.flushing = true;
+        self.durable.gathered = 0;
         let mut files: Vec<D::File> = self.durable.unsynced.drain(..).map(|(_, file)| file).collect();
         files.append(&mut self.durable.snapshots);
         if self.durable.synced < self.end() {

@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 
 use dohle_base::{ErrorCode, LeaderEpoch, Offset, Rng, Timestamp};
+use dohle_records::batch::encode::{Builder, Entry};
 use dohle_records::batch::stamp::{Stamp, Time};
 use dohle_records::{Batch, TimestampType};
 
@@ -292,6 +293,23 @@ fn a_flush_covers_what_was_there_when_it_began() {
     let flush = log.begin_flush().unwrap();
     assert_eq!(log.flushed(flush.run(), NOW).unwrap(), Offset(4));
     assert!(log.begin_flush().is_none(), "nothing is left to do");
+}
+
+#[test]
+fn what_nobody_waits_for_is_written_to_the_disk_in_pieces() {
+    let relaxed = Options { durability: Durability::Relaxed, ..Options::default() };
+    let mut log = open_with(&disk(), relaxed);
+    let large = vec![b'x'; 1 << 20];
+    let mut builder = Builder::new(Settings::default());
+    builder.append(&Entry { value: Some(&large), ..Entry::default() }).unwrap();
+    let batch = builder.finish();
+    for _ in 0..2 {
+        let before = (0..).take_while(|_| !log.has_gathered() && lead(&mut log, 0, &batch).is_ok()).count();
+        assert_eq!(before, 32);
+        let flush = log.begin_flush().unwrap();
+        assert!(!log.has_gathered());
+        log.flushed(flush.run(), NOW).unwrap();
+    }
 }
 
 #[test]
