@@ -69,6 +69,18 @@ impl Moves {
         if matches!(ended, Ended::Failed(_) | Ended::Unwanted) {
             let mut rng = hold_over_disk(&self.turn);
             self.sweep(&moving.target, &moving.path, partition, &mut rng);
+            self.take_back_marks(moving);
+        }
+    }
+
+    /// What was written down on the other disk is about a log that is not there. One that has been made there since keeps its own.
+    fn take_back_marks(&self, moving: &Move) {
+        let (target, name) = (&moving.target, moving.partition.name());
+        if !target.is_offline()
+            && !target.directory.path_of(&name).is_dir()
+            && let Err(failure) = target.forget(&name)
+        {
+            target.fail_unless_full(&failure, self.clock.instant());
         }
     }
 
@@ -140,7 +152,7 @@ impl Moves {
             target.marks.write_one(Checkpoint::LogStart, partition, start)?;
         }
         // Where both directories bear the partition's name after a crash, this says which one counts.
-        source.directory.note_successor(&name, target.id).map_err(|failure| self.lost(&source, &failure))?;
+        source.directory.note_successor(&name, target.id).map_err(|failure| self.lost(moving, &source, &failure))?;
         let mut rng = hold_over_disk(&self.turn);
         let is_wanted = &|| moving.is_wanted();
         let successor = Successor { copy, path, target, start, is_wanted, rng: &mut rng };
@@ -154,7 +166,7 @@ impl Moves {
             Relocated::Torn(failure) => return Err(Ended::Torn(failure)),
             Relocated::Behind(_) | Relocated::Unwanted | Relocated::Failed(_) => {}
         }
-        source.directory.forget_successor(&name).map_err(|failure| self.lost(&source, &failure))?;
+        source.directory.forget_successor(&name).map_err(|failure| self.lost(moving, &source, &failure))?;
         match relocated {
             Relocated::Behind(copy) => Ok(ControlFlow::Continue(copy)),
             Relocated::Unwanted => Err(Ended::Unwanted),
@@ -163,7 +175,11 @@ impl Moves {
         }
     }
 
-    fn lost(&self, source: &Volume, failure: &Failure) -> Ended {
+    fn lost(&self, moving: &Move, source: &Volume, failure: &Failure) -> Ended {
+        // A topic that was deleted meanwhile has taken its directory along, and nothing is wrong with the disk.
+        if let Some(why) = moving.partition.stopped() {
+            return CopyError::Stopped(why).into();
+        }
         source.fail_unless_full(failure, self.clock.instant());
         CopyError::SourceLost.into()
     }
