@@ -26,6 +26,9 @@ const UNREAD_MAX: Duration = Duration::from_secs(60);
 /// How long a client may pause within a frame.
 const PAUSE_IN_FRAME_MAX: Duration = Duration::from_secs(30);
 
+/// So many requests are worked on before what can be sent is sent: some are never answered.
+const ASKED_MAX: usize = 16;
+
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum End {
@@ -55,6 +58,8 @@ pub(crate) struct Connection {
     sink: OwnedWriteHalf,
     answers: Answers,
     outbox: Outbox,
+    /// Requests since something was sent.
+    asked_since: usize,
     stop: watch::Receiver<bool>,
     patience: Patience,
 }
@@ -76,12 +81,14 @@ impl Connection {
         let stop = context.stop.subscribe();
         let (answers, outbox) = (Answers::default(), Outbox::default());
         let patience = Patience::new(context.settings.net.idle_max);
-        Self { context, peer, frames, source, sink, answers, outbox, stop, patience }
+        Self { context, peer, frames, source, sink, answers, outbox, asked_since: 0, stop, patience }
     }
 
     /// Serves the client until one of the two has had enough.
     pub(crate) async fn run(&mut self) -> End {
         loop {
+            // A buffer full of small requests is worked on without waiting for anything: others have their turn in between.
+            tokio::task::consume_budget().await;
             if let Err(end) = self.turn().await {
                 return end;
             }
@@ -95,7 +102,7 @@ impl Connection {
         }
         let reading = !stopping && self.answers.has_room() && self.outbox.has_room();
         // Answers to requests that came together leave together: what is here already is worked on first.
-        let full = self.outbox.is_full();
+        let full = self.outbox.is_full() || (self.asked_since >= ASKED_MAX && !self.outbox.is_empty());
         tokio::select! {
             biased;
             sent = self.outbox.send(&self.sink), if full => self.sent(sent?),
@@ -110,11 +117,13 @@ impl Connection {
 
     fn sent(&mut self, bytes: usize) {
         self.outbox.advance(bytes);
+        self.asked_since = 0;
         self.patience.sent += bytes as u64;
     }
 
     fn ask(&mut self, frame: frame::Frame) -> Result<(), End> {
         self.patience.wake();
+        self.asked_since += 1;
         self.answers.push(dispatch::ask(&self.context, &self.peer, frame)?);
         Ok(())
     }

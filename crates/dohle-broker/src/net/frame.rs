@@ -117,6 +117,9 @@ impl Frames {
         if self.buffer.is_empty() {
             // Nothing is held for a client that is silent.
             source.readable().await?;
+            if self.usual > FIRST_BYTES {
+                self.grow((self.usual - FIRST_BYTES) as u64).await;
+            }
             self.buffer.reserve(self.usual);
         } else if self.buffer.len() == self.buffer.capacity() {
             let step = missing.min(self.buffer.len().max(STEP_BYTES));
