@@ -142,6 +142,7 @@ impl<D: Disk> Log<D> {
         }
         log.settle_ends(opening, &mut recovered, now)?;
         log.read_producers(read_from, &mut recovered, now)?;
+        log.active.inherit();
         Ok((log, recovered))
     }
 

@@ -21,7 +21,7 @@ const REACH_MAX: i64 = i32::MAX as i64;
 const RESERVE_FROM: u64 = 1 << 20;
 /// So much of its size is reserved ahead, and no more than this: what nobody uses for a while is taken from others.
 const RESERVE_PART: u64 = 8;
-const RESERVE_MAX: u64 = 16 << 20;
+const RESERVE_MAX: u64 = 4 << 20;
 
 /// The segment in which a log ends. The indexes are in memory; their files are written when it is closed.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ pub(crate) struct Active<F> {
     pub(crate) written_from: u64,
     /// The largest timestamp of its first batch: its age is counted from there.
     first_time: Option<Timestamp>,
-    /// Up to where space was asked for, by this process. Not below the size that it began with.
+    /// Up to where space was asked for, or may have been by a process before.
     reserved: u64,
     created: Timestamp,
     /// How many entries its index files hold, where they are known to be the first of those in memory.
@@ -123,7 +123,6 @@ impl<F: File> Active<F> {
             self.note(&found.header);
         }
         self.written_from = self.size;
-        self.reserved = self.size;
         Ok(())
     }
 
@@ -208,8 +207,15 @@ impl<F: File> Active<F> {
         }
         let from = self.reserved.max(self.size);
         self.reserved = end + (self.size / RESERVE_PART).clamp(RESERVE_FROM, RESERVE_MAX);
-        // Only a wish: a disk without the space says so again at the write that needs it.
-        drop(self.file.reserve(from..self.reserved));
+        // Only a wish: a disk without the space says so again at the write that needs it, and what it has given is for others then.
+        if self.file.reserve(from..self.reserved).is_err() {
+            drop(self.file.trim(self.size));
+        }
+    }
+
+    /// Reckons with space behind the end that a process before has reserved.
+    pub(crate) fn inherit(&mut self) {
+        self.reserved = self.reserved.max(self.size);
     }
 
     /// Reserves all of a segment that was just begun. A wish as well.
@@ -218,7 +224,7 @@ impl<F: File> Active<F> {
         drop(self.file.reserve(0..bytes));
     }
 
-    /// Gives back the space that was reserved and not used; so far nobody knows what a process before has left behind the end.
+    /// Gives back the space that was reserved and not used.
     pub(crate) fn trim(&mut self) -> io::Result<()> {
         if std::mem::take(&mut self.reserved) > 0 { self.file.trim(self.size) } else { Ok(()) }
     }
