@@ -99,32 +99,38 @@ enum Way {
 struct Costs {
     file: Duration,
     whole: Duration,
-    /// Rounds since the whole was last tried.
-    untried: u32,
+    /// What the rounds since the whole was last tried have cost together.
+    since: Duration,
 }
 
 impl Costs {
     /// Fewer files are synced one by one.
     const FILES_MIN: usize = 4;
-    /// A way that was the dearer one is tried again after so many rounds.
-    const TRY_AGAIN: u32 = 100;
+    /// The whole, where it was dearer, is tried again when the disk has been busy for so many times as long.
+    const TRY_AGAIN: u32 = 50;
     /// What is new counts for this part.
     const WEIGHT: u32 = 8;
 
-    fn choose(&mut self, files: usize) -> Way {
+    fn choose(&self, files: usize) -> Way {
         if files < Self::FILES_MIN {
             return Way::OneByOne;
         }
-        self.untried += 1;
         let one_by_one = self.file.saturating_mul(u32::try_from(files).unwrap_or(u32::MAX));
-        if self.whole <= one_by_one || self.untried >= Self::TRY_AGAIN { Way::Together } else { Way::OneByOne }
+        if self.whole <= one_by_one || self.since >= self.whole * Self::TRY_AGAIN {
+            Way::Together
+        } else {
+            Way::OneByOne
+        }
     }
 
     fn note(&mut self, way: Way, files: usize, took: Duration) {
         let (known, new) = match way {
-            Way::OneByOne => (&mut self.file, took / u32::try_from(files).unwrap_or(u32::MAX).max(1)),
+            Way::OneByOne => {
+                self.since += took;
+                (&mut self.file, took / u32::try_from(files).unwrap_or(u32::MAX).max(1))
+            }
             Way::Together => {
-                self.untried = 0;
+                self.since = Duration::ZERO;
                 (&mut self.whole, took)
             }
         };
@@ -134,7 +140,7 @@ impl Costs {
 
 impl Default for Costs {
     fn default() -> Self {
-        Self { file: Duration::from_micros(250), whole: Duration::ZERO, untried: 0 }
+        Self { file: Duration::from_micros(250), whole: Duration::ZERO, since: Duration::ZERO }
     }
 }
 
@@ -151,8 +157,12 @@ mod tests {
             costs.note(Way::Together, 100, Duration::from_millis(10));
         }
         costs.note(Way::Together, 100, Duration::from_secs(10));
-        let dear = (0..).take_while(|_| costs.choose(100) == Way::OneByOne).count();
-        assert_eq!(dear, Costs::TRY_AGAIN as usize - 1, "somebody writes much on the same disk: is that over?");
+        let mut busy = Duration::ZERO;
+        while costs.choose(100) == Way::OneByOne {
+            busy += Duration::from_millis(25);
+            costs.note(Way::OneByOne, 100, Duration::from_millis(25));
+        }
+        assert!(busy > Duration::from_secs(50), "{busy:?}: somebody writes much on the same disk, and may do so still");
         for _ in 0..100 {
             costs.note(Way::Together, 100, Duration::from_millis(10));
         }

@@ -98,7 +98,7 @@ impl Disk for Files {
 
     #[cfg(target_os = "linux")]
     fn sync_together(&self, lock: &fs::File, files: &[Handle]) -> Option<io::Result<()>> {
-        whole::is_told_of(lock, files).then(|| whole::sync(lock))
+        whole::is_told_of(lock, files).then(|| whole::sync(lock, files))
     }
 
     #[cfg(not(target_os = "linux"))]

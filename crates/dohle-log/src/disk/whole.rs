@@ -7,10 +7,10 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::sync::OnceLock;
 
-use super::Handle;
+use super::{File, Handle};
 
-/// Since this release of Linux `syncfs` tells of pages that could not be written, whenever that was.
-const TELLS_FROM: (u32, u32) = (5, 8);
+/// Since this release of Linux `syncfs` tells of whatever could not be written: of pages, whenever that was, and of the file system's journal.
+const TELLS_FROM: (u32, u32) = (5, 17);
 /// ext2 to ext4, XFS. Others, such as an overlay of two, pass on what their own pages went through, and not those below them.
 const TELL: [i64; 2] = [0xef53, 0x5846_5342];
 
@@ -22,9 +22,11 @@ pub(super) fn is_told_of(lock: &fs::File, files: &[Handle]) -> bool {
     system_tells() && file_system_tells(lock) && files.iter().all(is_here)
 }
 
-/// Makes the file system of `lock` durable; an error since `lock` was opened is told once.
-pub(super) fn sync(lock: &fs::File) -> io::Result<()> {
-    Ok(rustix::fs::syncfs(lock)?)
+/// Makes the file system of `lock` durable; an error since `lock` was opened is told once. One of the files is synced by itself as well, which
+/// has nothing left to write: that empties the disk's cache where the file system has not, and fails on one that has turned read-only.
+pub(super) fn sync(lock: &fs::File, files: &[Handle]) -> io::Result<()> {
+    rustix::fs::syncfs(lock)?;
+    files.last().map_or(Ok(()), File::sync)
 }
 
 fn file_system_tells(lock: &fs::File) -> bool {
