@@ -136,6 +136,8 @@ fn dohle(data: &Path, port: u16, settings: &[(String, String)]) -> Result<Comman
     command.arg("server").arg("--data-dir").arg(data);
     command.arg("--listen").arg(format!("PLAINTEXT://127.0.0.1:{port}"));
     command.arg("--http").arg(format!("127.0.0.1:{}", place::free_port()?));
+    // However full the disk is.
+    command.args(["--set", "log.dirs.free.bytes.min=0"]);
     for (key, value) in settings {
         command.arg("--set").arg(format!("{key}={value}"));
     }

@@ -88,6 +88,8 @@ fn run(dir: &Path, extra: &[(&'static str, &'static str)]) -> Running {
     properties.insert("log.dirs".to_owned(), data.to_str().unwrap().to_owned());
     properties.insert("listeners".to_owned(), "PLAINTEXT://127.0.0.1:0".to_owned());
     properties.insert("group.initial.rebalance.delay.ms".to_owned(), "0".to_owned());
+    // However full the disk of whoever runs the tests is.
+    properties.insert("log.dirs.free.bytes.min".to_owned(), "0".to_owned());
     properties.extend(extra.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
     start(Settings::resolve(properties).unwrap()).unwrap()
 }

@@ -50,7 +50,8 @@ impl Broker {
             command.arg("--set").arg(format!("log.dirs={}", dirs.join(",")));
         }
         command.arg("--listen").arg(format!("PLAINTEXT://{}", self.address)).args(["--http", ANY_PORT]);
-        command.args(["--set", "group.initial.rebalance.delay.ms=0"]);
+        // The disk of whoever runs the tests may be as full as he likes.
+        command.args(["--set", "group.initial.rebalance.delay.ms=0", "--set", "log.dirs.free.bytes.min=0"]);
         let process = Lasting::start(&mut command, &self.dir.path().join("server.log"));
         let serving: Value = serde_json::from_str(&process.first_line).unwrap();
         serving["listeners"][0].as_str().unwrap().trim_start_matches("PLAINTEXT://").clone_into(&mut self.address);
