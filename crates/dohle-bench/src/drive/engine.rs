@@ -3,7 +3,6 @@
 //! Decides nothing about bytes. It sleeps until the next moment at which something is due, to the nanosecond, since a timer
 //! that is a millisecond late would be measured as the broker's.
 
-use std::num::NonZeroU64;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -11,6 +10,7 @@ use std::sync::mpsc::Sender;
 
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags};
 
 use super::consumer::{self, Consumer};
 use super::producer::{self, Batch, Producer};
@@ -26,8 +26,9 @@ const EVENTS_MAX: usize = 256;
 const WAIT_MAX: u64 = SECOND / 10;
 /// Answers that are still to come at the end are waited for so long.
 const DRAIN_MAX: u64 = 10 * SECOND;
-/// The kernel lets a sleeper sleep longer by so much: by nothing, instead of 50 microseconds.
-const TIMER_SLACK: NonZeroU64 = NonZeroU64::MIN;
+/// The timer among the events.
+const TIMER: u64 = u64::MAX;
+const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 /// What loops know of each other.
 #[derive(Debug, Default)]
@@ -91,6 +92,8 @@ struct Loop {
     engine: Engine,
     clock: Clock,
     epoll: OwnedFd,
+    /// Ends a wait to the nanosecond: the time that an epoll is given itself is counted in whole milliseconds.
+    timer: OwnedFd,
     events: Vec<Event>,
     tally: Tally,
     /// Records acknowledged and read since the run began.
@@ -107,7 +110,6 @@ struct Loop {
 impl Loop {
     fn new(engine: Engine, clock: Clock) -> Result<Self, Failure> {
         let machine = |what| move |errno: rustix::io::Errno| Failure::Machine { what, source: errno.into() };
-        rustix::thread::set_current_timer_slack(Some(TIMER_SLACK)).map_err(machine("set the slack of timers"))?;
         let epoll = epoll::create(CreateFlags::CLOEXEC).map_err(machine("make an epoll"))?;
         let edges = EventFlags::IN | EventFlags::OUT | EventFlags::ET;
         let links = engine.producers.iter().map(std::os::fd::AsFd::as_fd);
@@ -115,10 +117,15 @@ impl Loop {
         for (token, link) in (0..).zip(links) {
             epoll::add(&epoll, link, EventData::new_u64(token), edges).map_err(machine("watch a connection"))?;
         }
+        let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
+        let timer = rustix::time::timerfd_create(TimerfdClockId::Monotonic, flags).map_err(machine("make a timer"))?;
+        let expiry = EventFlags::IN | EventFlags::ET;
+        epoll::add(&epoll, &timer, EventData::new_u64(TIMER), expiry).map_err(machine("watch a timer"))?;
         Ok(Self {
             engine,
             clock,
             epoll,
+            timer,
             events: Vec::with_capacity(EVENTS_MAX),
             tally: Tally::default(),
             acknowledged: 0,
@@ -254,17 +261,32 @@ impl Loop {
         }
         let rest = self.engine.consumers.iter().filter_map(Consumer::wakes_at).min();
         let wait = rest.map_or(until, |rest| until.min(rest)).saturating_sub(self.clock.now());
-        let wait = Timespec { tv_sec: (wait / SECOND) as i64, tv_nsec: (wait % SECOND) as _ };
+        if wait > 0 {
+            self.set_timer(wait)?;
+        }
+        let limit = if wait > 0 { None } else { Some(&AT_ONCE) };
         self.events.clear();
-        match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut self.events), Some(&wait)) {
+        match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut self.events), limit) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
             Err(errno) => Err(Failure::Machine { what: "wait for connections", source: errno.into() }),
         }
     }
 
+    /// The expiry is never read: setting the timer again takes it back.
+    fn set_timer(&self, wait: u64) -> Result<(), Failure> {
+        let it_value = Timespec { tv_sec: (wait / SECOND) as i64, tv_nsec: (wait % SECOND) as _ };
+        let once = Itimerspec { it_interval: AT_ONCE, it_value };
+        let set = rustix::time::timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &once);
+        set.map(drop).map_err(|errno| Failure::Machine { what: "set a timer", source: errno.into() })
+    }
+
     fn serve(&mut self) -> Result<(), Failure> {
         for place in 0..self.events.len() {
-            let token = self.events[place].data.u64() as usize;
+            let token = self.events[place].data.u64();
+            if token == TIMER {
+                continue;
+            }
+            let token = token as usize;
             match token.checked_sub(self.engine.producers.len()) {
                 None => self.serve_producer(token)?,
                 Some(consumer) => self.serve_consumer(consumer)?,
