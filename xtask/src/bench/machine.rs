@@ -30,7 +30,7 @@ pub(super) fn describe(data: &Path) -> Result<String> {
     let read = |path: &str| fs::read_to_string(path).with_context(|| format!("read {path}"));
     let processors = read("/proc/cpuinfo")?;
     let (cores, model) = processor(&processors);
-    let gibibytes = memory_kib(&read("/proc/meminfo")?).context("no MemTotal")? as f64 / f64::from(1 << 20);
+    let gibibytes = memory_kib(&read("/proc/meminfo")?, "MemTotal").context("no MemTotal")? as f64 / f64::from(1 << 20);
     let kernel = read("/proc/sys/kernel/osrelease")?;
     // What stands behind the number is whose kernel it is.
     let kernel = kernel.trim().split('-').next().unwrap_or_default();
@@ -38,6 +38,12 @@ pub(super) fn describe(data: &Path) -> Result<String> {
     let mounts = read("/proc/self/mounts")?;
     let file_system = file_system(&mounts, &data).unwrap_or("unknown");
     Ok(format!("{cores} cores {model}, {gibibytes:.0} GiB, Linux {kernel}, {file_system}"))
+}
+
+/// How much memory processes can have without anything being driven out.
+pub(super) fn available_bytes() -> Result<u64> {
+    let meminfo = fs::read_to_string("/proc/meminfo").context("read /proc/meminfo")?;
+    Ok(memory_kib(&meminfo, "MemAvailable").context("no MemAvailable")? << 10)
 }
 
 /// Dohle's commit, Kafka's release, and what they are built or run with.
@@ -72,8 +78,8 @@ fn processor(cpuinfo: &str) -> (usize, &str) {
     (cores, model.map_or("unknown", |(_, name)| name.trim()))
 }
 
-fn memory_kib(meminfo: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+fn memory_kib(meminfo: &str, name: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
     line.trim().trim_end_matches(" kB").parse().ok()
 }
 
@@ -95,7 +101,9 @@ mod tests {
     fn cores_are_counted_and_named() {
         let cpuinfo = "processor\t: 0\nmodel name\t: AMD EPYC\nprocessor\t: 1\nmodel name\t: AMD EPYC\n";
         assert_eq!(processor(cpuinfo), (2, "AMD EPYC"));
-        assert_eq!(memory_kib("MemTotal:       24000000 kB\nMemFree: 1 kB\n"), Some(24_000_000));
+        let meminfo = "MemTotal:       24000000 kB\nMemFree: 1 kB\n";
+        assert_eq!((memory_kib(meminfo, "MemTotal"), memory_kib(meminfo, "MemFree")), (Some(24_000_000), Some(1)));
+        assert_eq!(memory_kib(meminfo, "Mem"), None);
     }
 
     #[test]
