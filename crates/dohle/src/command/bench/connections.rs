@@ -2,11 +2,10 @@
 
 use clap::Args;
 use dohle_bench::Plan;
-use dohle_bench::plan::Produce;
 use dohle_records::Codec;
 
 use super::load::{Load, parse_size};
-use super::{Common, Measured, NewTopics, Topics, bootstrap, measure, parse_records, refuse_properties, wait_for};
+use super::{Common, Measured, NewTopics, Topics, measure, parse_records, refuse_properties, wait_for};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -38,34 +37,13 @@ pub(in crate::command) struct Arguments {
 pub(super) fn run(common: &Common, arguments: &Arguments) -> anyhow::Result<()> {
     refuse_properties(common)?;
     let Arguments { load, measured, .. } = arguments;
-    let shape = load.shape(arguments.batch_size, Codec::None)?;
-    let topics = match arguments.rate {
-        Some(_) => wait_for(arguments.topics.make(common, &arguments.new))?,
-        None => vec![],
-    };
-    let connections = load.connections as usize;
-    let produce = arguments.rate.map(|rate| Produce {
-        rate: Some(rate),
-        connections,
-        in_flight: load.in_flight as usize,
-        acks: load.acks.code(),
-        idempotent: load.idempotent,
-        batches_per_request: load.batches_per_request as usize,
-        shape,
-        stamped: false,
-    });
-    let plan = Plan {
-        command: "connections",
-        bootstrap: bootstrap(common),
-        topics,
-        threads: measured.threads.into(),
-        warm_up: measured.warm_up,
-        length: measured.length(),
-        pid: measured.pid,
-        spin: measured.spin,
-        idle: if produce.is_some() { 0 } else { connections },
-        produce,
-        consume: None,
+    let produce = load.produce(arguments.rate, arguments.batch_size, Codec::None)?;
+    let plan = match arguments.rate {
+        None => Plan { idle: produce.connections, ..measured.plan(common, "connections", vec![]) },
+        Some(_) => {
+            let topics = wait_for(arguments.topics.make(common, &arguments.new))?;
+            Plan { produce: Some(produce), ..measured.plan(common, "connections", topics) }
+        }
     };
     measure(common, measured, &plan)
 }

@@ -8,7 +8,7 @@ use dohle_bench::Plan;
 use dohle_bench::plan::{Consume, From};
 
 use super::load::parse_size;
-use super::{Common, Measured, Topics, bootstrap, measure, refuse_properties};
+use super::{Common, Measured, Topics, measure, refuse_properties};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -91,23 +91,18 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> anyhow::Result<()> 
         (Some(Begin::Earliest), _) | (None, true) => From::Earliest,
         (Some(Begin::Latest), _) | (None, false) => From::Latest,
     };
+    let topics = arguments.topics.names()?.iter().map(ToString::to_string).collect();
+    let plan = measured.plan(common, "consume", topics);
     let plan = Plan {
-        command: "consume",
-        bootstrap: bootstrap(common),
-        topics: arguments.topics.names()?.iter().map(ToString::to_string).collect(),
-        threads: measured.threads.into(),
         // What is there is read once: nothing of it may be missing.
-        warm_up: if *until_end { Duration::ZERO } else { measured.warm_up },
-        length: if *until_end { measured.length.unwrap_or(UNTIL_END_MAX) } else { measured.length() },
-        pid: measured.pid,
-        spin: measured.spin,
-        produce: None,
+        warm_up: if *until_end { Duration::ZERO } else { plan.warm_up },
+        length: if *until_end { measured.length.unwrap_or(UNTIL_END_MAX) } else { plan.length },
         consume: Some(Consume {
             until_end: *until_end,
             check: *check,
             ..arguments.wanted.consume(arguments.consumers, from)
         }),
-        idle: 0,
+        ..plan
     };
     measure(common, measured, &plan)
 }

@@ -7,7 +7,7 @@ use dohle_records::Codec;
 
 use super::consume::Wanted;
 use super::load::{Load, parse_size};
-use super::{Common, Measured, NewTopics, Topics, bootstrap, measure, parse_records, refuse_properties, wait_for};
+use super::{Common, Measured, NewTopics, Topics, measure, parse_records, refuse_properties, wait_for};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -45,30 +45,12 @@ pub(in crate::command) struct Arguments {
 pub(super) fn run(common: &Common, arguments: &Arguments) -> anyhow::Result<()> {
     refuse_properties(common)?;
     let Arguments { load, measured, .. } = arguments;
-    let shape = load.shape(arguments.batch_size, Codec::None)?;
+    let produce = load.produce(Some(arguments.rate), arguments.batch_size, Codec::None)?;
     let topics = wait_for(arguments.topics.make(common, &arguments.new))?;
-    let produce = Produce {
-        rate: Some(arguments.rate),
-        connections: load.connections as usize,
-        in_flight: load.in_flight as usize,
-        acks: load.acks.code(),
-        idempotent: load.idempotent,
-        batches_per_request: load.batches_per_request as usize,
-        shape,
-        stamped: true,
-    };
     let plan = Plan {
-        command: "latency",
-        bootstrap: bootstrap(common),
-        topics,
-        threads: measured.threads.into(),
-        warm_up: measured.warm_up,
-        length: measured.length(),
-        pid: measured.pid,
-        spin: measured.spin,
-        produce: Some(produce),
+        produce: Some(Produce { stamped: true, ..produce }),
         consume: Some(arguments.wanted.consume(arguments.consumers, From::Latest)),
-        idle: 0,
+        ..measured.plan(common, "latency", topics)
     };
     measure(common, measured, &plan)
 }

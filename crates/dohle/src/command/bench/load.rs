@@ -7,6 +7,7 @@ use anyhow::{Context, ensure};
 use clap::{Args, ValueEnum};
 use dohle_base::size;
 use dohle_bench::payload::Payload;
+use dohle_bench::plan::Produce;
 use dohle_bench::template::Shape;
 use dohle_records::{Codec, Compression};
 
@@ -23,16 +24,16 @@ pub(super) struct Load {
     pub(super) connections: u32,
     /// Requests of one connection that may wait for their answers
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    pub(super) in_flight: u32,
+    in_flight: u32,
     /// How many must have a batch before it is acknowledged
     #[arg(long, value_enum, default_value_t = Acks::All)]
-    pub(super) acks: Acks,
+    acks: Acks,
     /// With an id and sequence numbers, as Kafka's producer does by default
     #[arg(long)]
-    pub(super) idempotent: bool,
+    idempotent: bool,
     /// Batches of one request, each for another partition of the same topic
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    pub(super) batches_per_request: u32,
+    batches_per_request: u32,
     /// What is in the records: `random`, `text`, or a file whose lines are records
     #[arg(long, value_name = "random|text|FILE", default_value = "random")]
     payload: String,
@@ -61,8 +62,21 @@ impl Acks {
 }
 
 impl Load {
-    /// What a batch is like.
-    pub(super) fn shape(&self, batch_size: u64, codec: Codec) -> anyhow::Result<Shape> {
+    /// What is produced at `rate`, of batches of up to `batch_size` bytes before they are packed.
+    pub(super) fn produce(&self, rate: Option<u64>, batch_size: u64, codec: Codec) -> anyhow::Result<Produce> {
+        Ok(Produce {
+            rate,
+            connections: self.connections as usize,
+            in_flight: self.in_flight as usize,
+            acks: self.acks.code(),
+            idempotent: self.idempotent,
+            batches_per_request: self.batches_per_request as usize,
+            shape: self.shape(batch_size, codec)?,
+            stamped: false,
+        })
+    }
+
+    fn shape(&self, batch_size: u64, codec: Codec) -> anyhow::Result<Shape> {
         ensure!(!self.idempotent || self.acks == Acks::All, "an idempotent producer waits for all: leave --acks away");
         Ok(Shape {
             record_size: self.record_size as usize,

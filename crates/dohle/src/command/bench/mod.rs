@@ -113,6 +113,25 @@ pub(super) fn run(common: &Common, command: &Command) -> anyhow::Result<()> {
     }
 }
 
+impl Measured {
+    /// A run of `command` in which nothing is produced and nothing consumed yet.
+    fn plan(&self, common: &Common, command: &'static str, topics: Vec<String>) -> Plan {
+        Plan {
+            command,
+            bootstrap: bootstrap(common),
+            topics,
+            threads: self.threads.into(),
+            warm_up: self.warm_up,
+            length: self.length(),
+            pid: self.pid,
+            spin: self.spin,
+            produce: None,
+            consume: None,
+            idle: 0,
+        }
+    }
+}
+
 /// Runs a plan, shows it, and writes what came of it.
 fn measure(common: &Common, measured: &Measured, plan: &Plan) -> anyhow::Result<()> {
     let mut progress = show::Progress::new(plan);

@@ -2,11 +2,10 @@
 
 use clap::Args;
 use dohle_bench::Plan;
-use dohle_bench::plan::Produce;
 use dohle_records::Codec;
 
 use super::load::{Load, parse_codec, parse_size};
-use super::{Common, Measured, NewTopics, Rate, Topics, bootstrap, measure, parse_rate, refuse_properties, wait_for};
+use super::{Common, Measured, NewTopics, Rate, Topics, measure, parse_rate, refuse_properties, wait_for};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -46,33 +45,12 @@ pub(in crate::command) struct Arguments {
 pub(super) fn run(common: &Common, arguments: &Arguments) -> anyhow::Result<()> {
     refuse_properties(common)?;
     let Arguments { load, measured, .. } = arguments;
-    let shape = load.shape(arguments.batch_size, arguments.compression)?;
+    let rate = match arguments.rate {
+        Rate::Max => None,
+        Rate::Records(rate) => Some(rate),
+    };
+    let produce = load.produce(rate, arguments.batch_size, arguments.compression)?;
     let topics = wait_for(arguments.topics.make(common, &arguments.new))?;
-    let produce = Produce {
-        rate: match arguments.rate {
-            Rate::Max => None,
-            Rate::Records(rate) => Some(rate),
-        },
-        connections: load.connections as usize,
-        in_flight: load.in_flight as usize,
-        acks: load.acks.code(),
-        idempotent: load.idempotent,
-        batches_per_request: load.batches_per_request as usize,
-        shape,
-        stamped: false,
-    };
-    let plan = Plan {
-        command: "produce",
-        bootstrap: bootstrap(common),
-        topics,
-        threads: measured.threads.into(),
-        warm_up: measured.warm_up,
-        length: measured.length(),
-        pid: measured.pid,
-        spin: measured.spin,
-        produce: Some(produce),
-        consume: None,
-        idle: 0,
-    };
+    let plan = Plan { produce: Some(produce), ..measured.plan(common, "produce", topics) };
     measure(common, measured, &plan)
 }
