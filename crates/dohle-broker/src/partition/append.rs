@@ -12,6 +12,7 @@ use dohle_replication::partition::{Effect, Event};
 
 use super::Partition;
 use super::guards::{Author, Leave, Unverified};
+use crate::volume::Volume;
 
 /// Why nothing was appended.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +55,7 @@ impl Partition {
         largest: Option<Timestamp>,
         now: Now,
     ) -> Result<Appended, AppendRefusal> {
-        if self.volume().is_offline() {
+        if self.on_volume(Volume::is_offline) {
             return Err(AppendRefusal::Stopped(ErrorCode::KafkaStorageError));
         }
         let appended = self.step(|leading, effects| -> Result<Appended, AppendRefusal> {

@@ -19,7 +19,7 @@ impl Partition {
     /// Puts the partition into its volume's next flush, once.
     pub(crate) fn ask_flush(self: &Arc<Self>) {
         if !self.flush_asked.swap(true, Ordering::AcqRel) {
-            self.volume().flusher.ask(Arc::clone(self));
+            self.on_volume(|volume| volume.flusher.ask(Arc::clone(self)));
         }
     }
 

@@ -168,6 +168,11 @@ impl Partition {
         Arc::clone(&read(&self.volume))
     }
 
+    /// Looks at the disk that it is on, for a moment in which it does not go to another.
+    fn on_volume<T>(&self, look: impl FnOnce(&Volume) -> T) -> T {
+        look(&read(&self.volume))
+    }
+
     /// A guard under which to ask the coordinator about the first batch of a transaction; none if the transaction is open here.
     pub(crate) fn guard(&self, batch: &FirstBatch, now: Timestamp) -> Result<Option<Guard>, ErrorCode> {
         self.look_leading(|leading| leading.guards.open(&leading.log, batch, now))

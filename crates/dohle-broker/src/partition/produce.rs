@@ -98,7 +98,7 @@ impl Partition {
             zstd: produced.zstd,
         };
         let batch = check::check(&produced.records, &limits)?;
-        if !self.volume().room.take(batch.bytes().len()) {
+        if !self.on_volume(|volume| volume.room.take(batch.bytes().len())) {
             return Err(ProduceRefusal::NoRoom);
         }
         let rules = Rules { options: &options, now: produced.now.wall };
