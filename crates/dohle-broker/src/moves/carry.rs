@@ -158,21 +158,18 @@ impl Moves {
         let successor = Successor { copy, path, target, start, is_wanted, rng: &mut rng };
         let relocated = partition.relocate(successor, self.clock.now());
         drop(rng);
-        match relocated {
+        let stayed = match relocated {
             Relocated::Done(source, left) => {
                 self.settle(moving, &source, left);
                 return Ok(ControlFlow::Break(()));
             }
             Relocated::Torn(failure) => return Err(Ended::Torn(failure)),
-            Relocated::Behind(_) | Relocated::Unwanted | Relocated::Failed(_) => {}
-        }
-        source.directory.forget_successor(&name).map_err(|failure| self.lost(moving, &source, &failure))?;
-        match relocated {
             Relocated::Behind(copy) => Ok(ControlFlow::Continue(copy)),
             Relocated::Unwanted => Err(Ended::Unwanted),
             Relocated::Failed(error) => Err(error.into()),
-            Relocated::Done(..) | Relocated::Torn(_) => unreachable!("both have returned"),
-        }
+        };
+        source.directory.forget_successor(&name).map_err(|failure| self.lost(moving, &source, &failure))?;
+        stayed
     }
 
     fn lost(&self, moving: &Move, source: &Volume, failure: &Failure) -> Ended {
