@@ -173,15 +173,11 @@ impl<D: Disk> Directory<D> {
 
     /// Gives a partition's directory a name under which nobody looks for it, for good, and says which. What is in it goes later.
     pub fn delete_partition(&self, name: &PartitionName, rng: &mut Rng) -> Result<PathBuf, Failure> {
-        self.delete(&self.path_of(name), name, rng)
+        self.delete_future(&self.path_of(name), name, rng)
     }
 
     /// The same with the directory in which a partition was being put together.
-    pub fn delete_future(&self, future: &Path, name: &PartitionName, rng: &mut Rng) -> Result<PathBuf, Failure> {
-        self.delete(future, name, rng)
-    }
-
-    fn delete(&self, from: &Path, name: &PartitionName, rng: &mut Rng) -> Result<PathBuf, Failure> {
+    pub fn delete_future(&self, from: &Path, name: &PartitionName, rng: &mut Rng) -> Result<PathBuf, Failure> {
         let to = self.root.join(deleted_name(name, rng));
         self.disk.rename(from, &to).map_err(Failure::of("rename", from))?;
         self.sync()?;

@@ -169,7 +169,7 @@ impl File for Handle {
 
     fn trim(&self, size: u64) -> io::Result<()> {
         // The size stays what it is; what is behind it goes.
-        self.wake()?.set_len(size)
+        self.truncate(size)
     }
 
     fn descriptor(&self) -> Option<Arc<fs::File>> {
