@@ -1,6 +1,6 @@
 //! Frames as they arrive: four bytes of length, then that many bytes.
 //!
-//! Laws: memory follows the bytes received, never the length claimed; whoever stops waiting for a frame loses nothing of it.
+//! Laws: memory follows the bytes received, of this frame or of the one before it, never the length claimed; whoever stops waiting for a frame loses nothing of it.
 
 use std::io;
 use std::sync::Arc;
