@@ -5,6 +5,7 @@
 pub mod bench;
 pub mod codegen;
 pub mod crash;
+pub mod instructions;
 pub mod kafka;
 pub mod layers;
 pub mod place;

@@ -1,7 +1,7 @@
 //! The workshop's door: `cargo xtask <task>`.
 
 use clap::{Parser, Subcommand};
-use xtask::{bench, codegen, crash, kafka, layers, place, schema, suites, tidy, verify};
+use xtask::{bench, codegen, crash, instructions, kafka, layers, place, schema, suites, tidy, verify};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "The workshop of Dohle")]
@@ -31,6 +31,8 @@ enum Task {
     Kafka(kafka::Arguments),
     /// Dohle beside Apache Kafka, each workload in turn on a quiet machine; writes docs/benchmarks.md
     Bench(bench::Arguments),
+    /// Instructions of the hot paths, as callgrind counts them; writes docs/instructions.md
+    Instructions(instructions::Arguments),
     /// Kill a broker under load again and again, and hold it to every promise that it gave
     Crash(crash::Arguments),
     /// Foreign clients and suites against a broker that is started for them
@@ -47,6 +49,7 @@ fn main() -> anyhow::Result<()> {
         Task::Codegen { check } => codegen::run(&root, check),
         Task::Kafka(arguments) => kafka::main(arguments),
         Task::Bench(arguments) => bench::main(arguments),
+        Task::Instructions(arguments) => instructions::main(&arguments),
         Task::Crash(arguments) => crash::main(arguments),
         Task::Suites(arguments) => suites::main(arguments),
     }

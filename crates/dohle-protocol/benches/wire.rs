@@ -12,12 +12,58 @@ use dohle_protocol::header::{Head, answer};
 use dohle_protocol::message::fetch::{FetchableTopicResponse, PartitionData};
 use dohle_protocol::message::produce::{PartitionProduceData, TopicProduceData};
 use dohle_protocol::message::{FetchResponse, ProduceRequest};
-use dohle_protocol::{ApiKey, Message, Records};
+use dohle_protocol::{ApiKey, Message, Pieces, Records};
 
 const FRAME_BYTES_MAX: usize = 100 << 20;
 const BATCH_BYTES: usize = 16 << 10;
 const VERSION: i16 = 13;
 const FETCH_VERSION: i16 = 17;
+
+/// What is measured, under names that are found again in a count of instructions (`cargo xtask instructions`).
+mod counted {
+    use super::*;
+
+    #[inline(never)]
+    pub(super) fn decode_produce_of_1(buffer: BytesMut) -> ProduceRequest {
+        decode(buffer, 1)
+    }
+
+    #[inline(never)]
+    pub(super) fn decode_produce_of_100(buffer: BytesMut) -> ProduceRequest {
+        decode(buffer, 100)
+    }
+
+    #[inline(never)]
+    pub(super) fn assemble_fetch_of_0(response: &FetchResponse) -> Vec<Pieces> {
+        assemble(response, 0)
+    }
+
+    #[inline(never)]
+    pub(super) fn assemble_fetch_of_1(response: &FetchResponse) -> Vec<Pieces> {
+        assemble(response, 1)
+    }
+
+    #[inline(never)]
+    pub(super) fn assemble_fetch_of_100(response: &FetchResponse) -> Vec<Pieces> {
+        assemble(response, 100)
+    }
+}
+
+fn decode(mut buffer: BytesMut, partitions: usize) -> ProduceRequest {
+    let frame = Splitter::new(FRAME_BYTES_MAX).split(&mut buffer).unwrap().unwrap();
+    let (head, mut reader) = Head::decode(frame).unwrap();
+    let request = ProduceRequest::decode(&mut reader, head.version).unwrap();
+    assert_eq!(request.topic_data[0].partition_data.len(), partitions);
+    request
+}
+
+fn assemble(response: &FetchResponse, partitions: usize) -> Vec<Pieces> {
+    let mut rope = answer(ApiKey::Fetch, FETCH_VERSION, 7).unwrap();
+    response.encode(&mut rope, FETCH_VERSION).unwrap();
+    let pieces = rope.seal_with_gaps().unwrap();
+    assert_eq!(pieces.len(), partitions + 1, "records lie between the pieces");
+    pieces
+}
 
 fn produce(partitions: usize) -> Bytes {
     let records = Records::Held(Bytes::from(vec![7; BATCH_BYTES]));
@@ -49,19 +95,13 @@ fn fetched(partitions: usize) -> FetchResponse {
 
 fn frame_decode(c: &mut Criterion) {
     let mut group = c.benchmark_group("frame_decode");
-    for partitions in [1, 100] {
+    let cases: [(usize, fn(BytesMut) -> ProduceRequest); 2] =
+        [(1, counted::decode_produce_of_1), (100, counted::decode_produce_of_100)];
+    for (partitions, decode) in cases {
         let frame = produce(partitions);
         group.throughput(Throughput::Elements(partitions as u64));
         group.bench_function(format!("produce_of_{partitions}"), |b| {
-            b.iter_batched(
-                || BytesMut::from(&frame[..]),
-                |mut buffer| {
-                    let frame = Splitter::new(FRAME_BYTES_MAX).split(&mut buffer).unwrap().unwrap();
-                    let (head, mut reader) = Head::decode(frame).unwrap();
-                    black_box(ProduceRequest::decode(&mut reader, head.version).unwrap())
-                },
-                BatchSize::SmallInput,
-            );
+            b.iter_batched(|| BytesMut::from(&frame[..]), |buffer| black_box(decode(buffer)), BatchSize::SmallInput);
         });
     }
     group.finish();
@@ -69,15 +109,11 @@ fn frame_decode(c: &mut Criterion) {
 
 fn fetch_assembly(c: &mut Criterion) {
     let mut group = c.benchmark_group("fetch_assembly");
-    for partitions in [0, 1, 100] {
+    let cases: [(usize, fn(&FetchResponse) -> Vec<Pieces>); 3] =
+        [(0, counted::assemble_fetch_of_0), (1, counted::assemble_fetch_of_1), (100, counted::assemble_fetch_of_100)];
+    for (partitions, assemble) in cases {
         let response = fetched(partitions);
-        group.bench_function(format!("of_{partitions}"), |b| {
-            b.iter(|| {
-                let mut rope = answer(ApiKey::Fetch, FETCH_VERSION, 7).unwrap();
-                black_box(&response).encode(&mut rope, FETCH_VERSION).unwrap();
-                black_box(rope.seal_with_gaps().unwrap())
-            });
-        });
+        group.bench_function(format!("of_{partitions}"), |b| b.iter(|| black_box(assemble(black_box(&response)))));
     }
     group.finish();
 }
