@@ -61,12 +61,12 @@ fn build(package: &str, bench: &str) -> Result<PathBuf> {
     let output = workspace::command(&cargo, &arguments).output().context("run cargo")?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let messages = String::from_utf8_lossy(&output.stdout);
-    let executable = messages.lines().filter_map(|line| {
+    let mut executables = messages.lines().filter_map(|line| {
         let message: Value = serde_json::from_str(line).ok()?;
         let is_bench = message.pointer("/target/name")? == bench;
         is_bench.then(|| message.get("executable")?.as_str().map(PathBuf::from)).flatten()
     });
-    executable.last().with_context(|| format!("cargo built no bench {bench}"))
+    executables.next_back().with_context(|| format!("cargo built no bench {bench}"))
 }
 
 /// Instructions of each counted function, for one call.
