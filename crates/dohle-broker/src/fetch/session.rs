@@ -222,7 +222,8 @@ impl Session {
         entry.remember(told);
         self.owed.remove(&turn);
         // The only answer, or the first, is not worth a watch yet.
-        let rests = told.caught_up && (entry.watch.is_some() || !self.whole && entry.watches(turn.place, &self.letterbox));
+        let rests =
+            told.caught_up && (entry.watch.is_some() || !self.whole && entry.watches(turn.place, &self.letterbox));
         if rests {
             self.ready.remove(&turn);
         } else {

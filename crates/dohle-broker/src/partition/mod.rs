@@ -19,6 +19,9 @@ mod upkeep;
 mod wait;
 mod watch;
 
+#[cfg(test)]
+pub(crate) mod fixture;
+
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 

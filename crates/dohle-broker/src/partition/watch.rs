@@ -322,7 +322,8 @@ mod tests {
 
     #[test]
     fn a_round_that_was_overtaken_ends_and_one_that_has_left_is_not_woken() {
-        let (watchers, letterbox, bell) = (Watchers::default(), Arc::new(Letterbox::default()), Arc::new(Bell::default()));
+        let (watchers, letterbox, bell) =
+            (Watchers::default(), Arc::new(Letterbox::default()), Arc::new(Bell::default()));
         let watch = watchers.admit(7, &letterbox).unwrap();
         let waker = Waker::from(Arc::clone(&bell));
         let mut context = Context::from_waker(&waker);
