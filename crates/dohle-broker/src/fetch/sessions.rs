@@ -99,11 +99,16 @@ impl Sessions {
             session.len()
         };
         let mut slots = hold(&self.slots);
-        if slots.by_id.len() >= self.slots_max && !slots.evict(now, size, is_replica) {
+        let is_full = slots.by_id.len() >= self.slots_max;
+        let evicted = if is_full { slots.evict(now, size, is_replica) } else { None };
+        if is_full && evicted.is_none() {
             return 0;
         }
         let id = slots.free_id();
         slots.by_id.insert(id, Slot { session: Arc::clone(session), size, is_replica, created: now, used: now });
+        drop(slots);
+        // What it remembers is let go of without the lock.
+        drop(evicted);
         id
     }
 
@@ -137,7 +142,6 @@ impl Sessions {
 
     fn remove(&self, id: i32) {
         let removed = hold(&self.slots).by_id.remove(&id);
-        // What it remembers is let go of without the lock.
         drop(removed);
     }
 }
@@ -151,7 +155,7 @@ impl Plan {
 
 impl Slots {
     /// Makes room for a session of this many partitions, if somebody can be pushed out for it.
-    fn evict(&mut self, now: Instant, size: usize, is_replica: bool) -> bool {
+    fn evict(&mut self, now: Instant, size: usize, is_replica: bool) -> Option<Slot> {
         let stale = |slot: &Slot| now - slot.used > EVICTABLE_AFTER;
         let weaker = |slot: &Slot| {
             let settled = now - slot.created > EVICTABLE_AFTER;
@@ -163,9 +167,8 @@ impl Slots {
         };
         let oldest = self.by_id.iter().filter(|(_, slot)| stale(slot)).min_by_key(|(_, slot)| slot.used);
         let smallest = || self.by_id.iter().filter(|(_, slot)| weaker(slot)).min_by_key(|(_, slot)| slot.size);
-        let Some(id) = oldest.or_else(smallest).map(|(id, _)| *id) else { return false };
-        self.by_id.remove(&id);
-        true
+        let id = oldest.or_else(smallest).map(|(id, _)| *id)?;
+        self.by_id.remove(&id)
     }
 
     fn free_id(&mut self) -> i32 {

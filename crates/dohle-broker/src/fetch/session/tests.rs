@@ -227,10 +227,15 @@ fn only_what_changed_is_told() {
 }
 
 #[test]
-fn a_partition_of_a_session_costs_less_than_two_hundred_bytes() {
-    // A map of this kind is half full at the least; a watch has its two counters, and stands in the partition's list.
-    let place = 2 * (size_of::<((TopicKey, i32), Place)>() + 1);
-    let watch = size_of::<Watch>() + 2 * size_of::<usize>() + 2 * size_of::<usize>();
-    let cost = size_of::<Option<Entry>>() + place + watch;
-    assert!(cost < 240, "{cost}");
+fn a_partition_of_a_large_session_costs_some_two_hundred_bytes() {
+    const COUNT: usize = 10_000;
+    let session = Session::new(false, (0..COUNT as i32).map(|partition| wanted(partition, 0)).collect());
+    // Such a map has a byte for each bucket beside it, and is full at seven eighths.
+    let buckets = (session.places.capacity() * 8 / 7).next_power_of_two();
+    let places = buckets * (size_of::<((TopicKey, i32), Place)>() + 1);
+    let entries = session.entries.capacity() * size_of::<Option<Entry>>();
+    // A watch has its two counters, and stands in the partition's list.
+    let watches = COUNT * (2 * size_of::<usize>() + size_of::<Watch>() + size_of::<std::sync::Weak<Watch>>());
+    let each = (places + entries + watches) / COUNT;
+    assert!(each <= 200, "{each}");
 }
