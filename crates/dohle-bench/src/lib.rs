@@ -21,7 +21,7 @@ pub mod template;
 mod drive;
 mod wire;
 
-pub use drive::{News, require_consumer_protocol, run, run_group};
+pub use drive::{News, disturb, require_consumer_protocol, run, run_group};
 pub use failure::Failure;
 pub use plan::Plan;
 pub use report::{Report, Results};

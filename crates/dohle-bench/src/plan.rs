@@ -100,3 +100,22 @@ pub struct Group {
     /// The process whose time and memory are told.
     pub pid: Option<u32>,
 }
+
+/// Clients that a broker should not let others feel.
+#[derive(Clone, Debug)]
+pub struct Disturb {
+    /// Brokers to ask first for the others, as `host:port`.
+    pub bootstrap: Vec<String>,
+    /// The topics that are read, which are there.
+    pub topics: Vec<String>,
+    /// Consumers that take their answers slowly, each from the first record on.
+    pub slow: usize,
+    /// Bytes a second that each of them takes.
+    pub slow_rate: u64,
+    /// Consumers that ask, and take nothing.
+    pub stalled: usize,
+    /// Connections a second that are made and given up.
+    pub storm: u32,
+    /// How long.
+    pub length: Duration,
+}

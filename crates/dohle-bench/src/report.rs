@@ -51,6 +51,9 @@ pub struct Report {
     /// What a connection costs the process that was named.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resident_bytes_per_connection: Option<f64>,
+    /// The measured window minute by minute, where it lasts two at least.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub minutes: Vec<Minute>,
     /// How long a group took to be of one mind.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub settle_ms: Option<Settled>,
@@ -67,6 +70,32 @@ pub struct Delivered {
     pub requests: u64,
     /// Megabytes (of 1,000,000 bytes) a second.
     pub mb_per_second: f64,
+}
+
+/// One minute of the measured window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Minute {
+    /// Records that were acknowledged, or read where none were produced.
+    pub records: u64,
+    /// From the intended start of a request to its answer, or to the consumer where there is one.
+    pub latency_us: Option<Percentiles>,
+    /// Resident memory of the process that was named, at the minute's end.
+    pub broker_resident_bytes: Option<u64>,
+}
+
+/// What bad neighbours did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Disturbed {
+    /// For how long.
+    pub seconds: f64,
+    /// What slow consumers took.
+    pub slow_bytes: u64,
+    /// What waited, at the end, in the sockets of consumers that take nothing.
+    pub stalled_bytes: u64,
+    /// Connections that were made and given up.
+    pub connections: u64,
+    /// Connections that could not be made.
+    pub refused: u64,
 }
 
 /// Memory over time.
@@ -132,6 +161,7 @@ impl Results {
             machine_cpu_seconds: spent.machine,
             broker_resident_bytes: spent.resident,
             resident_bytes_per_connection: None,
+            minutes: vec![],
             settle_ms: None,
             errors_by_name: tally.errors,
         };

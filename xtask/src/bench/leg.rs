@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::broker::{Broker, LOAD_CORE, on_core};
 use super::entrant::Entrant;
 use super::row::{Cores, Row, Step, Work};
-use super::{Tools, cold, first, foreign, idle};
+use super::{Tools, cold, first, flat, foreign, idle};
 use crate::process::{self, Running};
 
 pub(super) const TOPIC: &str = "bench";
@@ -89,6 +89,7 @@ fn load(tools: &Tools, row: &Row, pace: &Pace, broker: &mut Broker, steps: &[Ste
             Step::Forget => cold::forget(&broker.data)?,
             Step::Measure(name, words) => {
                 let value = tell(&mut generator(tools, row, broker, &pace.fill(words)), broker, pace)?;
+                told.extend(flat::of(&value).map(|flat| ("flat".to_owned(), flat)));
                 told.insert((*name).to_owned(), value);
                 beside.iter_mut().try_for_each(Running::check_alive)?;
             }

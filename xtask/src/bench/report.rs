@@ -25,6 +25,7 @@ pub(super) fn page(rows: &[Row], all: &BTreeMap<String, Measured>, remarks: &BTr
     page += "Written by `cargo xtask bench`; the raw numbers of each leg lie in `benchmarks/`. Where nothing else is said, less is better.\n\n";
     page += &table(&measured);
     page += &failures(&measured);
+    page += &overrun(&measured);
     page += &remarks_of(rows, remarks);
     page += &circumstances(&measured);
     page += &settings(rows);
@@ -125,6 +126,20 @@ fn failures(measured: &[(&Row, &Measured)]) -> String {
     if text.is_empty() { text } else { format!("\nLegs that failed and are not counted:\n\n{text}") }
 }
 
+fn overrun(measured: &[(&Row, &Measured)]) -> String {
+    let mut text = String::new();
+    for (row, measured) in measured {
+        for entrant in row.entrants() {
+            match measured.overrun(entrant) {
+                0 => {}
+                legs => drop(writeln!(text, "- {}, {}: {legs}", row.id, entrant.promise())),
+            }
+        }
+    }
+    let head = "\nLegs whose broker did not keep up with the rate, and how many; what waited is in their latency:\n\n";
+    if text.is_empty() { text } else { format!("{head}{text}") }
+}
+
 fn remarks_of(rows: &[Row], remarks: &BTreeMap<String, String>) -> String {
     let mut names: Vec<&str> = Vec::new();
     for name in rows.iter().flat_map(|row| [row.group(), row.id]) {
@@ -196,6 +211,7 @@ mod tests {
         kept: Kept::All,
         pair: [Entrant::Kafka, Entrant::DohleRelaxed],
         beside: &[Entrant::Dohle],
+        asked_for: false,
         work: Work::Start,
         figures: FIGURES,
     };
@@ -236,10 +252,13 @@ mod tests {
     fn the_page_tells_of_failures_remarks_and_circumstances_once() {
         let mut first = measured("1a.small", &[(Entrant::Kafka, 1.0)]);
         first.legs[0].outcome = Outcome::Failed("ended by itself".to_owned());
+        let behind = Outcome::Told(serde_json::json!({"run": {"unsent": 7}}));
+        first.legs.push(super::super::store::Leg { entrant: Entrant::Dohle, pair: 1, outcome: behind });
         let all = BTreeMap::from([("1a.small".to_owned(), first), ("gone".to_owned(), measured("gone", &[]))]);
         let remarks = BTreeMap::from([("1a".to_owned(), "It is the disk.".to_owned())]);
         let page = page(&[ROW], &all, &remarks);
         assert!(page.contains("- 1a.small, Kafka, no fsync: ended by itself\n"));
+        assert!(page.contains("- 1a.small, Dohle, fsync: 1\n"));
         assert!(page.contains("**1a.** It is the disk.\n"));
         assert_eq!(page.matches("2026-01-31").count(), 1);
         assert!(!page.contains("gone"), "a row that is no more is not shown");

@@ -19,6 +19,8 @@ pub(super) struct Row {
     pub pair: [Entrant; 2],
     /// Others that run in the same turns and are shown.
     pub beside: &'static [Entrant],
+    /// Takes hours: only when it is named.
+    pub asked_for: bool,
     pub work: Work,
     pub figures: &'static [Figure],
 }
@@ -150,11 +152,17 @@ impl Figure {
         value.is_finite().then_some(value)
     }
 
-    const fn new(name: &'static str, unit: &'static str, over: &'static str, scale: f64, target: Target) -> Figure {
+    pub(super) const fn new(
+        name: &'static str,
+        unit: &'static str,
+        over: &'static str,
+        scale: f64,
+        target: Target,
+    ) -> Figure {
         Figure { name, unit, over, per: None, scale, target, floor: None }
     }
 
-    const fn per(self, per: &'static str) -> Figure {
+    pub(super) const fn per(self, per: &'static str) -> Figure {
         Figure { per: Some(per), ..self }
     }
 

@@ -25,6 +25,7 @@ const PINNED: Row = Row {
     kept: FEW,
     pair: [Kafka, DohleRelaxed],
     beside: &[],
+    asked_for: false,
     work: Work::Load(&[]),
     figures: &[],
 };
@@ -133,10 +134,10 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         id: "3.1",
-        workload: "one consumer at the tail of 100 MB/s in batches of 16 KiB; what the producer costs is in it",
+        workload: "one consumer at the tail of 50 MB/s in batches of 64 KiB; what the producer costs is in it",
         topic: partitions(10),
         work: Work::Load(&[
-            Beside("produce --record-size 1024 --batch-size 16384 --rate 100000 --warm-up 0s --for {all}"),
+            Beside("produce --record-size 1024 --batch-size 65536 --rate 50000 --warm-up 0s --for {all}"),
             Measure("run", "consume --consumers 1 --from latest --warm-up {warm} --for {for}"),
         ]),
         figures: &[Figure::cpu_per_gb(Part(0.6))],
@@ -144,10 +145,10 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         id: "3.5",
-        workload: "five consumers, each of all, at the tail of 50 MB/s in batches of 16 KiB",
+        workload: "five consumers, each of all, at the tail of 30 MB/s in batches of 64 KiB; likewise",
         topic: partitions(10),
         work: Work::Load(&[
-            Beside("produce --record-size 1024 --batch-size 16384 --rate 50000 --warm-up 0s --for {all}"),
+            Beside("produce --record-size 1024 --batch-size 65536 --rate 30000 --warm-up 0s --for {all}"),
             Measure("run", "consume --consumers 5 --from latest --warm-up {warm} --for {for}"),
         ]),
         figures: &[Figure::cpu_per_gb(Part(0.7))],
@@ -212,6 +213,26 @@ pub(super) const ROWS: &[Row] = &[
         ]),
         figures: CONNECTIONS,
         ..PINNED
+    },
+    Row {
+        id: "5.neighbours",
+        workload: "5,000 connections as before, alone and beside one consumer that reads 64 KiB/s of a backlog, one that \
+                   takes nothing, and 200 connections a second that are given up",
+        work: Work::Load(&[
+            Run("produce --record-size 1024 --batch-size 65536 --rate 100000 --warm-up 0s --for 10s"),
+            Measure(
+                "calm",
+                "connections --connections 5000 --rate 5000 --record-size 100 --warm-up {warm} --for {for}",
+            ),
+            Beside("disturb --slow 1 --stalled 1 --storm 200 --for {all}"),
+            Measure("run", "connections --connections 5000 --rate 5000 --record-size 100 --warm-up {warm} --for {for}"),
+        ]),
+        figures: &[
+            Figure::acknowledged_p99(Shown),
+            Figure::new("acknowledged, p99", "× alone", "run/latency_us/p99", 1.0, AtMost(2.0))
+                .per("calm/latency_us/p99"),
+        ],
+        ..FREE
     },
     Row {
         id: "8",
@@ -301,6 +322,25 @@ pub(super) const ROWS: &[Row] = &[
              --rate max --warm-up {warm} --for {for}",
         )]),
         figures: &[Figure::mb_per_second(Times(1.0)), Figure::acknowledged_p99(Shown)],
+        ..FREE
+    },
+    Row {
+        id: "14",
+        workload: "one hour of 20 MB/s in batches of 16 KiB, 10 partitions, one consumer; retention begins after five minutes",
+        asked_for: true,
+        topic: partitions(10),
+        kept: Kept::Recent { segment_mib: 64, retention_mib: 512 },
+        work: Work::Load(&[Measure(
+            "run",
+            "latency --record-size 1024 --batch-size 16384 --connections 4 --consumers 1 --rate 20000 \
+             --warm-up {warm} --for 3600s",
+        )]),
+        figures: &[
+            Figure::end_to_end_p99(Shown),
+            Figure::percent("p99 of a minute, furthest from their median", "flat/p99_apart", AtMost(20.0)),
+            Figure::percent("p99 of minutes 6 to 10 above minutes 1 to 4", "flat/retention_step", AtMost(20.0)),
+            Figure::percent("resident memory, slope an hour after 20 minutes", "flat/resident_slope", AtMost(1.0)),
+        ],
         ..FREE
     },
     Row {

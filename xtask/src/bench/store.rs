@@ -53,12 +53,25 @@ impl Measured {
         Spread::of(&figures)
     }
 
+    /// In how many legs of one broker it did not keep up with a fixed rate.
+    pub(super) fn overrun(&self, entrant: Entrant) -> usize {
+        self.legs.iter().filter(|leg| leg.entrant == entrant && leg.unsent() > 0).count()
+    }
+
     /// The legs that failed, with their reasons.
     pub(super) fn failures(&self) -> impl Iterator<Item = (Entrant, &str)> {
         self.legs.iter().filter_map(|leg| match &leg.outcome {
             Outcome::Told(_) => None,
             Outcome::Failed(why) => Some((leg.entrant, why.as_str())),
         })
+    }
+}
+
+impl Leg {
+    /// Requests that were due and could not be sent, over all that it measured: the broker did not keep up.
+    fn unsent(&self) -> u64 {
+        let Outcome::Told(Value::Object(told)) = &self.outcome else { return 0 };
+        told.values().filter_map(|measured| measured.get("unsent")?.as_u64()).sum()
     }
 }
 

@@ -2,8 +2,10 @@
 
 mod consumer;
 mod course;
+mod disturb;
 mod engine;
 mod group;
+mod minutes;
 mod open;
 mod producer;
 mod watch;
@@ -12,6 +14,7 @@ use std::time::Instant;
 
 use dohle_base::Timestamp;
 
+pub use disturb::disturb;
 pub use group::{require_consumer_protocol, run_group};
 pub use watch::{News, run};
 

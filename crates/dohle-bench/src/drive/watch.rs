@@ -10,6 +10,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 
 use super::Clock;
 use super::engine::{Ended, Engine, Told};
+use super::minutes::Minutes;
 use super::open;
 use crate::failure::Failure;
 use crate::machine::{self, Clocks, Spent};
@@ -49,7 +50,14 @@ pub fn run(plan: &Plan, tell: &mut dyn FnMut(News)) -> Result<Results, Failure> 
     drop(sender);
     let clock = Clock::start();
     let mut watch = Watch::new(clock, window, plan.pid);
-    let mut loops = Loops { missing: engines.len(), window, seconds: BTreeMap::new(), tally: Tally::default(), at: 0 };
+    let mut loops = Loops {
+        missing: engines.len(),
+        window,
+        seconds: BTreeMap::new(),
+        minutes: Minutes::default(),
+        tally: Tally::default(),
+        at: 0,
+    };
     let ended = thread::scope(|scope| {
         for engine in engines {
             scope.spawn(move || Engine::run(engine, clock));
@@ -59,6 +67,7 @@ pub fn run(plan: &Plan, tell: &mut dyn FnMut(News)) -> Result<Results, Failure> 
     ended?;
     let seconds = loops.at.saturating_sub(window.begin) as f64 / 1e9;
     let mut results = Results::of(plan.command, seconds, loops.tally, &watch.spent());
+    results.report.minutes = loops.minutes.over();
     if plan.pid.is_some() && !idle.is_empty() {
         let grown = watch.resident.end.saturating_sub(before) as f64;
         results.report.resident_bytes_per_connection = Some((grown / idle.len() as f64).round());
@@ -72,6 +81,7 @@ struct Loops {
     window: Window,
     /// Seconds that not all loops have told yet.
     seconds: BTreeMap<u64, (usize, Second)>,
+    minutes: Minutes,
     tally: Tally,
     at: u64,
 }
@@ -82,7 +92,7 @@ impl Loops {
         while self.missing > 0 {
             let wait = watch.look()?;
             match told.recv_timeout(wait) {
-                Ok(Told::Second(number, second)) => self.take_second(number, &second, tell),
+                Ok(Told::Second(number, second)) => self.take_second(number, &second, watch.last_seen(), tell),
                 Ok(Told::Error(error)) => tell(News::Error(&error)),
                 Ok(Told::Ended(ended)) => {
                     self.missing -= 1;
@@ -99,7 +109,7 @@ impl Loops {
         failed.map_or(Ok(()), Err)
     }
 
-    fn take_second(&mut self, number: u64, second: &Second, tell: &mut dyn FnMut(News)) {
+    fn take_second(&mut self, number: u64, second: &Second, resident: Option<u64>, tell: &mut dyn FnMut(News)) {
         let (count, all) = self.seconds.entry(number).or_default();
         *count += 1;
         all.add(second);
@@ -108,6 +118,9 @@ impl Loops {
         }
         const SECOND: u64 = 1_000_000_000;
         let measured = number * SECOND > self.window.begin && number * SECOND <= self.window.end;
+        if measured {
+            self.minutes.take(all, resident);
+        }
         tell(News::Second { number, measured, counted: all });
         self.seconds.retain(|other, _| *other > number);
     }
@@ -126,11 +139,12 @@ pub(crate) struct Watch {
     begun: Option<Clocks>,
     ended: Option<Clocks>,
     resident: Resident,
+    last_seen: u64,
 }
 
 impl Watch {
     pub(crate) fn new(clock: Clock, window: Window, pid: Option<u32>) -> Self {
-        Self { clock, window, pid, begun: None, ended: None, resident: Resident::default() }
+        Self { clock, window, pid, begun: None, ended: None, resident: Resident::default(), last_seen: 0 }
     }
 
     /// Reads what is due now; how long until something is.
@@ -145,6 +159,7 @@ impl Watch {
         }
         let now_resident = resident(self.pid, machine::resident_bytes_roughly)?;
         self.resident.max = self.resident.max.max(now_resident);
+        self.last_seen = now_resident;
         let next = match (&self.begun, &self.ended) {
             (None, _) => self.window.begin,
             (_, None) => self.window.end,
@@ -161,6 +176,11 @@ impl Watch {
             self.resident.max = self.resident.max.max(self.resident.end).max(self.resident.begin);
         }
         Ok(())
+    }
+
+    /// The memory of the process that was named, a second ago at most.
+    pub(crate) fn last_seen(&self) -> Option<u64> {
+        self.pid.map(|_| self.last_seen)
     }
 
     /// What was used within the window.

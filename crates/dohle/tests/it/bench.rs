@@ -108,3 +108,18 @@ fn a_whole_distribution_is_written_where_it_was_asked_for() {
     let text = std::fs::read_to_string(file).unwrap();
     assert!(text.contains("Percentile") && text.contains("#[Max"), "{text}");
 }
+
+#[test]
+fn bad_neighbours_do_what_they_are_told_and_the_broker_goes_on() {
+    let broker = Broker::start();
+    // More than sockets hold, so that who takes nothing has something before it.
+    measure(&broker, &["produce", "--record-size", "10KiB", "--rate", "max", "--for", "1s", "--warm-up", "0s"]);
+    let told = measure(&broker, &["disturb", "--slow-rate", "10KiB", "--storm", "100", "--for", "2s"]);
+    let slow = number(&told, "slow_bytes");
+    assert!((1..=30 << 10).contains(&slow), "{told}");
+    assert!(number(&told, "stalled_bytes") > 10 << 10, "{told}");
+    assert!((1..=200).contains(&number(&told, "connections")), "{told}");
+    assert_eq!(number(&told, "refused"), 0, "{told}");
+    let after = measure(&broker, &[&["produce", "--rate", "500"][..], &AT_ONCE].concat());
+    assert_eq!(after["errors"], 0, "{after}");
+}

@@ -5,6 +5,7 @@
 
 mod connections;
 mod consume;
+mod disturb;
 mod groups;
 mod latency;
 mod load;
@@ -35,6 +36,8 @@ const LEADERS_WAIT: Duration = Duration::from_secs(60);
 const LEADERS_LOOK: Duration = Duration::from_millis(100);
 /// Topics of one request, so that no broker needs long for one.
 const TOPICS_AT_ONCE: usize = 100;
+/// Partitions of one request, but for a topic that has more: Kafka's controller refuses what would become more than 10,000 records.
+const PARTITIONS_AT_ONCE: i32 = 5_000;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -50,6 +53,9 @@ pub(super) enum Command {
     /// Open many connections: what an idle one costs, or how long a record takes over each in turn
     #[command(after_help = connections::EXAMPLES)]
     Connections(connections::Arguments),
+    /// Be a bad neighbour: consumers that read slowly or not at all, and connections that come and go
+    #[command(after_help = disturb::EXAMPLES)]
+    Disturb(disturb::Arguments),
     /// Let a group gather, one member leave and one die: how long each takes to settle
     #[command(after_help = groups::EXAMPLES)]
     Groups(groups::Arguments),
@@ -109,6 +115,7 @@ pub(super) fn run(common: &Common, command: &Command) -> anyhow::Result<()> {
         Command::Consume(arguments) => consume::run(common, arguments),
         Command::Latency(arguments) => latency::run(common, arguments),
         Command::Connections(arguments) => connections::run(common, arguments),
+        Command::Disturb(arguments) => disturb::run(common, arguments),
         Command::Groups(arguments) => groups::run(common, arguments),
     }
 }
@@ -185,7 +192,8 @@ impl Topics {
         let pairs = new.config.iter().cloned();
         let configs: BTreeMap<String, String> =
             pairs.map(|(key, value)| (key.clone(), config_value::plain(&key, value))).collect();
-        for some in missing.chunks(TOPICS_AT_ONCE) {
+        let at_once = (PARTITIONS_AT_ONCE / new.partitions.max(1)).max(1) as usize;
+        for some in missing.chunks(at_once.min(TOPICS_AT_ONCE)) {
             let new = |name: &&TopicName| NewTopic {
                 partitions: Some(new.partitions),
                 replication_factor: new.replication_factor,

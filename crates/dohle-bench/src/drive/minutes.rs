@@ -1,0 +1,66 @@
+//! The measured window minute by minute: whether a broker stays as it is.
+
+use crate::report::Minute;
+use crate::tally::Second;
+
+const SECONDS: u32 = 60;
+
+/// Minutes that are over, and the one that is not.
+#[derive(Debug, Default)]
+pub(super) struct Minutes {
+    over: Vec<Minute>,
+    seconds: u32,
+    counted: Second,
+}
+
+impl Minutes {
+    /// Counts a second of the measured window, at whose end the broker had so much memory.
+    pub(super) fn take(&mut self, second: &Second, resident: Option<u64>) {
+        self.counted.add(second);
+        self.seconds += 1;
+        if self.seconds < SECONDS {
+            return;
+        }
+        self.seconds = 0;
+        let counted = self.counted.take();
+        let flow = if counted.produced.requests > 0 { counted.produced } else { counted.consumed };
+        let latency_us = counted.times.percentiles();
+        self.over.push(Minute { records: flow.records, latency_us, broker_resident_bytes: resident });
+    }
+
+    /// All whole minutes, if there are two at least: one is the window itself.
+    pub(super) fn over(self) -> Vec<Minute> {
+        if self.over.len() < 2 { vec![] } else { self.over }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tally::Flow;
+
+    fn second(nanoseconds: u64) -> Second {
+        let mut second = Second { produced: Flow { requests: 1, records: 2, bytes: 3 }, ..Second::default() };
+        second.times.record(nanoseconds);
+        second
+    }
+
+    #[test]
+    fn each_minute_is_counted_by_itself_and_a_part_of_one_is_not_told() {
+        let mut minutes = Minutes::default();
+        for number in 0..3 * SECONDS - 1 {
+            let time = if number < SECONDS { 1_000 } else { 5_000 };
+            minutes.take(&second(time), Some(number.into()));
+        }
+        let over = minutes.over();
+        let told = |minute: &Minute| (minute.records, minute.latency_us.unwrap().p99, minute.broker_resident_bytes);
+        assert_eq!(over.iter().map(told).collect::<Vec<_>>(), [(120, 1.0, Some(59)), (120, 5.0, Some(119))]);
+    }
+
+    #[test]
+    fn a_single_minute_is_the_window_itself() {
+        let mut minutes = Minutes::default();
+        (0..SECONDS).for_each(|_| minutes.take(&second(1), None));
+        assert_eq!(minutes.over(), []);
+    }
+}
