@@ -15,18 +15,16 @@ use crate::config::tables;
 use crate::cores::Cores;
 use crate::dispatch::Apis;
 use crate::fetch::readers::Readers;
-use crate::fetch::session::Sessions;
+use crate::fetch::sessions::Sessions;
 use crate::ledgers::groups::Groups;
 use crate::ledgers::transactions::Transactions;
 use crate::moves::Moves;
 use crate::net::budget::Budget;
 use crate::net::listener::Crowd;
 use crate::notice::Notice;
-use crate::partition::Outcome;
 use crate::quorum::Quorum;
 use crate::storage::Storage;
 use crate::topics::Creations;
-use crate::waiters::Waiters;
 
 /// Shared by all cores.
 pub(crate) struct Context {
@@ -54,8 +52,6 @@ pub(crate) struct Context {
     pub(crate) sessions: Sessions,
     /// Threads that wait for the disk.
     pub(crate) readers: Readers,
-    /// Who waits for partitions.
-    pub(crate) waiters: Arc<Waiters<Outcome>>,
     /// Memory for what arrives.
     pub(crate) requests_budget: Arc<Budget>,
     /// Memory for records on their way out.

@@ -24,7 +24,7 @@ use crate::context::{Context, Notices};
 use crate::cores::Cores;
 use crate::dispatch::Apis;
 use crate::fetch::readers::Readers;
-use crate::fetch::session::Sessions;
+use crate::fetch::sessions::Sessions;
 use crate::http;
 use crate::ledgers::groups::Groups;
 use crate::ledgers::host::BATCH_BYTES_MAX;
@@ -171,7 +171,6 @@ pub fn start(mut settings: Settings) -> Result<Running, StartError> {
         storage,
         moves,
         topics: Creations::default(),
-        waiters,
         requests_budget: Budget::new(memory),
         answers_budget: Budget::new(memory),
         crowd: Crowd::default(),

@@ -1,6 +1,5 @@
 //! Fetch: records from where a consumer stands, at once or as soon as there are any (KIP-227, KIP-320, KIP-392, KIP-516).
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use dohle_base::{ErrorCode, Offset, Partition as Index};
@@ -14,11 +13,12 @@ use super::Api;
 use crate::catalog::View;
 use crate::context::Context;
 use crate::dispatch::Client;
-use crate::fetch::gather::{Gathered, Got, Source, Terms, gather};
-use crate::fetch::session::{Ask, Plan, Told, TopicKey, Wanted};
-use crate::lock::hold;
+use crate::fetch::look::{Gathered, Got, Terms};
+use crate::fetch::round::Round;
+use crate::fetch::session::{TopicKey, Wanted};
+use crate::fetch::sessions::{Ask, Term};
 use crate::net::answers::Filed;
-use crate::partition::{Isolation, Refused};
+use crate::partition::Isolation;
 
 pub(crate) const API: Api = Api::of(ApiKey::Fetch).overlapping();
 
@@ -39,34 +39,19 @@ pub(crate) async fn handle(cx: &Context, client: &Client, version: i16, request:
         Ok(plan) => plan,
         Err(error) => return refused(client, error),
     };
-    let view = cx.catalog.view();
-    let answer = Answer { client, view: &view, version };
     let mut share = cx.answers_budget.open();
-    let response = match plan {
-        Plan::Once(wanted) => {
-            let gathered = gather(cx, answer.sources(wanted), &terms, &mut share).await;
-            answer.all(0, gathered)
-        }
-        Plan::Open { wanted, by_id, is_replica } => {
-            let gathered = gather(cx, answer.sources(wanted), &terms, &mut share).await;
-            let told = gathered.iter().map(|got| (got.wanted.clone(), told(got))).collect();
-            let session_id = cx.sessions.open(cx.clock.instant(), by_id, is_replica, told);
-            answer.all(session_id, gathered)
-        }
-        Plan::Continue { session, id, epoch, wanted } => {
-            let gathered = gather(cx, answer.sources(wanted), &terms, &mut share).await;
-            let mut session = hold(&session);
-            if !session.is_at(epoch) {
-                return refused(client, ErrorCode::InvalidFetchSessionEpoch);
-            }
-            let must_tell = |got: &Gathered| session.must_tell(&got.wanted.topic, got.wanted.partition, &told(got));
-            let changed = gathered.into_iter().filter(must_tell).collect();
-            drop(session);
-            answer.all(id, changed)
-        }
+    let round = Round { cx, session: &plan.session, number: plan.round, terms: &terms };
+    let Ok(gathered) = round.gather(&mut share).await else {
+        return refused(client, ErrorCode::InvalidFetchSessionEpoch);
+    };
+    let session_id = match plan.term {
+        Term::Once => 0,
+        Term::Open { is_replica } => cx.sessions.open(cx.clock.instant(), &plan.session, is_replica),
+        Term::Continue { id } => id,
     };
     client.keep(share);
-    response
+    let view = cx.catalog.view();
+    Answer { client, view: &view, version }.all(session_id, gathered)
 }
 
 fn terms(cx: &Context, request: &FetchRequest) -> Terms {
@@ -103,16 +88,6 @@ fn ask(version: i16, request: FetchRequest) -> Ask {
     Ask { session_id: request.session_id, epoch: request.session_epoch, by_id, is_replica: false, wanted, forgotten }
 }
 
-fn told(got: &Gathered) -> Told {
-    Told {
-        error: got.error,
-        high_watermark: got.high_watermark.0,
-        log_start: got.log_start.0,
-        records: got.records.len() > 0,
-        diverging: got.diverging.is_some(),
-    }
-}
-
 fn refused(client: &Client, error: ErrorCode) -> FetchResponse {
     FetchResponse { error_code: client.code(error), ..Default::default() }
 }
@@ -124,22 +99,6 @@ struct Answer<'a> {
 }
 
 impl Answer<'_> {
-    fn sources(&self, wanted: Vec<Wanted>) -> Vec<Source> {
-        let source = |wanted| Source { partition: self.find(&wanted), wanted };
-        wanted.into_iter().map(source).collect()
-    }
-
-    fn find(&self, wanted: &Wanted) -> Result<Arc<crate::partition::Partition>, Refused> {
-        let (topic, unknown) = match &wanted.topic {
-            TopicKey::Name(name) => (self.view.topic(name), ErrorCode::UnknownTopicOrPartition),
-            TopicKey::Id(id) => (self.view.image.topics.get(*id), ErrorCode::UnknownTopicId),
-        };
-        let topic = topic.ok_or(unknown)?;
-        let index = Index(wanted.partition);
-        let assignment = topic.partition(index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
-        Ok(Arc::clone(self.view.find(topic.id, index, assignment)?))
-    }
-
     /// The answer that tells of all these, neighbours of one topic together.
     fn all(&self, session_id: i32, gathered: Vec<Gathered>) -> FetchResponse {
         let mut responses: Vec<FetchableTopicResponse> = vec![];

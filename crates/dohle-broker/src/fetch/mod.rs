@@ -1,5 +1,7 @@
 //! Fetch: what a consumer is told, and when.
 
-pub(crate) mod gather;
+pub(crate) mod look;
 pub(crate) mod readers;
+pub(crate) mod round;
 pub(crate) mod session;
+pub(crate) mod sessions;

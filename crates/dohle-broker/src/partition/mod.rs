@@ -2,7 +2,8 @@
 //!
 //! Owns the joint of log and leader; decides nothing. Under the lock there is one inline write at most: no sync, no creation, no
 //! deletion, no scan; but for the last step of a move to another disk, which is rare and waits for both.
-//! Laws: the high watermark that readers see is the machine's; who waits for it is told after the lock is free.
+//! Laws: the high watermark that readers see is the machine's; who waits for it is told after the lock is free. Watchers are told of a
+//! high watermark, a start of the log or a reign that has moved, and of the end.
 
 pub(crate) mod guards;
 pub(crate) mod produce;
@@ -16,6 +17,10 @@ mod read;
 mod relocate;
 mod upkeep;
 mod wait;
+mod watch;
+
+#[cfg(test)]
+pub(crate) mod fixture;
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
@@ -29,13 +34,15 @@ use crate::lock::{hold, read};
 use crate::volume::Volume;
 use crate::waiters::Waiters;
 use guards::{FirstBatch, Guard, Guards};
+use watch::Watchers;
 
 pub(crate) use append::AppendRefusal;
 pub(crate) use copy::{CopyError, flush_copy};
 pub(crate) use offsets::Sought;
 pub(crate) use read::{Found, Isolation, LOOKS_MAX, Reading, Refused, Want};
 pub(crate) use relocate::{Relocated, Successor};
-pub(crate) use wait::{Interest, Outcome};
+pub(crate) use wait::Outcome;
+pub(crate) use watch::{Letterbox, Overtaken, Place, Watch};
 
 /// A log on a file system.
 pub(crate) type Log = dohle_log::log::Log<Files>;
@@ -60,6 +67,7 @@ pub(crate) struct Partition {
     /// Where the log ended when it was last looked at: what has not moved since is quiet.
     end_seen: AtomicI64,
     follower: OnceLock<Box<dyn Follows>>,
+    watchers: Watchers,
     state: Mutex<State>,
 }
 
@@ -159,6 +167,7 @@ impl Partition {
             flush_asked: AtomicBool::new(false),
             end_seen: AtomicI64::new(-1),
             follower: OnceLock::new(),
+            watchers: Watchers::default(),
             state: Mutex::new(State::Leading(Box::new(leading))),
         })
     }
@@ -182,6 +191,7 @@ impl Partition {
     pub(crate) fn succeed(self: &Arc<Self>, epoch: LeaderEpoch) {
         // A partition that has stopped reigns no more.
         let _ = self.step(|leading, effects| leading.succeed(epoch, effects));
+        self.watchers.tell();
     }
 
     /// Offsets below this are safe and may be seen.
@@ -252,10 +262,11 @@ impl Partition {
                 Effect::Refuse { token } => self.waiters.tell(token, Outcome::Refused),
             }
         }
-        if aftermath.moved
-            && let Some(follower) = self.follower.get()
-        {
-            follower.committed();
+        if aftermath.moved {
+            self.watchers.tell();
+            if let Some(follower) = self.follower.get() {
+                follower.committed();
+            }
         }
     }
 }

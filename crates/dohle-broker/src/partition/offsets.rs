@@ -77,7 +77,7 @@ impl Partition {
 
     /// Lets the log begin at `offset`, or at the high watermark where none is given (KIP-107); says where it begins now.
     pub(crate) fn delete_records(&self, offset: Option<Offset>) -> Result<Offset, ErrorCode> {
-        self.look_mut(|log, leader| {
+        let start = self.look_mut(|log, leader| {
             let cleanup = &log.options().cleanup;
             if cleanup.compact && !cleanup.delete {
                 return Err(ErrorCode::PolicyViolation);
@@ -91,7 +91,9 @@ impl Partition {
                 TruncateError::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
                 TruncateError::Storage(_) | TruncateError::Damaged(_) => ErrorCode::KafkaStorageError,
             })
-        })?
+        })??;
+        self.watchers.tell();
+        Ok(start)
     }
 }
 

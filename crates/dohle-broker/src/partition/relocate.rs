@@ -64,6 +64,7 @@ impl Partition {
             relocated
         };
         self.settle(aftermath);
+        self.watchers.tell();
         relocated
     }
 }

@@ -35,10 +35,14 @@ impl Partition {
     pub(crate) fn retain(&self, now: Timestamp) -> Result<Option<(Removal<Files>, Duration)>, Failure> {
         let dropped = self.look_mut(|log, leader| {
             let delay = log.options().file_delete_delay;
-            Ok(log.retain(now, leader.high_watermark())?.map(|removal| (removal, delay)))
+            log.retain(now, leader.high_watermark()).map(|removal| removal.map(|removal| (removal, delay)))
         });
         // A partition that has stopped keeps what it has.
-        dropped.unwrap_or(Ok(None))
+        let dropped = dropped.unwrap_or(Ok(None))?;
+        if dropped.is_some() {
+            self.watchers.tell();
+        }
+        Ok(dropped)
     }
 
     /// What compaction has to know of the log, and its `min.cleanable.dirty.ratio`; none where it is not to be compacted.

@@ -21,7 +21,7 @@ pub(crate) enum Outcome {
 }
 
 /// A token that waits on a partition, withdrawn when dropped.
-pub(crate) struct Interest {
+struct Interest {
     partition: Arc<Partition>,
     token: Token,
 }
@@ -56,7 +56,7 @@ impl Partition {
     }
 
     /// Lets `token` be told when `offset` is safe; none if the partition has stopped.
-    pub(crate) fn interest(self: &Arc<Self>, token: Token, offset: Offset, deadline: Instant) -> Option<Interest> {
+    fn interest(self: &Arc<Self>, token: Token, offset: Offset, deadline: Instant) -> Option<Interest> {
         let awaited = Event::Awaited { token, offset, deadline };
         let stepped = self.step(|leading, effects| leading.leader.step(Instant::ZERO, awaited, effects));
         stepped.ok().map(|()| Interest { partition: Arc::clone(self), token })
@@ -71,6 +71,7 @@ impl Partition {
         let mut aftermath = Aftermath::default();
         let log = hold(&self.state).stop(why, &mut aftermath.effects);
         self.settle(aftermath);
+        self.watchers.tell();
         log
     }
 }

@@ -14,6 +14,7 @@ mod offsets;
 mod places;
 mod produce_fetch;
 mod producer;
+mod sessions;
 mod topics;
 mod transactional_offsets;
 mod transactions;

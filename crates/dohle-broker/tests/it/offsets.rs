@@ -71,7 +71,7 @@ fn offsets_are_found_by_word_and_by_time() {
     assert!(twice.iter().all(|found| found.error_code == ErrorCode::InvalidRequest.code()));
 }
 
-fn delete(client: &mut Client, name: &str, index: i32, offset: i64) -> (ErrorCode, i64) {
+pub(crate) fn delete(client: &mut Client, name: &str, index: i32, offset: i64) -> (ErrorCode, i64) {
     let partition = DeleteRecordsPartition { partition_index: index, offset, ..Default::default() };
     let topics = vec![DeleteRecordsTopic { name: name.into(), partitions: vec![partition], ..Default::default() }];
     let request = DeleteRecordsRequest { topics, timeout_ms: 1_000, ..Default::default() };

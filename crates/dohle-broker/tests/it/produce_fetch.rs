@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use dohle_base::ErrorCode;
 use dohle_protocol::header::Head;
-use dohle_protocol::message::fetch::{FetchPartition, FetchRequest, FetchTopic};
+use dohle_protocol::message::fetch::{FetchPartition, FetchRequest};
 use dohle_protocol::message::find_coordinator::FindCoordinatorRequest;
 use dohle_protocol::message::produce::ProduceRequest;
 use dohle_protocol::{ApiKey, Records};
@@ -97,38 +97,6 @@ fn a_batch_that_breaks_a_rule_is_refused_with_kafkas_own_code() {
     let code = acks.responses[0].partition_responses[0].error_code;
     assert_eq!(code, ErrorCode::InvalidRequiredAcks.code());
     assert_eq!(client.produce_bytes("t", good).base_offset, 0, "nothing was appended");
-}
-
-#[test]
-fn a_session_tells_what_changed_and_nothing_else() {
-    let broker = Broker::new();
-    let mut client = broker.client();
-    let id = client.created("t");
-    let ask = |client: &mut Client, session_id, session_epoch, offset: Option<i64>| {
-        let partition =
-            |offset| FetchPartition { fetch_offset: offset, partition_max_bytes: 1 << 20, ..Default::default() };
-        let topic = |offset| FetchTopic { topic_id: id, partitions: vec![partition(offset)], ..Default::default() };
-        let request = FetchRequest {
-            min_bytes: 1,
-            session_id,
-            session_epoch,
-            topics: offset.into_iter().map(topic).collect(),
-            ..Default::default()
-        };
-        client.ask(&request)
-    };
-    let opened = ask(&mut client, 0, 0, Some(0));
-    assert!(opened.session_id > 0);
-    assert_eq!(opened.responses.len(), 1);
-    assert!(ask(&mut client, opened.session_id, 1, None).responses.is_empty());
-    assert_eq!(client.produce("t", &["a"]).error_code, 0);
-    let news = ask(&mut client, opened.session_id, 2, None);
-    assert_eq!(values(news), ["a"]);
-    assert!(ask(&mut client, opened.session_id, 3, Some(1)).responses.is_empty());
-    let late = ask(&mut client, opened.session_id, 3, None);
-    assert_eq!(late.error_code, ErrorCode::InvalidFetchSessionEpoch.code());
-    let stranger = ask(&mut client, opened.session_id ^ 1, 4, None);
-    assert_eq!(stranger.error_code, ErrorCode::FetchSessionIdNotFound.code());
 }
 
 #[test]

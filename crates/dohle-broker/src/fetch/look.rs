@@ -1,25 +1,24 @@
-//! Gathering what partitions have for a reader: at once what is there, and if that is too little, what comes until the deadline.
+//! Looking at partitions for a reader: what is there is found at once, its bytes are read when it is clear that they are sent.
 //!
-//! Owns the patience and the limits of an answer; the bytes are read when it is clear that they are sent. What may have to wait for the
-//! disk is read by other threads, so that a reader of old records holds nobody up.
+//! Owns the limits of an answer. What may have to wait for the disk is read by other threads, so that a reader of old records holds nobody
+//! up.
 //! Laws: the first partition with records gives its first batch whole; what all give together keeps to the limit otherwise.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dohle_base::{ErrorCode, Instant, Offset};
+use dohle_base::{ErrorCode, Offset};
 use dohle_log::disk::{File, Files, Handle};
 use dohle_log::log::{Aborts, Plan, ReadError, Slice};
 use dohle_log::{Aborted, epochs::EpochEnd};
 
 use super::readers::{Pending, Readers};
-use super::session::Wanted;
+use super::session::{Seen, Source, Told, Turn, Wanted};
 use crate::context::Context;
 use crate::net::answers::Filed;
-use crate::net::budget::Share;
 use crate::net::outbox::SENDS_FILES;
-use crate::partition::{Found, Interest, Isolation, LOOKS_MAX, Outcome, Partition, Reading, Refused, Want};
+use crate::partition::{Found, Isolation, LOOKS_MAX, Partition, Reading, Refused, Want};
 
 /// Records from so many bytes on are sent from the log without being read.
 const SENT_UNREAD_FROM: u64 = 16 << 10;
@@ -33,14 +32,9 @@ pub(crate) struct Terms {
     pub(crate) isolation: Isolation,
 }
 
-/// A partition that a reader asks for, or why it cannot be read here.
-pub(crate) struct Source {
-    pub(crate) wanted: Wanted,
-    pub(crate) partition: Result<Arc<Partition>, Refused>,
-}
-
 /// What a partition has for a reader.
 pub(crate) struct Gathered {
+    pub(super) turn: Turn,
     pub(crate) wanted: Wanted,
     pub(crate) error: ErrorCode,
     pub(crate) high_watermark: Offset,
@@ -49,6 +43,7 @@ pub(crate) struct Gathered {
     pub(crate) diverging: Option<EpochEnd>,
     pub(crate) aborted: Vec<Aborted>,
     pub(crate) records: Got,
+    caught_up: bool,
 }
 
 /// Records for a reader.
@@ -69,9 +64,10 @@ impl Got {
     }
 }
 
-/// One look at all partitions.
-struct Round {
-    looks: Vec<Look>,
+/// What was found at one pass over partitions.
+#[derive(Default)]
+pub(super) struct Looks {
+    found: Vec<(Source, Look)>,
     bytes: u64,
     /// Something that the reader should be told at once.
     urgent: bool,
@@ -83,64 +79,90 @@ struct Look {
     slice: Option<Slice<Handle>>,
 }
 
-/// Gathers for a reader. The memory that the records take is counted for as long as `share` lives.
-pub(crate) async fn gather(cx: &Context, sources: Vec<Source>, terms: &Terms, share: &mut Share) -> Vec<Gathered> {
-    let deadline = cx.clock.instant() + terms.wait_max;
-    let mut round = look(cx, &sources, terms).await;
-    while !round.is_enough(terms) && cx.clock.instant() < deadline {
-        let waited = wait(cx, &sources, &round, deadline).await;
-        if let Waited::Long = waited {
-            break;
-        }
-        round = look(cx, &sources, terms).await;
-        if let Waited::Changed = waited {
-            break;
+impl Looks {
+    /// Looks at further partitions, until the answer is full.
+    pub(super) async fn look(&mut self, cx: &Context, sources: Vec<Source>, terms: &Terms) {
+        self.found.reserve(sources.len());
+        for source in sources {
+            if self.is_full(terms) {
+                return;
+            }
+            self.look_at(cx, source, terms).await;
         }
     }
-    share.grow(round.bytes_in_memory()).await;
-    // All reads are under way before the first is waited for.
-    let begun: Vec<_> =
-        sources.into_iter().zip(round.looks).map(|(source, look)| look.begin(cx, source, terms)).collect();
-    let mut gathered = Vec::with_capacity(begun.len());
-    for begun in begun {
-        gathered.push(begun.finish().await);
-    }
-    gathered
-}
 
-impl Round {
-    fn is_enough(&self, terms: &Terms) -> bool {
-        self.urgent || self.looks.is_empty() || self.bytes >= terms.bytes_min
+    /// Looks at all of them, though a full answer has no room for their records.
+    pub(super) async fn look_at_all(&mut self, cx: &Context, sources: Vec<Source>, terms: &Terms) {
+        self.found.reserve(sources.len());
+        for source in sources {
+            self.look_at(cx, source, terms).await;
+        }
     }
 
-    /// How much of it has to be read.
-    fn bytes_in_memory(&self) -> u64 {
-        let slices = self.looks.iter().filter_map(|look| look.slice.as_ref());
-        slices.filter(|slice| !is_sent_unread(slice)).map(Slice::len).sum()
-    }
-}
-
-async fn look(cx: &Context, sources: &[Source], terms: &Terms) -> Round {
-    let mut round = Round { looks: Vec::with_capacity(sources.len()), bytes: 0, urgent: false };
-    for source in sources {
-        let left = terms.bytes_max.saturating_sub(round.bytes);
+    async fn look_at(&mut self, cx: &Context, source: Source, terms: &Terms) {
+        let left = terms.bytes_max.saturating_sub(self.bytes);
         let want = Want {
             offset: source.wanted.offset,
             bytes_max: left.min(u64::try_from(source.wanted.bytes_max).unwrap_or(0)),
-            minimum_one: round.bytes == 0,
+            minimum_one: self.bytes == 0,
             isolation: terms.isolation,
             current_epoch: source.wanted.current_leader_epoch,
             last_fetched_epoch: source.wanted.last_fetched_epoch,
         };
-        let look = look_at(cx, source, &want).await;
-        round.bytes += look.slice.as_ref().map_or(0, Slice::len);
-        round.urgent |= look.is_urgent();
-        round.looks.push(look);
+        let look = look_at(&cx.readers, &source, &want).await;
+        self.bytes += look.slice.as_ref().map_or(0, Slice::len);
+        self.urgent |= look.is_urgent();
+        self.found.push((source, look));
     }
-    round
+
+    fn is_full(&self, terms: &Terms) -> bool {
+        self.bytes > 0 && self.bytes >= terms.bytes_max
+    }
+
+    /// Whether the reader need not wait for more.
+    pub(super) fn are_enough(&self, terms: &Terms) -> bool {
+        self.urgent || self.bytes >= terms.bytes_min
+    }
+
+    /// What was seen of the partitions that can be read.
+    pub(super) fn seen(&self) -> impl Iterator<Item = Seen> {
+        self.found.iter().filter_map(|(source, look)| {
+            let reading = look.reading.as_ref().ok()?;
+            Some(Seen {
+                turn: source.turn,
+                high_watermark: reading.high_watermark,
+                log_start: reading.log_start,
+                caught_up: is_caught_up(&source.wanted, reading),
+            })
+        })
+    }
+
+    /// How much has to be read.
+    pub(super) fn bytes_in_memory(&self) -> u64 {
+        let slices = self.found.iter().filter_map(|(_, look)| look.slice.as_ref());
+        slices.filter(|slice| !is_sent_unread(slice)).map(Slice::len).sum()
+    }
+
+    /// Reads the records that were found, in the order of turns.
+    pub(super) async fn read(mut self, cx: &Context, terms: &Terms) -> Vec<Gathered> {
+        self.found.sort_by_key(|(source, _)| source.turn);
+        // All reads are under way before the first is waited for.
+        let begun: Vec<_> =
+            self.found.into_iter().map(|(source, look)| look.begin(&cx.readers, source, terms)).collect();
+        let mut gathered = Vec::with_capacity(begun.len());
+        for begun in begun {
+            gathered.push(begun.finish().await);
+        }
+        gathered
+    }
 }
 
-async fn look_at(cx: &Context, source: &Source, want: &Want) -> Look {
+fn is_caught_up(wanted: &Wanted, reading: &Reading) -> bool {
+    let diverges = matches!(reading.found, Found::Diverging(_));
+    !diverges && wanted.offset >= reading.visible
+}
+
+async fn look_at(readers: &Readers, source: &Source, want: &Want) -> Look {
     let partition = match &source.partition {
         Ok(partition) => partition,
         Err(refused) => return Look { reading: Err(*refused), slice: None },
@@ -153,7 +175,7 @@ async fn look_at(cx: &Context, source: &Source, want: &Want) -> Look {
             Err(refused) => return Look { reading: Err(refused), slice: None },
         };
         let slice = match std::mem::replace(&mut reading.found, Found::Nothing) {
-            Found::Records(plan) => match resolve(&cx.readers, plan).await {
+            Found::Records(plan) => match resolve(readers, plan).await {
                 Ok(slice) => slice,
                 Err(ReadError::Moved) if looks < LOOKS_MAX => continue,
                 Err(error) => return Look { reading: Err(reading.refused(&error)), slice: None },
@@ -184,11 +206,11 @@ impl Look {
     }
 
     /// Begins to read the records that were found.
-    fn begin(self, cx: &Context, source: Source, terms: &Terms) -> Begun {
-        let wanted = source.wanted;
-        let (reading, partition) = match (self.reading, source.partition) {
+    fn begin(self, readers: &Readers, source: Source, terms: &Terms) -> Begun {
+        let Source { turn, wanted, partition } = source;
+        let (reading, partition) = match (self.reading, partition) {
             (Ok(reading), Ok(partition)) => (reading, partition),
-            (Err(refused), _) | (_, Err(refused)) => return Begun { wanted, under_way: Err(refused) },
+            (Err(refused), _) | (_, Err(refused)) => return Begun { turn, wanted, under_way: Err(refused) },
         };
         let records = match self.slice {
             Some(slice) => {
@@ -200,16 +222,17 @@ impl Look {
                         asked.unwrap_or_default()
                     }
                 };
-                Records::begin(&cx.readers, slice, aborts)
+                Records::begin(readers, slice, aborts)
             }
             None => Records::Here(Ok(Read { records: Got::Held(Bytes::new()), aborted: vec![] })),
         };
-        Begun { wanted, under_way: Ok(UnderWay { reading, partition, records }) }
+        Begun { turn, wanted, under_way: Ok(UnderWay { reading, partition, records }) }
     }
 }
 
 /// A partition whose records are being read.
 struct Begun {
+    turn: Turn,
     wanted: Wanted,
     under_way: Result<UnderWay, Refused>,
 }
@@ -262,10 +285,10 @@ impl Read {
 impl Begun {
     /// Waits for the records.
     async fn finish(self) -> Gathered {
-        let Self { wanted, under_way } = self;
+        let Self { turn, wanted, under_way } = self;
         let UnderWay { reading, partition, records } = match under_way {
             Ok(under_way) => under_way,
-            Err(refused) => return Gathered::refused(wanted, refused),
+            Err(refused) => return Gathered::refused(turn, wanted, refused),
         };
         let read = match records {
             Records::Here(read) => read,
@@ -273,11 +296,13 @@ impl Begun {
         };
         let Read { records, aborted } = match read {
             Ok(read) => read,
-            Err(error) => return Gathered::refused(wanted, reading.refused(&error)),
+            Err(error) => return Gathered::refused(turn, wanted, reading.refused(&error)),
         };
         partition.cells.bytes_out.add(records.len());
+        let caught_up = is_caught_up(&wanted, &reading);
         let diverging = if let Found::Diverging(end) = reading.found { Some(end) } else { None };
         Gathered {
+            turn,
             wanted,
             error: ErrorCode::None,
             high_watermark: reading.high_watermark,
@@ -286,13 +311,15 @@ impl Begun {
             diverging,
             aborted,
             records,
+            caught_up,
         }
     }
 }
 
 impl Gathered {
-    fn refused(wanted: Wanted, refused: Refused) -> Self {
+    fn refused(turn: Turn, wanted: Wanted, refused: Refused) -> Self {
         Self {
+            turn,
             wanted,
             error: refused.code,
             high_watermark: refused.high_watermark,
@@ -301,34 +328,19 @@ impl Gathered {
             diverging: None,
             aborted: vec![],
             records: Got::Held(Bytes::new()),
+            caught_up: false,
         }
     }
-}
 
-/// What ended the wait for more.
-enum Waited {
-    /// A partition has more.
-    More,
-    /// A partition stopped, or too many wait for it: the reader is told what there is.
-    Changed,
-    /// The deadline came, or the broker stops.
-    Long,
-}
-
-/// Waits until one of the partitions has more than this round saw.
-async fn wait(cx: &Context, sources: &[Source], round: &Round, deadline: Instant) -> Waited {
-    let waiter = cx.waiters.admit();
-    let mut interests: Vec<Interest> = Vec::with_capacity(sources.len());
-    for (source, look) in sources.iter().zip(&round.looks) {
-        let (Ok(partition), Ok(reading)) = (&source.partition, &look.reading) else { continue };
-        let more = reading.high_watermark.next();
-        interests.extend(partition.interest(waiter.token(), more, deadline));
-    }
-    let mut stop = cx.stop.subscribe();
-    // Dropping the interests withdraws the token from all partitions but the one that has told.
-    tokio::select! {
-        told = waiter => if let Some(Outcome::Safe) = told { Waited::More } else { Waited::Changed },
-        () = tokio::time::sleep_until(cx.clock.timer(deadline)) => Waited::Long,
-        _ = stop.wait_for(|stopping| *stopping) => Waited::Long,
+    /// The same, for the session to remember.
+    pub(super) fn told(&self) -> Told {
+        Told {
+            error: self.error,
+            high_watermark: self.high_watermark.0,
+            log_start: self.log_start.0,
+            records: self.records.len() > 0,
+            diverging: self.diverging.is_some(),
+            caught_up: self.caught_up,
+        }
     }
 }
