@@ -18,6 +18,7 @@ mod restore;
 mod roll;
 mod scrub;
 mod time;
+mod trails;
 mod transactions;
 mod truncate;
 
@@ -66,6 +67,7 @@ pub struct Log<D: Disk> {
     rewritings: u64,
     /// The revision of segments that were not: above all of the log from which this one has taken over.
     revision: u64,
+    trails: Arc<trails::Trails>,
 }
 
 /// One segment, as others may see it.
