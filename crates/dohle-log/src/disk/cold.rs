@@ -149,3 +149,99 @@ fn unless_refused<T>(done: io::Result<T>) -> io::Result<Option<T>> {
         done => done.map(Some),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use dohle_base::Rng;
+    use rustix::fs::{Advice, fadvise};
+
+    use super::super::{Disk, Files};
+    use super::*;
+
+    const SIZE: usize = (3 << 20) + 777;
+
+    fn written(dir: &tempfile::TempDir) -> (Handle, std::path::PathBuf, Vec<u8>) {
+        let path = dir.path().join("a");
+        let mut bytes = vec![0; SIZE];
+        Rng::new(7).fill(&mut bytes);
+        let file = Files.create(&path).unwrap();
+        file.write_at(0, &bytes, &[]).unwrap();
+        (file, path, bytes)
+    }
+
+    fn forget(file: &Handle) {
+        file.sync().unwrap();
+        fadvise(file.descriptor().unwrap(), 0, None, Advice::DontNeed).unwrap();
+    }
+
+    fn is_closed(direct: &Direct) -> bool {
+        matches!(*direct.0.read().unwrap(), Descriptor::Closed)
+    }
+
+    #[test]
+    fn any_range_is_read_as_it_would_be_through_the_page_cache_whatever_is_in_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, path, bytes) = written(&dir);
+        let refused = Direct(RwLock::new(Descriptor::Refused));
+        let direct = Direct::default();
+        let mut rng = Rng::new(1);
+        for round in 0..300 {
+            if round % 3 == 0 {
+                forget(&file);
+            }
+            let at = rng.below(SIZE as u64 + 5_000);
+            let size = 1 + rng.below(1 << 20) as usize;
+            let expected = &bytes[SIZE.min(at as usize)..SIZE.min(at as usize + size)];
+            for way in [&direct, &refused] {
+                assert!(read(&file, way, &path, at, size).unwrap() == expected, "{size} at {at} in round {round}");
+            }
+        }
+        assert!(!is_closed(&direct));
+        direct.rest();
+        assert!(is_closed(&direct) || direct.is_refused());
+    }
+
+    #[test]
+    fn what_is_in_the_page_cache_or_short_is_not_read_directly() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, path, bytes) = written(&dir);
+        let direct = Direct::default();
+        assert_eq!(read(&file, &direct, &path, 5, 1 << 20).unwrap(), bytes[5..5 + (1 << 20)]);
+        assert!(is_closed(&direct) || direct.is_refused(), "it was written a moment ago");
+        forget(&file);
+        assert_eq!(read(&file, &direct, &path, 5, DIRECT_BYTES_MIN - 1).unwrap(), bytes[5..DIRECT_BYTES_MIN + 4]);
+        assert!(is_closed(&direct) || direct.is_refused());
+    }
+
+    #[test]
+    fn what_is_not_written_out_yet_is_seen_and_what_was_cut_off_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, path, mut bytes) = written(&dir);
+        let direct = Direct::default();
+        let mut rng = Rng::new(3);
+        for _ in 0..20 {
+            forget(&file);
+            let at = rng.below(SIZE as u64 - 10_000) as usize;
+            bytes[at..at + 9_000].fill(at as u8);
+            file.write_at(at as u64, &bytes[at..at + 9_000], &[]).unwrap();
+            assert!(read(&file, &direct, &path, 100, SIZE).unwrap() == bytes[100..]);
+        }
+        forget(&file);
+        file.truncate(1_000_001).unwrap();
+        assert!(read(&file, &direct, &path, 100, SIZE).unwrap() == bytes[100..1_000_001]);
+        assert!(read(&file, &direct, &path, 1_000_001, SIZE).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_file_whose_name_is_gone_is_not_opened_a_second_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, path, _) = written(&dir);
+        forget(&file);
+        fs::remove_file(&path).unwrap();
+        match read(&file, &Direct::default(), &path, 0, SIZE) {
+            // In the page cache still, or the file system has no direct reads.
+            Ok(read) => assert_eq!(read.len(), SIZE),
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::NotFound),
+        }
+    }
+}
