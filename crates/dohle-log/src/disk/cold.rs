@@ -8,8 +8,8 @@
 
 use std::fs;
 use std::io::{self, IoSliceMut};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -37,7 +37,7 @@ enum Descriptor {
     #[default]
     Closed,
     Open(Arc<fs::File>),
-    /// The file system does not have such.
+    /// There is none: the file system does not read directly.
     Refused,
 }
 
@@ -50,21 +50,20 @@ impl Direct {
         }
     }
 
-    fn wake(&self, path: &Path) -> io::Result<Option<Arc<fs::File>>> {
+    /// The descriptor, of the same file as `file` whatever bears its name by now; none where there is none to be had.
+    fn wake(&self, file: &fs::File) -> Option<Arc<fs::File>> {
         let place = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
         match place {
-            Descriptor::Open(file) => return Ok(Some(file)),
-            Descriptor::Refused => return Ok(None),
+            Descriptor::Open(file) => return Some(file),
+            Descriptor::Refused => return None,
             Descriptor::Closed => {}
         }
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
         let opened = fs::OpenOptions::new().read(true).custom_flags(OFlags::DIRECT.bits() as i32).open(path);
-        let Some(file) = unless_refused(opened)? else {
-            self.refuse();
-            return Ok(None);
-        };
-        let file = Arc::new(file);
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Descriptor::Open(Arc::clone(&file));
-        Ok(Some(file))
+        let direct = opened.ok().map(Arc::new);
+        let descriptor = direct.clone().map_or(Descriptor::Refused, Descriptor::Open);
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = descriptor;
+        direct
     }
 
     fn refuse(&self) {
@@ -77,16 +76,19 @@ impl Direct {
 }
 
 /// The first `size` bytes at `at`; fewer where the file ends.
-pub(super) fn read(handle: &Handle, direct: &Direct, path: &Path, at: u64, size: usize) -> io::Result<Bytes> {
+pub(super) fn read(handle: &Handle, direct: &Direct, at: u64, size: usize) -> io::Result<Bytes> {
     if size < DIRECT_BYTES_MIN || direct.is_refused() {
         return handle.read_bytes(at, size);
     }
+    let file = handle.wake()?;
     let mut buffer = Buffer::of(at, size);
-    let Some(mut done) = resident(handle, at, buffer.wanted())? else {
+    let Some(mut done) = resident(&file, at, buffer.wanted())? else {
         direct.refuse();
         return handle.read_bytes(at, size);
     };
-    if size - done >= DIRECT_BYTES_MIN && let Some(file) = direct.wake(path)? {
+    if size - done >= DIRECT_BYTES_MIN
+        && let Some(file) = direct.wake(path)?
+    {
         // What was read of the first block is read again.
         let (before, blocks) = buffer.blocks_behind(done);
         match unless_refused(fill(&file, at + done as u64 - before as u64, blocks))? {
@@ -99,15 +101,14 @@ pub(super) fn read(handle: &Handle, direct: &Direct, path: &Path, at: u64, size:
 }
 
 /// Reads as many bytes as are in the page cache, and says how many; none when the file system cannot tell.
-fn resident(handle: &Handle, at: u64, into: &mut [u8]) -> io::Result<Option<usize>> {
-    let file = handle.wake()?;
+fn resident(file: &fs::File, at: u64, into: &mut [u8]) -> io::Result<Option<usize>> {
     let place = LOOKS.fetch_add(STRIDE, Ordering::Relaxed) % into.len() as u64;
-    let mut done = match unless_waiting(&file, at + place, &mut [0])? {
+    let mut done = match unless_waiting(file, at + place, &mut [0])? {
         Some(1) => 0,
         told => return Ok(told),
     };
     while done < into.len() {
-        match unless_waiting(&file, at + done as u64, &mut into[done..])? {
+        match unless_waiting(file, at + done as u64, &mut into[done..])? {
             Some(0) => break,
             Some(read) => done += read,
             None => return Ok(None),
@@ -160,13 +161,12 @@ mod tests {
 
     const SIZE: usize = (3 << 20) + 777;
 
-    fn written(dir: &tempfile::TempDir) -> (Handle, std::path::PathBuf, Vec<u8>) {
-        let path = dir.path().join("a");
+    fn written(dir: &tempfile::TempDir) -> (Handle, Vec<u8>) {
         let mut bytes = vec![0; SIZE];
         Rng::new(7).fill(&mut bytes);
-        let file = Files.create(&path).unwrap();
+        let file = Files.create(&dir.path().join("a")).unwrap();
         file.write_at(0, &bytes, &[]).unwrap();
-        (file, path, bytes)
+        (file, bytes)
     }
 
     fn forget(file: &Handle) {
@@ -181,7 +181,7 @@ mod tests {
     #[test]
     fn any_range_is_read_as_it_would_be_through_the_page_cache_whatever_is_in_it() {
         let dir = tempfile::tempdir().unwrap();
-        let (file, path, bytes) = written(&dir);
+        let (file, bytes) = written(&dir);
         let refused = Direct(RwLock::new(Descriptor::Refused));
         let direct = Direct::default();
         let mut rng = Rng::new(1);
@@ -193,7 +193,7 @@ mod tests {
             let size = 1 + rng.below(1 << 20) as usize;
             let expected = &bytes[SIZE.min(at as usize)..SIZE.min(at as usize + size)];
             for way in [&direct, &refused] {
-                assert!(read(&file, way, &path, at, size).unwrap() == expected, "{size} at {at} in round {round}");
+                assert!(read(&file, way, at, size).unwrap() == expected, "{size} at {at} in round {round}");
             }
         }
         assert!(!is_closed(&direct));
@@ -204,19 +204,19 @@ mod tests {
     #[test]
     fn what_is_in_the_page_cache_or_short_is_not_read_directly() {
         let dir = tempfile::tempdir().unwrap();
-        let (file, path, bytes) = written(&dir);
+        let (file, bytes) = written(&dir);
         let direct = Direct::default();
-        assert_eq!(read(&file, &direct, &path, 5, 1 << 20).unwrap(), bytes[5..5 + (1 << 20)]);
+        assert_eq!(read(&file, &direct, 5, 1 << 20).unwrap(), bytes[5..5 + (1 << 20)]);
         assert!(is_closed(&direct) || direct.is_refused(), "it was written a moment ago");
         forget(&file);
-        assert_eq!(read(&file, &direct, &path, 5, DIRECT_BYTES_MIN - 1).unwrap(), bytes[5..DIRECT_BYTES_MIN + 4]);
+        assert_eq!(read(&file, &direct, 5, DIRECT_BYTES_MIN - 1).unwrap(), bytes[5..DIRECT_BYTES_MIN + 4]);
         assert!(is_closed(&direct) || direct.is_refused());
     }
 
     #[test]
     fn what_is_not_written_out_yet_is_seen_and_what_was_cut_off_is_not() {
         let dir = tempfile::tempdir().unwrap();
-        let (file, path, mut bytes) = written(&dir);
+        let (file, mut bytes) = written(&dir);
         let direct = Direct::default();
         let mut rng = Rng::new(3);
         for _ in 0..20 {
@@ -224,24 +224,21 @@ mod tests {
             let at = rng.below(SIZE as u64 - 10_000) as usize;
             bytes[at..at + 9_000].fill(at as u8);
             file.write_at(at as u64, &bytes[at..at + 9_000], &[]).unwrap();
-            assert!(read(&file, &direct, &path, 100, SIZE).unwrap() == bytes[100..]);
+            assert!(read(&file, &direct, 100, SIZE).unwrap() == bytes[100..]);
         }
         forget(&file);
         file.truncate(1_000_001).unwrap();
-        assert!(read(&file, &direct, &path, 100, SIZE).unwrap() == bytes[100..1_000_001]);
-        assert!(read(&file, &direct, &path, 1_000_001, SIZE).unwrap().is_empty());
+        assert!(read(&file, &direct, 100, SIZE).unwrap() == bytes[100..1_000_001]);
+        assert!(read(&file, &direct, 1_000_001, SIZE).unwrap().is_empty());
     }
 
     #[test]
-    fn a_file_whose_name_is_gone_is_not_opened_a_second_time() {
+    fn a_file_whose_name_another_bears_is_what_it_was() {
         let dir = tempfile::tempdir().unwrap();
-        let (file, path, _) = written(&dir);
+        let (file, bytes) = written(&dir);
         forget(&file);
-        fs::remove_file(&path).unwrap();
-        match read(&file, &Direct::default(), &path, 0, SIZE) {
-            // In the page cache still, or the file system has no direct reads.
-            Ok(read) => assert_eq!(read.len(), SIZE),
-            Err(error) => assert_eq!(error.kind(), io::ErrorKind::NotFound),
-        }
+        fs::write(dir.path().join("b"), vec![0; SIZE]).unwrap();
+        fs::rename(dir.path().join("b"), dir.path().join("a")).unwrap();
+        assert!(read(&file, &Direct::default(), 0, SIZE).unwrap() == bytes);
     }
 }

@@ -39,10 +39,10 @@ struct Named {
 }
 
 impl Handle {
-    fn new(path: &Path, file: Option<fs::File>) -> Self {
+    fn new(path: &Path, file: fs::File) -> Self {
         Self(Arc::new(Named {
             path: path.to_owned(),
-            open: RwLock::new(file.map(Arc::new)),
+            open: RwLock::new(Some(Arc::new(file))),
             #[cfg(target_os = "linux")]
             direct: Direct::default(),
         }))
@@ -73,15 +73,11 @@ impl Disk for Files {
 
     fn create(&self, path: &Path) -> io::Result<Handle> {
         let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
-        Ok(Handle::new(path, Some(file)))
+        Ok(Handle::new(path, file))
     }
 
     fn open(&self, path: &Path) -> io::Result<Handle> {
-        Ok(Handle::new(path, Some(open(path)?)))
-    }
-
-    fn open_later(&self, path: &Path) -> io::Result<Handle> {
-        Ok(Handle::new(path, None))
+        Ok(Handle::new(path, open(path)?))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
@@ -146,7 +142,7 @@ impl File for Handle {
 
     #[cfg(target_os = "linux")]
     fn read_cold(&self, at: u64, size: usize) -> io::Result<Bytes> {
-        cold::read(self, &self.0.direct, &self.0.path, at, size)
+        cold::read(self, &self.0.direct, at, size)
     }
 
     #[cfg(not(target_vendor = "apple"))]

@@ -39,10 +39,6 @@ pub trait Disk: Clone + Send + Sync + 'static {
     fn create(&self, path: &Path) -> io::Result<Self::File>;
     /// An existing file, for reading and writing.
     fn open(&self, path: &Path) -> io::Result<Self::File>;
-    /// An existing file, which may be opened at the first use only: whether it is there is told then.
-    fn open_later(&self, path: &Path) -> io::Result<Self::File> {
-        self.open(path)
-    }
     /// What a directory holds, in no order.
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>>;
     /// Gives a file or directory another name in the same directory; a file of that name is replaced, in one step.

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use dohle_base::{ErrorCode, Offset};
 use dohle_records::Header;
+use dohle_records::batch::header;
 use thiserror::Error;
 
 use super::Log;
@@ -178,9 +179,9 @@ impl<D: Disk> Log<D> {
             Place::Active(self.tail(&wanted))
         } else {
             let first = self.sealed.partition_point(|segment| segment.end <= from);
-            let segment = &self.sealed[first];
-            match self.behind(segment, &wanted) {
-                Some(found) => Place::Behind(Arc::clone(segment), found),
+            let behind = self.sealed.get(first).and_then(|segment| Some((segment, self.behind(segment, &wanted)?)));
+            match behind {
+                Some((segment, found)) => Place::Behind(Arc::clone(segment), found),
                 // Compaction may have emptied the rest of a segment: what follows then is in a later one.
                 None => Place::Sealed(self.sealed.range(first..).cloned().collect(), self.tail(&wanted)),
             }
@@ -278,7 +279,8 @@ enum Search<F> {
     Beyond,
 }
 
-/// What is wanted of a closed segment from a batch on of which its reader has seen the header. Does not touch the disk.
+/// What is wanted of a closed segment from a batch on whose header was seen: of the file, which was open a moment ago, the system need not
+/// look for anything on the disk.
 fn go_on<D: Disk>(
     disk: &D,
     segment: &Sealed,
@@ -287,7 +289,7 @@ fn go_on<D: Disk>(
     at: &Segment<'_>,
     trails: Arc<Trails>,
 ) -> Result<Option<Slice<D::File>>, ReadError> {
-    let file = segment.open_later(disk).map_err(|error| ReadError::io(at, error))?;
+    let file = segment.open(disk).map_err(|error| ReadError::io(at, error))?;
     let slice = Slice {
         file,
         range: first.position..segment.size,
@@ -433,7 +435,12 @@ impl<F: File> Slice<F> {
     pub fn read(&self) -> Result<Bytes, ReadError> {
         let at = Segment { dir: Path::new(""), base: self.segment };
         let (start, size) = (self.range.start, self.len() as usize);
-        let read = if self.is_still { self.file.read_cold(start, size) } else { self.file.read_bytes(start, size) };
+        // The header that follows tells where the reader goes on; where somebody writes it may be half there.
+        let read = if self.is_still {
+            self.file.read_cold(start, size + header::BYTES)
+        } else {
+            self.file.read_bytes(start, size)
+        };
         let bytes = read.map_err(|error| ReadError::io(&at, error))?;
         if bytes.len() < size {
             return Err(ReadError::Moved);
@@ -443,10 +450,10 @@ impl<F: File> Slice<F> {
             return Err(ReadError::Moved);
         }
         if !self.near
-            && let Some(trail) = Trail::behind(self.segment, self.revision, start, &bytes)
+            && let Some(trail) = Trail::behind(self.segment, self.revision, start, &bytes, size)
         {
             self.trails.note(trail);
         }
-        Ok(bytes)
+        Ok(bytes.slice(..size))
     }
 }

@@ -33,13 +33,13 @@ pub(super) struct Trail {
 }
 
 impl Trail {
-    /// What follows the last whole batch of `bytes`, which lie at `position`: none where its header is not among them.
-    pub(super) fn behind(segment: Offset, revision: u64, position: u64, bytes: &[u8]) -> Option<Self> {
+    /// What follows the last whole batch of the first `size` bytes that lie at `position`: none where its header is not among `bytes`.
+    pub(super) fn behind(segment: Offset, revision: u64, position: u64, bytes: &[u8], size: usize) -> Option<Self> {
         let (mut last, mut end) = (0, 0);
-        while let Ok(Some(size)) = header::size(&bytes[end..])
-            && size <= bytes.len() - end
+        while let Ok(Some(batch)) = header::size(&bytes[end..])
+            && batch <= size - end
         {
-            (last, end) = (end, end + size);
+            (last, end) = (end, end + batch);
         }
         let from = Header::parse(&bytes[last..end]).ok()?.next_offset();
         let header = Header::parse(&bytes[end..]).ok()?;

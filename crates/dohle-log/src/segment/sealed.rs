@@ -111,11 +111,6 @@ impl Sealed {
         disk.open(&path(&self.dir, self.base, Content::Log))
     }
 
-    /// The same, opened when it is read.
-    pub(crate) fn open_later<D: Disk>(&self, disk: &D) -> io::Result<D::File> {
-        disk.open_later(&path(&self.dir, self.base, Content::Log))
-    }
-
     /// The largest time in it: none where no record has one. Retention goes by it, so the last entry of the time index is believed only
     /// where its batch bears it out, and what lies behind that is looked at; commonly nothing does.
     pub(crate) fn largest<D: Disk>(&self, disk: &D) -> io::Result<Option<Largest>> {
