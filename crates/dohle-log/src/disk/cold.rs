@@ -87,7 +87,7 @@ pub(super) fn read(handle: &Handle, direct: &Direct, at: u64, size: usize) -> io
         return handle.read_bytes(at, size);
     };
     if size - done >= DIRECT_BYTES_MIN
-        && let Some(file) = direct.wake(path)?
+        && let Some(file) = direct.wake(&file)
     {
         // What was read of the first block is read again.
         let (before, blocks) = buffer.blocks_behind(done);
