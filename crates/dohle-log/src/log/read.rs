@@ -6,18 +6,14 @@
 //! slice ended needs no index and no header: the log knows where that was ([`Trails`]).
 
 use std::io;
-use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use dohle_base::{ErrorCode, Offset};
-use dohle_records::Header;
-use dohle_records::batch::header;
 use thiserror::Error;
 
-use super::Log;
-use super::trails::{Trail, Trails};
+use super::trails::Trails;
+use super::{Log, Slice};
 use crate::disk::{Disk, File};
 use crate::failure::Failure;
 use crate::segment::scan::{CHUNK_SMALL, Damage, Found, Scan, Stopped};
@@ -28,11 +24,11 @@ const NEAR_BYTES: u64 = 64 << 20;
 
 /// What a reader wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Wanted {
-    from: Offset,
-    upto: Offset,
-    bytes_max: u64,
-    minimum_one: bool,
+pub(super) struct Wanted {
+    pub(super) from: Offset,
+    pub(super) upto: Offset,
+    pub(super) bytes_max: u64,
+    pub(super) minimum_one: bool,
 }
 
 /// Where to look for the bytes that a reader wants.
@@ -76,28 +72,6 @@ struct Tail<F> {
 struct Exact {
     first: segment::Place,
     limit: u64,
-}
-
-/// Bytes of a segment's file: whole batches, but for the last, which the limit may cut.
-#[derive(Clone, Debug)]
-pub struct Slice<F> {
-    /// The file, open.
-    pub file: F,
-    /// Where in it.
-    pub range: Range<u64>,
-    /// The offset of the first record: at or below the one that was asked for.
-    pub base_offset: Offset,
-    /// The first offset of the segment.
-    pub segment: Offset,
-    /// Whether the bytes were appended so lately that reading them should not have to wait for the disk.
-    pub near: bool,
-    /// Which of the segments that had this name it is.
-    pub(super) revision: u64,
-    /// Whether nobody writes to the file.
-    is_still: bool,
-    /// What the first batch begins with, where that was not looked up.
-    expected: Option<Header>,
-    trails: Arc<Trails>,
 }
 
 /// Why nothing can be read there.
@@ -407,53 +381,4 @@ fn limit<F: File>(
 ) -> Result<Option<u64>, ReadError> {
     scan.go(hint.max(first.position));
     Ok(reach(scan, upto, at)?.map(|found| found.position))
-}
-
-impl<F: File> Slice<F> {
-    /// As much of it as the reader takes, where the first batch has `batch` bytes.
-    fn cut(mut self, batch: u64, wanted: &Wanted) -> Option<Self> {
-        let there = self.range.end.saturating_sub(self.range.start);
-        let taken = if wanted.minimum_one { wanted.bytes_max.max(batch) } else { wanted.bytes_max };
-        if there == 0 || taken < batch {
-            return None;
-        }
-        self.range.end = self.range.start + there.min(taken);
-        Some(self)
-    }
-
-    /// How many bytes there are.
-    pub fn len(&self) -> u64 {
-        self.range.end - self.range.start
-    }
-
-    /// Whether there is none: never, as long as nobody has cut it.
-    pub fn is_empty(&self) -> bool {
-        self.range.is_empty()
-    }
-
-    /// Reads the bytes: from the page cache where they are there, past it where they are not and nobody writes to the file.
-    pub fn read(&self) -> Result<Bytes, ReadError> {
-        let at = Segment { dir: Path::new(""), base: self.segment };
-        let (start, size) = (self.range.start, self.len() as usize);
-        // The header that follows tells where the reader goes on; where somebody writes it may be half there.
-        let read = if self.is_still {
-            self.file.read_cold(start, size + header::BYTES)
-        } else {
-            self.file.read_bytes(start, size)
-        };
-        let bytes = read.map_err(|error| ReadError::io(&at, error))?;
-        if bytes.len() < size {
-            return Err(ReadError::Moved);
-        }
-        if self.expected.is_some_and(|expected| Header::parse(&bytes) != Ok(expected)) {
-            self.trails.forget(self.segment, start);
-            return Err(ReadError::Moved);
-        }
-        if !self.near
-            && let Some(trail) = Trail::behind(self.segment, self.revision, start, &bytes, size)
-        {
-            self.trails.note(trail);
-        }
-        Ok(bytes.slice(..size))
-    }
 }
