@@ -12,8 +12,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::UNIX_EPOCH;
 
+#[cfg(target_os = "linux")]
+use bytes::Bytes;
 use dohle_base::Timestamp;
 
+#[cfg(target_os = "linux")]
+use super::cold::{self, Direct};
 #[cfg(target_os = "linux")]
 use super::whole;
 use super::{Disk, Entry, File, Kind};
@@ -30,11 +34,18 @@ pub struct Handle(Arc<Named>);
 struct Named {
     path: PathBuf,
     open: RwLock<Option<Arc<fs::File>>>,
+    #[cfg(target_os = "linux")]
+    direct: Direct,
 }
 
 impl Handle {
     fn new(path: &Path, file: fs::File) -> Self {
-        Self(Arc::new(Named { path: path.to_owned(), open: RwLock::new(Some(Arc::new(file))) }))
+        Self(Arc::new(Named {
+            path: path.to_owned(),
+            open: RwLock::new(Some(Arc::new(file))),
+            #[cfg(target_os = "linux")]
+            direct: Direct::default(),
+        }))
     }
 
     /// The open file; opened again where it rested.
@@ -129,6 +140,11 @@ impl File for Handle {
         self.wake()?.read_at(into, at)
     }
 
+    #[cfg(target_os = "linux")]
+    fn read_cold(&self, at: u64, size: usize) -> io::Result<Bytes> {
+        cold::read(self, &self.0.direct, at, size)
+    }
+
     #[cfg(not(target_vendor = "apple"))]
     fn write_some(&self, at: u64, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         Ok(rustix::io::pwritev(&*self.wake()?, parts, at)?)
@@ -178,6 +194,8 @@ impl File for Handle {
 
     fn rest(&self) {
         *self.0.open.write().unwrap_or_else(PoisonError::into_inner) = None;
+        #[cfg(target_os = "linux")]
+        self.0.direct.rest();
     }
 }
 

@@ -184,6 +184,7 @@ impl<D: Disk> Log<D> {
             durable: Durable::at(base, now),
             rewritings: 0,
             revision: 0,
+            trails: Arc::default(),
         }
     }
 
