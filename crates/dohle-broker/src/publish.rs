@@ -113,8 +113,9 @@ impl Publisher {
         for change in &local.follow {
             self.close(&mut led, change);
         }
-        self.lead(&mut led, &before, &image, &local.lead);
+        // What is opened for this image obeys it from the first: to tell it again would make each ask for a flush.
         self.reconfigure(&led, &image, &delta);
+        self.lead(&mut led, &before, &image, &local.lead);
         let gone = |topic: &Arc<Topic>| DeletedTopic { name: topic.name.clone(), id: topic.id };
         self.groups.forget(&delta.topics_deleted.iter().map(gone).collect::<Vec<_>>());
         self.catalog.publish(View { image, led, node: self.node });

@@ -314,11 +314,7 @@ impl Storage {
     /// Where the partition lies, or is to lie: where it is already, else where the controller wants it, else where there are fewest. One
     /// that is not new and may lie in a directory that is offline is not begun anew: its records would be gone the moment that
     /// somebody writes.
-    fn place(
-        &self,
-        name: &PartitionName,
-        wanted: &Wanted<'_>,
-    ) -> Result<(&Arc<Volume>, Option<Lying>), StorageError> {
+    fn place(&self, name: &PartitionName, wanted: &Wanted<'_>) -> Result<(&Arc<Volume>, Option<Lying>), StorageError> {
         let mut homes = vec![];
         let online = || self.volumes.iter().filter(|volume| !volume.is_offline());
         for volume in online() {
@@ -350,11 +346,7 @@ impl Storage {
 
     /// Where a partition lies, given where its directories are and to which other one each says that it was moved. A stop in the last step of a
     /// move leaves two; the one that was moved to is whole then, and may have been written to.
-    fn settle_home<'a>(
-        &self,
-        name: &PartitionName,
-        homes: Vec<Home<'a>>,
-    ) -> Result<Option<Home<'a>>, StorageError> {
+    fn settle_home<'a>(&self, name: &PartitionName, homes: Vec<Home<'a>>) -> Result<Option<Home<'a>>, StorageError> {
         let ids: Vec<Uuid> = homes.iter().map(|(volume, _)| volume.id).collect();
         let roots = || homes.iter().map(|(volume, _)| volume.root().to_owned()).collect();
         let goes_on = |lying: &Lying| lying.successor.is_some_and(|successor| ids.contains(&successor));

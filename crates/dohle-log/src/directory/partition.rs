@@ -48,14 +48,15 @@ impl PartitionName {
 
     /// Reads the name of a directory; none when it is no partition's.
     pub fn of_directory(name: &str) -> Option<Self> {
-        let (topic, number) = name.rsplit_once('-')?;
-        Self::parse(topic, number)
+        let (topic, partition) = name.rsplit_once('-')?;
+        Some(Self { topic: TopicName::parse(topic).ok()?, partition: number(partition)? })
     }
+}
 
-    pub(super) fn parse(topic: &str, partition: &str) -> Option<Self> {
-        let number = partition.parse().ok().filter(|number: &i32| *number >= 0 && number.to_string() == partition)?;
-        Some(Self { topic: TopicName::parse(topic).ok()?, partition: Partition(number) })
-    }
+/// The number of a partition as it is written: in one way only.
+pub(super) fn number(text: &str) -> Option<Partition> {
+    let is_plain = text == "0" || !text.starts_with(['0', '+', '-']);
+    text.parse().ok().filter(|_| is_plain).map(Partition)
 }
 
 impl fmt::Display for PartitionName {

@@ -18,9 +18,9 @@ use dohle_base::Timestamp;
 
 #[cfg(not(target_os = "linux"))]
 use super::Kind;
+use super::{Disk, Entry, File};
 #[cfg(target_os = "linux")]
 use super::{listed, whole};
-use super::{Disk, Entry, File};
 
 /// The file system.
 #[derive(Clone, Copy, Debug, Default)]
@@ -231,7 +231,12 @@ mod tests {
         fs::create_dir(dir.path().join("t-0")).unwrap();
         std::os::unix::fs::symlink("nowhere", dir.path().join("link")).unwrap();
         let old = UNIX_EPOCH + std::time::Duration::from_millis(1_234);
-        fs::File::options().write(true).open(dir.path().join("00000000000000000009.log")).unwrap().set_modified(old).unwrap();
+        fs::File::options()
+            .write(true)
+            .open(dir.path().join("00000000000000000009.log"))
+            .unwrap()
+            .set_modified(old)
+            .unwrap();
         let mut entries = Files.list(dir.path()).unwrap();
         entries.sort_by(|one, other| one.name.cmp(&other.name));
         assert_eq!(entries.len(), 1_502);
