@@ -4,6 +4,7 @@
 //! Owns the thread on which that happens: opening, creating and deleting logs may take its time there.
 //! Law: images are published in the order in which they were committed; one that was overtaken may be left out.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -112,8 +113,9 @@ impl Publisher {
         for change in &local.follow {
             self.close(&mut led, change);
         }
-        self.lead(&mut led, &before, &image, &local.lead);
+        // What is opened for this image obeys it from the first: to tell it again would make each ask for a flush.
         self.reconfigure(&led, &image, &delta);
+        self.lead(&mut led, &before, &image, &local.lead);
         let gone = |topic: &Arc<Topic>| DeletedTopic { name: topic.name.clone(), id: topic.id };
         self.groups.forget(&delta.topics_deleted.iter().map(gone).collect::<Vec<_>>());
         self.catalog.publish(View { image, led, node: self.node });
@@ -144,7 +146,7 @@ impl Publisher {
     }
 
     fn lead(&self, led: &mut Led, shown: &Image, image: &Image, changes: &[PartitionDelta]) {
-        let mut new = vec![];
+        let (mut new, mut options) = (vec![], BTreeMap::new());
         for change in changes {
             let place = (change.topic.id, change.index);
             match led.get(&place) {
@@ -154,10 +156,15 @@ impl Publisher {
                         partition.succeed(change.after.leader_epoch);
                     }
                 }
-                None => new.push(change),
+                None => {
+                    let of_topic = || Arc::new(self.options(image, &change.topic.name));
+                    options.entry(change.topic.id).or_insert_with(of_topic);
+                    new.push(change);
+                }
             }
         }
-        for partition in self.storage.open_all(&new, |change| self.open(image, change, is_new(shown, change))) {
+        let open = |change: &PartitionDelta| self.open(change, &options[&change.topic.id], is_new(shown, change));
+        for partition in self.storage.open_all(&new, open) {
             led.insert((partition.topic_id, partition.index), Arc::clone(&partition));
             self.coordinate(&partition, image);
         }
@@ -184,9 +191,9 @@ impl Publisher {
     }
 
     /// Opens the log of a partition and leads it; a log that cannot be opened is told of, and not served.
-    fn open(&self, image: &Image, change: &PartitionDelta, is_new: bool) -> Option<Arc<Partition>> {
+    fn open(&self, change: &PartitionDelta, options: &Arc<Options>, is_new: bool) -> Option<Arc<Partition>> {
         let PartitionDelta { topic, index, after, .. } = change;
-        let options = self.options(image, &topic.name);
+        let options = Arc::clone(options);
         let directory = after.directory(self.node)?;
         let wanted = Wanted { topic, index: *index, directory, is_new, options };
         match self.storage.open_log(wanted, self.clock.wall()) {
@@ -226,8 +233,10 @@ impl Publisher {
         if delta.configs.is_empty() {
             return;
         }
+        let mut options = BTreeMap::new();
         for partition in led.values().filter(|partition| touched(&partition.topic)) {
-            partition.alter(self.options(image, &partition.topic));
+            let of_topic = || Arc::new(self.options(image, &partition.topic));
+            partition.alter(Arc::clone(options.entry(partition.topic_id).or_insert_with(of_topic)));
         }
     }
 

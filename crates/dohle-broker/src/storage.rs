@@ -26,7 +26,7 @@ use crate::lock::hold;
 use crate::partition::{Log, Partition};
 use crate::recovery::Recovery;
 use crate::space;
-use crate::volume::Volume;
+use crate::volume::{Lying, Volume};
 
 /// How often it is told how far the opening of logs has come.
 const TELL_EVERY: Duration = Duration::from_secs(1);
@@ -57,11 +57,11 @@ pub(crate) struct Wanted<'a> {
     pub(crate) directory: Uuid,
     /// Whether it was created just now: then it may be empty.
     pub(crate) is_new: bool,
-    pub(crate) options: Options,
+    pub(crate) options: Arc<Options>,
 }
 
-/// A directory of a partition, and the one to which it says that the partition was moved.
-type Home<'a> = (&'a Arc<Volume>, Option<Uuid>);
+/// A directory of a partition.
+type Home<'a> = (&'a Arc<Volume>, Lying);
 
 /// Why the data cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -260,8 +260,8 @@ impl Storage {
     /// Opens the log of a partition, or begins one; all that is in it is durable then, and it holds no open file until it is used.
     pub(crate) fn open_log(&self, wanted: Wanted<'_>, now: Timestamp) -> Result<(Log, Arc<Volume>), StorageError> {
         let name = PartitionName { topic: wanted.topic.name.clone(), partition: wanted.index };
-        let volume = self.place(&name, &wanted)?;
-        let log = self.open_in(volume, &name, wanted.topic.id, wanted.options, now)?;
+        let (volume, lying) = self.place(&name, &wanted)?;
+        let log = self.open_in(volume, &name, wanted.topic.id, lying, wanted.options, now)?;
         log.rest();
         Ok((log, Arc::clone(volume)))
     }
@@ -274,7 +274,8 @@ impl Storage {
         now: Timestamp,
     ) -> Result<Log, StorageError> {
         let name = PartitionName { topic, partition: Index(0) };
-        self.open_in(&self.metadata, &name, Uuid::METADATA_TOPIC, options, now)
+        let lying = self.metadata.look_for(&name)?;
+        self.open_in(&self.metadata, &name, Uuid::METADATA_TOPIC, lying, Arc::new(options), now)
     }
 
     /// Gives the directory of a deleted partition a name under which nobody looks for it; says where it is, to be removed later.
@@ -285,7 +286,8 @@ impl Storage {
             if volume.is_offline() {
                 continue;
             }
-            match volume.has(&name, topic.id).and_then(|there| there.then(|| self.doom(volume, &name)).transpose()) {
+            let lies_here = volume.look_for(&name).map(|lying| lying.is_some_and(|lying| lying.is_of(topic.id)));
+            match lies_here.and_then(|here| here.then(|| self.doom(volume, &name)).transpose()) {
                 Ok(path) => deleted.extend(path.map(|path| (Arc::clone(volume), path))),
                 Err(failure) => volume.fail(&failure),
             }
@@ -312,19 +314,20 @@ impl Storage {
     /// Where the partition lies, or is to lie: where it is already, else where the controller wants it, else where there are fewest. One
     /// that is not new and may lie in a directory that is offline is not begun anew: its records would be gone the moment that
     /// somebody writes.
-    fn place(&self, name: &PartitionName, wanted: &Wanted<'_>) -> Result<&Arc<Volume>, StorageError> {
+    fn place(&self, name: &PartitionName, wanted: &Wanted<'_>) -> Result<(&Arc<Volume>, Option<Lying>), StorageError> {
         let mut homes = vec![];
         let online = || self.volumes.iter().filter(|volume| !volume.is_offline());
         for volume in online() {
-            if volume.has(name, wanted.topic.id)? {
-                homes.push((volume, volume.directory.successor_of(name)?));
-            } else if volume.directory.path_of(name).is_dir() {
+            let Some(lying) = volume.look_for(name)? else { continue };
+            if lying.is_of(wanted.topic.id) {
+                homes.push((volume, lying));
+            } else {
                 tracing::warn!(partition = %name, "the log of a topic that is gone gives way to one of the same name");
                 self.doom(volume, name)?;
             }
         }
-        if let Some(home) = self.settle_home(name, homes)? {
-            return Ok(home);
+        if let Some((volume, lying)) = self.settle_home(name, homes)? {
+            return Ok((volume, Some(lying)));
         }
         let all_online = self.dead.is_empty() && online().count() == self.volumes.len();
         let lies_here = online().any(|volume| volume.id == wanted.directory);
@@ -338,28 +341,24 @@ impl Storage {
         let emptiest = || online().min_by_key(|volume| volume.logs.load(Ordering::Relaxed));
         let home = chosen.or_else(emptiest).ok_or(StorageError::Nowhere)?;
         home.count_log(1);
-        Ok(home)
+        Ok((home, None))
     }
 
     /// Where a partition lies, given where its directories are and to which other one each says that it was moved. A stop in the last step of a
     /// move leaves two; the one that was moved to is whole then, and may have been written to.
-    fn settle_home<'a>(
-        &self,
-        name: &PartitionName,
-        homes: Vec<Home<'a>>,
-    ) -> Result<Option<&'a Arc<Volume>>, StorageError> {
-        let is_home = |id: Uuid| homes.iter().any(|(volume, _)| volume.id == id);
-        let (left, here): (Vec<Home<'_>>, Vec<Home<'_>>) =
-            homes.iter().copied().partition(|(_, successor)| successor.is_some_and(is_home));
-        let home = match (&here[..], &homes[..]) {
-            (_, []) => return Ok(None),
-            ([home], _) => *home,
-            (_, homes) => {
-                return Err(StorageError::Twice(homes.iter().map(|(volume, _)| volume.root().to_owned()).collect()));
-            }
-        };
-        if let (volume, Some(successor)) = home {
-            if self.volumes.iter().all(|volume| volume.id != successor || volume.is_offline()) {
+    fn settle_home<'a>(&self, name: &PartitionName, homes: Vec<Home<'a>>) -> Result<Option<Home<'a>>, StorageError> {
+        let ids: Vec<Uuid> = homes.iter().map(|(volume, _)| volume.id).collect();
+        let roots = || homes.iter().map(|(volume, _)| volume.root().to_owned()).collect();
+        let goes_on = |lying: &Lying| lying.successor.is_some_and(|successor| ids.contains(&successor));
+        let here = homes.iter().filter(|(_, lying)| !goes_on(lying)).count();
+        if here != 1 {
+            return if homes.is_empty() { Ok(None) } else { Err(StorageError::Twice(roots())) };
+        }
+        let (mut here, left): (Vec<Home<'_>>, Vec<Home<'_>>) =
+            homes.into_iter().partition(|(_, lying)| !goes_on(lying));
+        let home = here.remove(0);
+        if let (volume, Lying { successor: Some(successor), .. }) = &home {
+            if self.volumes.iter().all(|volume| volume.id != *successor || volume.is_offline()) {
                 // It may have been moved there, and written to.
                 return Err(StorageError::Away);
             }
@@ -370,7 +369,7 @@ impl Storage {
             tracing::warn!(partition = %name, from = %volume.root().display(), to = %home.0.root().display(), "a move is completed");
             self.doom(volume, name)?;
         }
-        Ok(Some(home.0))
+        Ok(Some(home))
     }
 
     fn open_in(
@@ -378,15 +377,17 @@ impl Storage {
         volume: &Volume,
         name: &PartitionName,
         topic: TopicId,
-        options: Options,
+        lying: Option<Lying>,
+        options: Arc<Options>,
         now: Timestamp,
     ) -> Result<Log, StorageError> {
         let directory = &volume.directory;
-        let noted = directory.path_of(name).is_dir() && directory.topic_id_of(name)? == Some(topic);
+        let noted = lying.as_ref().is_some_and(|lying| lying.topic_id == Some(topic));
         let path = if noted { directory.path_of(name) } else { directory.create_partition(name, topic)? };
+        let listing = lying.map(|lying| lying.listing).unwrap_or_default();
         let opening = volume.opening(name);
         let progress = &self.recovery.progress;
-        let (mut log, recovered) = Log::open_telling(Files, &path, options, &opening, now, progress)?;
+        let (mut log, recovered) = Log::open_listed(Files, &path, listing, options, &opening, now, progress)?;
         self.recovery.note(name, &recovered);
         if noted && !opening.clean {
             self.recovery.miss(name, log.end(), volume.shown(name));

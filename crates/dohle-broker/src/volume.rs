@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use dohle_base::{Instant, Offset, TopicId, Uuid};
 use dohle_log::Failure;
 use dohle_log::directory::{Checkpoint, CleanStop, Directory, DirectoryError, Found, Identity, PartitionName};
-use dohle_log::disk::Files;
+use dohle_log::disk::{Files, Listing};
 use dohle_log::log::Opening;
 
 use crate::flusher::Flusher;
@@ -18,6 +18,22 @@ use crate::lock::hold;
 use crate::marks::Marks;
 use crate::notice::Notice;
 use crate::space::Room;
+
+/// What lies in the directory of a partition.
+pub(crate) struct Lying {
+    pub(crate) listing: Listing,
+    /// The topic that it says that it belongs to, if it says so.
+    pub(crate) topic_id: Option<TopicId>,
+    /// The directory of logs to which it says that the partition was moved.
+    pub(crate) successor: Option<Uuid>,
+}
+
+impl Lying {
+    /// Whether it can be the partition of this topic: another of the same name is none.
+    pub(crate) fn is_of(&self, topic: TopicId) -> bool {
+        self.topic_id.is_none_or(|id| id == topic)
+    }
+}
 
 /// A directory of logs.
 pub(crate) struct Volume {
@@ -124,10 +140,12 @@ impl Volume {
         Ok(found.filter_map(|found| if let Found::Deleted(path) = found { Some(path) } else { None }).collect())
     }
 
-    /// Whether the partition of this topic lies here: another of the same name does not count.
-    pub(crate) fn has(&self, name: &PartitionName, topic: TopicId) -> Result<bool, Failure> {
-        let is_there = self.directory.path_of(name).is_dir();
-        Ok(is_there && self.directory.topic_id_of(name)?.is_none_or(|id| id == topic))
+    /// What lies here under the name of a partition; none when nothing does.
+    pub(crate) fn look_for(&self, name: &PartitionName) -> Result<Option<Lying>, Failure> {
+        let Some(listing) = self.directory.look_into(name)? else { return Ok(None) };
+        let topic_id = self.directory.topic_id_in(name, &listing)?;
+        let successor = self.directory.successor_in(name, &listing)?;
+        Ok(Some(Lying { listing, topic_id, successor }))
     }
 
     /// Whether the disk has failed.

@@ -41,7 +41,7 @@ pub(crate) fn write<L: Display>(lines: impl ExactSizeIterator<Item = L>) -> Vec<
 }
 
 /// The lines of a file, each read by `read`.
-pub(crate) fn read<T>(bytes: &[u8], read: impl Fn(&str) -> Option<T>) -> Result<Vec<T>, Corrupt> {
+pub(crate) fn read<T>(bytes: &[u8], mut read: impl FnMut(&str) -> Option<T>) -> Result<Vec<T>, Corrupt> {
     let text = std::str::from_utf8(bytes).map_err(|_| Corrupt::NotText)?;
     let mut lines = text.lines();
     let version = lines.next().unwrap_or_default();

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use dohle_base::{Offset, Timestamp};
 
-use crate::disk::{Disk, Kind, beside, read_whole};
+use crate::disk::{Disk, Kind, Listing, beside, read_sized, read_whole};
 use crate::failure::Failure;
 use crate::segment::index::{self, Entries, OffsetEntry, TimeEntry};
 use crate::segment::name::{Content, Name, Stage};
@@ -30,6 +30,8 @@ pub(crate) struct Settled {
     pub(crate) snapshots: BTreeSet<Offset>,
     /// How many files were under way.
     pub(crate) leftovers: usize,
+    /// All that lies there now.
+    pub(crate) listing: Listing,
 }
 
 /// The files of one segment, by their sizes.
@@ -66,15 +68,16 @@ fn entries<E: index::Entry>(size: u64) -> Option<u64> {
     size.is_multiple_of(bytes).then_some(size / bytes)
 }
 
-/// Finishes what was under way in `dir` and says what is there.
-pub(crate) fn settle<D: Disk>(disk: &D, dir: &Path) -> Result<Settled, Failure> {
-    let names = list(disk, dir)?;
-    let leftovers = names.keys().filter(|name| name.stage != Stage::Live).count();
-    if leftovers > 0 {
+/// Finishes what was under way in `dir`, in which `listing` was found, and says what is there.
+pub(crate) fn settle<D: Disk>(disk: &D, dir: &Path, listing: Listing) -> Result<Settled, Failure> {
+    let mut settled = Settled { listing, ..Settled::default() };
+    let mut names = named(&settled.listing);
+    settled.leftovers = names.keys().filter(|name| name.stage != Stage::Live).count();
+    if settled.leftovers > 0 {
         finish(disk, dir, &names)?;
+        settled.listing = list(disk, dir)?;
+        names = named(&settled.listing);
     }
-    let names = if leftovers > 0 { list(disk, dir)? } else { names };
-    let mut settled = Settled { leftovers, ..Settled::default() };
     for (name, (size, modified)) in names.iter().filter(|(name, _)| name.content == Content::Log) {
         let size_of = |content| names.get(&Name::live(name.base, content)).map(|(size, _)| *size);
         settled.segments.push(SegmentFiles {
@@ -99,13 +102,18 @@ pub(crate) fn settle<D: Disk>(disk: &D, dir: &Path) -> Result<Settled, Failure> 
 
 type Names = BTreeMap<Name, (u64, Timestamp)>;
 
-fn list<D: Disk>(disk: &D, dir: &Path) -> Result<Names, Failure> {
-    let entries = disk.list(dir).map_err(Failure::of("list", dir))?;
-    let named = |entry: crate::disk::Entry| match entry.kind {
+/// What is in the directory of a log, which is there.
+pub(crate) fn list<D: Disk>(disk: &D, dir: &Path) -> Result<Listing, Failure> {
+    let listing = Listing::of(disk, dir).and_then(|found| found.ok_or_else(|| io::ErrorKind::NotFound.into()));
+    listing.map_err(Failure::of("list", dir))
+}
+
+fn named(listing: &Listing) -> Names {
+    let named = |entry: &crate::disk::Entry| match entry.kind {
         Kind::File(size) => Some((Name::parse(&entry.name)?, (size, entry.modified))),
         Kind::Directory => None,
     };
-    Ok(entries.into_iter().filter_map(named).collect())
+    listing.entries().iter().filter_map(named).collect()
 }
 
 /// `.deleted` and `.cleaned` go. A `.swap` was written whole: it takes the place of what it covers, unless the rewriting that it is a part of
@@ -162,10 +170,11 @@ fn remove<D: Disk>(disk: &D, dir: &Path, name: Name) -> Result<(), Failure> {
 }
 
 /// Both indexes of a segment; none when one is missing or damaged.
-pub(crate) fn read_indexes<D: Disk>(disk: &D, dir: &Path, base: Offset) -> Result<Option<Entries>, Failure> {
-    let read = |content| read_sound(disk, &segment::path(dir, base, content));
-    let offsets = read(Content::Offsets)?.and_then(|bytes| index::parse(&bytes));
-    let times = read(Content::Times)?.and_then(|bytes| index::parse(&bytes));
+pub(crate) fn read_indexes<D: Disk>(disk: &D, dir: &Path, file: &SegmentFiles) -> Result<Option<Entries>, Failure> {
+    let (Some(offsets), Some(times)) = (file.offsets, file.times) else { return Ok(None) };
+    let read = |content, size| read_sound(disk, &segment::path(dir, file.base, content), size);
+    let offsets = read(Content::Offsets, offsets)?.and_then(|bytes| index::parse(&bytes));
+    let times = read(Content::Times, times)?.and_then(|bytes| index::parse(&bytes));
     Ok(offsets.zip(times).map(|(offsets, times)| Entries { offsets, times }))
 }
 
@@ -185,10 +194,10 @@ pub(crate) fn read_aborted<D: Disk>(disk: &D, dir: &Path, base: Offset) -> Resul
     Ok(entries)
 }
 
-fn read_sound<D: Disk>(disk: &D, path: &Path) -> Result<Option<Vec<u8>>, Failure> {
-    match read_whole(disk, path) {
+fn read_sound<D: Disk>(disk: &D, path: &Path, size: u64) -> Result<Option<Vec<u8>>, Failure> {
+    match read_sized(disk, path, size) {
         Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(None),
-        read => read.map_err(Failure::of("read", path)),
+        read => read.map(Some).map_err(Failure::of("read", path)),
     }
 }
 

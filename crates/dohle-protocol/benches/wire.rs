@@ -19,6 +19,9 @@ const BATCH_BYTES: usize = 16 << 10;
 const VERSION: i16 = 13;
 const FETCH_VERSION: i16 = 17;
 
+type Decode = fn(BytesMut) -> ProduceRequest;
+type Assemble = fn(&FetchResponse) -> Vec<Pieces>;
+
 /// What is measured, under names that are found again in a count of instructions (`cargo xtask instructions`).
 mod counted {
     use super::*;
@@ -95,8 +98,7 @@ fn fetched(partitions: usize) -> FetchResponse {
 
 fn frame_decode(c: &mut Criterion) {
     let mut group = c.benchmark_group("frame_decode");
-    let cases: [(usize, fn(BytesMut) -> ProduceRequest); 2] =
-        [(1, counted::decode_produce_of_1), (100, counted::decode_produce_of_100)];
+    let cases: [(usize, Decode); 2] = [(1, counted::decode_produce_of_1), (100, counted::decode_produce_of_100)];
     for (partitions, decode) in cases {
         let frame = produce(partitions);
         group.throughput(Throughput::Elements(partitions as u64));
@@ -109,7 +111,7 @@ fn frame_decode(c: &mut Criterion) {
 
 fn fetch_assembly(c: &mut Criterion) {
     let mut group = c.benchmark_group("fetch_assembly");
-    let cases: [(usize, fn(&FetchResponse) -> Vec<Pieces>); 3] =
+    let cases: [(usize, Assemble); 3] =
         [(0, counted::assemble_fetch_of_0), (1, counted::assemble_fetch_of_1), (100, counted::assemble_fetch_of_100)];
     for (partitions, assemble) in cases {
         let response = fetched(partitions);

@@ -24,7 +24,7 @@ impl Partition {
     }
 
     /// Obeys altered options from now on.
-    pub(crate) fn alter(self: &Arc<Self>, options: Options) {
+    pub(crate) fn alter(self: &Arc<Self>, options: Arc<Options>) {
         let durability = durability(&options);
         // A partition that has stopped obeys nobody.
         let _ = self.step(|leading, effects| {

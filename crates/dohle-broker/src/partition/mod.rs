@@ -22,8 +22,8 @@ mod watch;
 #[cfg(test)]
 pub(crate) mod fixture;
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, RwLock};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock};
 
 use dohle_base::metric::Counter;
 use dohle_base::{ErrorCode, Instant, LeaderEpoch, Offset, Partition as Index, Timestamp, TopicId, TopicName};
@@ -43,6 +43,10 @@ pub(crate) use read::{Found, Isolation, LOOKS_MAX, Reading, Refused, Want};
 pub(crate) use relocate::{Relocated, Successor};
 pub(crate) use wait::Outcome;
 pub(crate) use watch::{Letterbox, Overtaken, Place, Watch};
+
+/// Whoever has found bytes reads them when the lock is free, and takes an open file for it: a partition is quiet when nobody has asked for it
+/// between this many looks.
+const STIRRED: u8 = 3;
 
 /// A log on a file system.
 pub(crate) type Log = dohle_log::log::Log<Files>;
@@ -64,6 +68,8 @@ pub(crate) struct Partition {
     waiters: Arc<Waiters<Outcome>>,
     high_watermark: AtomicI64,
     flush_asked: AtomicBool,
+    /// For how many looks more it is to be asked whether it wants a flush or may rest: none while nobody has asked anything of it.
+    stirred: AtomicU8,
     /// Where the log ended when it was last looked at: what has not moved since is quiet.
     end_seen: AtomicI64,
     follower: OnceLock<Box<dyn Follows>>,
@@ -165,6 +171,7 @@ impl Partition {
             waiters,
             high_watermark,
             flush_asked: AtomicBool::new(false),
+            stirred: AtomicU8::new(STIRRED),
             end_seen: AtomicI64::new(-1),
             follower: OnceLock::new(),
             watchers: Watchers::default(),
@@ -208,7 +215,7 @@ impl Partition {
     fn step<T>(self: &Arc<Self>, step: impl FnOnce(&mut Leading, &mut Vec<Effect>) -> T) -> Result<T, ErrorCode> {
         let mut aftermath = Aftermath::default();
         let stepped = {
-            let mut state = hold(&self.state);
+            let mut state = self.stir();
             match &mut *state {
                 State::Stopped(why) => return Err(*why),
                 State::Leading(leading) => {
@@ -224,7 +231,7 @@ impl Partition {
 
     /// Looks at the log under the lock.
     pub(crate) fn look<T>(&self, look: impl FnOnce(&Log, &Leader) -> T) -> Result<T, ErrorCode> {
-        match &*hold(&self.state) {
+        match &*self.stir() {
             State::Stopped(why) => Err(*why),
             State::Leading(leading) => Ok(look(&leading.log, &leading.leader)),
         }
@@ -236,15 +243,27 @@ impl Partition {
     }
 
     fn look_leading<T>(&self, look: impl FnOnce(&mut Leading) -> T) -> Result<T, ErrorCode> {
-        match &mut *hold(&self.state) {
+        match &mut *self.stir() {
             State::Stopped(why) => Err(*why),
             State::Leading(leading) => Ok(look(leading)),
         }
     }
 
+    /// The lock, for somebody who asks something of the partition.
+    fn stir(&self) -> MutexGuard<'_, State> {
+        let state = hold(&self.state);
+        if self.stirred.load(Ordering::Relaxed) != STIRRED {
+            self.stirred.store(STIRRED, Ordering::Relaxed);
+        }
+        state
+    }
+
     /// Why the partition is not served here any more; none while it is.
     pub(crate) fn stopped(&self) -> Option<ErrorCode> {
-        self.look(|_, _| ()).err()
+        match &*hold(&self.state) {
+            State::Stopped(why) => Some(*why),
+            State::Leading(_) => None,
+        }
     }
 
     /// Shows readers the high watermark, and says whether it has moved.

@@ -11,7 +11,8 @@ use dohle_log::disk::Files;
 use dohle_log::log::{Removal, Swap};
 use dohle_log::scrub::Damages;
 
-use super::Partition;
+use super::{Partition, State};
+use crate::lock::hold;
 
 impl Partition {
     /// The reign.
@@ -19,16 +20,26 @@ impl Partition {
         self.look(|_, leader| leader.epoch())
     }
 
-    /// Whether `flush.ms` or `flush.messages` ask for a flush. A log that has not moved since the last look gives its open file back.
+    /// Whether `flush.ms` or `flush.messages` ask for a flush. A log that has not moved since the last look gives its open file back. One of
+    /// which nobody has asked anything for a while wants nothing, and its memory is not touched.
     pub(crate) fn wants_flush(&self, now: Timestamp) -> bool {
-        let looked = self.look(|log, _| {
-            let (wants, end) = (log.wants_flush(now), log.end().0);
-            if self.end_seen.swap(end, Ordering::Relaxed) == end && !wants {
-                log.rest();
+        if self.stirred.load(Ordering::Relaxed) == 0 {
+            return false;
+        }
+        let state = hold(&self.state);
+        let (log, stirred) = match &*state {
+            State::Stopped(_) => return false,
+            State::Leading(leading) => (&leading.log, self.stirred.load(Ordering::Relaxed)),
+        };
+        let (wants, end) = (log.wants_flush(now), log.end().0);
+        if self.end_seen.swap(end, Ordering::Relaxed) == end && !wants {
+            log.rest();
+            // What waits to be synced may want it later, although nobody asks.
+            if log.synced() == log.end() {
+                self.stirred.store(stirred.saturating_sub(1), Ordering::Relaxed);
             }
-            wants
-        });
-        looked.unwrap_or(false)
+        }
+        wants
     }
 
     /// Drops what retention does not keep; the files are to be removed after the delay that comes with them.

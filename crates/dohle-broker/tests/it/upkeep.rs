@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use dohle_base::{ErrorCode, Timestamp};
 use dohle_protocol::message::create_topics::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest};
@@ -97,6 +97,38 @@ fn a_broker_tells_how_it_is_over_http() {
     ] {
         assert!(metrics.contains(line), "{line}\n{metrics}");
     }
+}
+
+/// How many files of a partition this process holds open.
+#[cfg(target_os = "linux")]
+fn held(broker: &Broker, partition: &str) -> usize {
+    let dir = std::fs::canonicalize(broker.file(partition)).unwrap();
+    let open = std::fs::read_dir("/proc/self/fd").unwrap();
+    open.filter(|entry| std::fs::read_link(entry.as_ref().unwrap().path()).is_ok_and(|to| to.starts_with(&dir))).count()
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_partition_that_is_quiet_holds_no_open_file_however_it_was_woken() {
+    let broker = Broker::new();
+    let mut client = broker.client();
+    client.created("t");
+    client.produce("t", &["a"]);
+    let rests = || {
+        let begun = Instant::now();
+        while held(&broker, "t-0") > 0 {
+            assert!(begun.elapsed() < PATIENCE, "it is still open");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    rests();
+    // Until nobody looks after it any more.
+    std::thread::sleep(Duration::from_secs(4));
+    assert_eq!(client.values("t", 0), ["a"]);
+    rests();
+    assert_eq!(client.produce("t", &["b"]).base_offset, 1);
+    rests();
+    assert_eq!(client.values("t", 0), ["a", "b"]);
 }
 
 fn get(address: SocketAddr, path: &str) -> String {

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use dohle_base::Offset;
+use dohle_base::{Offset, TopicName};
 
-use super::{Directory, PartitionName};
+use super::{Directory, PartitionName, partition};
 use crate::checkpoint::{self, Corrupt};
 use crate::disk::{Disk, read_whole};
 use crate::failure::Failure;
@@ -33,7 +33,9 @@ impl Checkpoint {
 
     /// Reads a file of offsets.
     pub fn parse(bytes: &[u8]) -> Result<Offsets, Corrupt> {
-        Ok(checkpoint::read(bytes, parse)?.into_iter().collect())
+        // The partitions of a topic follow each other, and share its name.
+        let mut topic = None;
+        Ok(checkpoint::read(bytes, |line| parse(line, &mut topic))?.into_iter().collect())
     }
 
     /// The file with these offsets, all of them.
@@ -77,10 +79,13 @@ impl<D: Disk> Directory<D> {
     }
 }
 
-fn parse(line: &str) -> Option<(PartitionName, Offset)> {
+fn parse(line: &str, known: &mut Option<TopicName>) -> Option<(PartitionName, Offset)> {
     let mut words = line.split(' ');
     let (topic, partition, offset) = (words.next()?, words.next()?, words.next()?);
-    let name = PartitionName::parse(topic, partition)?;
+    let same = known.take().filter(|known| known.as_str() == topic);
+    let topic = same.or_else(|| TopicName::parse(topic).ok())?;
+    *known = Some(topic.clone());
+    let name = PartitionName { topic, partition: partition::number(partition)? };
     let offset = offset.parse().ok().filter(|offset| *offset >= 0)?;
     words.next().is_none().then_some((name, Offset(offset)))
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use dohle_base::{Partition, Rng, TopicId, TopicName, Uuid};
 
 use super::Directory;
-use crate::disk::{Disk, Kind, read_whole, remove_if_there, replace};
+use crate::disk::{Disk, Kind, Listing, read_whole, remove_if_there, replace};
 use crate::failure::Failure;
 
 const TOPIC_ID_FILE: &str = "partition.metadata";
@@ -48,14 +48,15 @@ impl PartitionName {
 
     /// Reads the name of a directory; none when it is no partition's.
     pub fn of_directory(name: &str) -> Option<Self> {
-        let (topic, number) = name.rsplit_once('-')?;
-        Self::parse(topic, number)
+        let (topic, partition) = name.rsplit_once('-')?;
+        Some(Self { topic: TopicName::parse(topic).ok()?, partition: number(partition)? })
     }
+}
 
-    pub(super) fn parse(topic: &str, partition: &str) -> Option<Self> {
-        let number = partition.parse().ok().filter(|number: &i32| *number >= 0 && number.to_string() == partition)?;
-        Some(Self { topic: TopicName::parse(topic).ok()?, partition: Partition(number) })
-    }
+/// The number of a partition as it is written: in one way only.
+pub(super) fn number(text: &str) -> Option<Partition> {
+    let is_plain = text == "0" || !text.starts_with(['0', '+', '-']);
+    text.parse().ok().filter(|_| is_plain).map(Partition)
 }
 
 impl fmt::Display for PartitionName {
@@ -81,6 +82,12 @@ impl<D: Disk> Directory<D> {
             return Found::Future(partition, self.root.join(name));
         }
         PartitionName::of_directory(name).map_or_else(|| Found::Other(self.root.join(name)), Found::Partition)
+    }
+
+    /// What lies in a partition's directory; none when it is not here.
+    pub fn look_into(&self, name: &PartitionName) -> Result<Option<Listing>, Failure> {
+        let path = self.path_of(name);
+        Listing::of(&self.disk, &path).map_err(Failure::of("list", &path))
     }
 
     /// Where a partition's log is.
@@ -136,10 +143,11 @@ impl<D: Disk> Directory<D> {
         remove_if_there(&self.disk, &path).map_err(Failure::of("remove", &path))
     }
 
-    /// The directory of logs in which a partition goes on that was here, if it is there.
-    pub fn successor_of(&self, name: &PartitionName) -> Result<Option<Uuid>, Failure> {
-        let path = self.path_of(name).join(SUCCESSOR_FILE);
-        let read = read_whole(&self.disk, &path).map_err(Failure::of("read", &path))?;
+    /// The directory of logs in which a partition goes on that was here, if it is there; `found` lies in its directory.
+    pub fn successor_in(&self, name: &PartitionName, found: &Listing) -> Result<Option<Uuid>, Failure> {
+        let dir = self.path_of(name);
+        let path = dir.join(SUCCESSOR_FILE);
+        let read = found.read(&self.disk, &dir, SUCCESSOR_FILE).map_err(Failure::of("read", &path))?;
         let parse = |bytes: Vec<u8>| {
             let successor =
                 std::str::from_utf8(&bytes).ok()?.lines().nth(1)?.strip_prefix("directory.id:")?.trim().parse();
@@ -151,24 +159,15 @@ impl<D: Disk> Directory<D> {
         read.map(|bytes| parse(bytes).ok_or_else(damaged)).transpose()
     }
 
-    /// The topic that a partition belongs to; none where nobody has noted it, or where the file is damaged.
-    pub fn topic_id_of(&self, name: &PartitionName) -> Result<Option<TopicId>, Failure> {
-        self.topic_id_at(&self.path_of(name))
+    /// The topic that a partition belongs to in whose directory `found` lies; none where nobody has noted it, or where the file is damaged.
+    pub fn topic_id_in(&self, name: &PartitionName, found: &Listing) -> Result<Option<TopicId>, Failure> {
+        let dir = self.path_of(name);
+        understand_topic_id(&dir, found.read(&self.disk, &dir, TOPIC_ID_FILE))
     }
 
     /// The same of one that is on its way.
     pub fn topic_id_at(&self, partition: &Path) -> Result<Option<TopicId>, Failure> {
-        let path = partition.join(TOPIC_ID_FILE);
-        let read = match read_whole(&self.disk, &path) {
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => None,
-            read => read.map_err(Failure::of("read", &path))?,
-        };
-        let Some(bytes) = read else { return Ok(None) };
-        let topic_id = parse_topic_id(&bytes);
-        if topic_id.is_none() {
-            tracing::warn!(path = %path.display(), "the file does not name a topic");
-        }
-        Ok(topic_id)
+        understand_topic_id(partition, read_whole(&self.disk, &partition.join(TOPIC_ID_FILE)))
     }
 
     /// Gives a partition's directory a name under which nobody looks for it, for good, and says which. What is in it goes later.
@@ -192,6 +191,21 @@ impl<D: Disk> Directory<D> {
             done => done.map_err(Failure::of("remove", path)),
         }
     }
+}
+
+/// What the file of the topic says in a partition's directory.
+fn understand_topic_id(partition: &Path, read: io::Result<Option<Vec<u8>>>) -> Result<Option<TopicId>, Failure> {
+    let path = partition.join(TOPIC_ID_FILE);
+    let read = match read {
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => None,
+        read => read.map_err(Failure::of("read", &path))?,
+    };
+    let Some(bytes) = read else { return Ok(None) };
+    let topic_id = parse_topic_id(&bytes);
+    if topic_id.is_none() {
+        tracing::warn!(path = %path.display(), "the file does not name a topic");
+    }
+    Ok(topic_id)
 }
 
 fn parse_topic_id(bytes: &[u8]) -> Option<TopicId> {

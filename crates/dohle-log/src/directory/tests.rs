@@ -1,9 +1,10 @@
 use std::path::Path;
 
-use dohle_base::{BrokerId, Offset, Partition, Rng, TopicName, Uuid};
+use dohle_base::{BrokerId, Offset, Partition, Rng, TopicId, TopicName, Uuid};
 
 use super::{Checkpoint, CleanStop, Directory, DirectoryError, Found, Identity, Offsets, PartitionName};
 use crate::disk::{Disk, File, Memory, read_whole};
+use crate::failure::Failure;
 
 const ROOT: &str = "/data/logs";
 
@@ -13,6 +14,14 @@ fn open(disk: &Memory) -> Directory<Memory> {
 
 fn name(topic: &str, partition: i32) -> PartitionName {
     PartitionName { topic: TopicName::parse(topic).unwrap(), partition: Partition(partition) }
+}
+
+fn topic_id_of(directory: &Directory<Memory>, name: &PartitionName) -> Result<Option<TopicId>, Failure> {
+    directory.topic_id_in(name, &directory.look_into(name)?.unwrap())
+}
+
+fn successor_of(directory: &Directory<Memory>, name: &PartitionName) -> Result<Option<Uuid>, Failure> {
+    directory.successor_in(name, &directory.look_into(name)?.unwrap())
 }
 
 fn write(disk: &Memory, path: &str, text: &str) {
@@ -103,7 +112,7 @@ fn a_partition_is_made_found_and_deleted_for_good() {
     for partition in [name("a-1", 0), name(&long, 10)] {
         let path = directory.create_partition(&partition, topic_id).unwrap();
         write(&disk, path.join("00000000000000000000.log").to_str().unwrap(), "");
-        assert_eq!(directory.topic_id_of(&partition).unwrap(), Some(topic_id));
+        assert_eq!(topic_id_of(&directory, &partition).unwrap(), Some(topic_id));
     }
     let strangers = ["a-delete", "no", "a-01", "b.0123-future"];
     for stranger in strangers {
@@ -135,10 +144,10 @@ fn a_damaged_topic_id_is_no_topic_id() {
         "version: 0\ntopic_id: AAAAAAAAAAAAAAAAAAAAAA",
     ] {
         write(&disk, path.to_str().unwrap(), damaged);
-        assert_eq!(directory.topic_id_of(&partition).unwrap(), None, "{damaged:?}");
+        assert_eq!(topic_id_of(&directory, &partition).unwrap(), None, "{damaged:?}");
     }
     write(&disk, path.to_str().unwrap(), "version: 0\ntopic_id: mnSr0HHIQdGmXcIC9_T46Q");
-    assert!(directory.topic_id_of(&partition).unwrap().is_some());
+    assert!(topic_id_of(&directory, &partition).unwrap().is_some());
 }
 
 #[test]
@@ -153,15 +162,15 @@ fn a_partition_is_put_together_under_another_name_and_its_predecessor_says_who_f
     let live = directory.promote(&future, &partition).unwrap();
     assert_eq!(live, directory.path_of(&partition));
     assert_eq!(directory.partitions().unwrap(), [Found::Partition(partition.clone())]);
-    assert_eq!(directory.successor_of(&partition).unwrap(), None);
+    assert_eq!(successor_of(&directory, &partition).unwrap(), None);
     let successor = Uuid::random(&mut Rng::new(5));
     directory.note_successor(&partition, successor).unwrap();
-    assert_eq!(directory.successor_of(&partition).unwrap(), Some(successor));
+    assert_eq!(successor_of(&directory, &partition).unwrap(), Some(successor));
     write(&disk, live.join("successor").to_str().unwrap(), "version: 0\n");
-    assert!(directory.successor_of(&partition).is_err(), "nobody may guess");
+    assert!(successor_of(&directory, &partition).is_err(), "nobody may guess");
     directory.forget_successor(&partition).unwrap();
     directory.forget_successor(&partition).unwrap();
-    assert_eq!(directory.successor_of(&partition).unwrap(), None);
+    assert_eq!(successor_of(&directory, &partition).unwrap(), None);
     let long = "x".repeat(249 - 34);
     assert!(name(&long[..212], 0).can_be_moved() && !name(&long, 0).can_be_moved());
 }

@@ -10,17 +10,21 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
+#[cfg(not(target_os = "linux"))]
 use std::time::UNIX_EPOCH;
 
 #[cfg(target_os = "linux")]
 use bytes::Bytes;
+#[cfg(not(target_os = "linux"))]
 use dohle_base::Timestamp;
 
+#[cfg(not(target_os = "linux"))]
+use super::Kind;
 #[cfg(target_os = "linux")]
 use super::cold::{self, Direct};
+use super::{Disk, Entry, File};
 #[cfg(target_os = "linux")]
-use super::whole;
-use super::{Disk, Entry, File, Kind};
+use super::{listed, whole};
 
 /// The file system.
 #[derive(Clone, Copy, Debug, Default)]
@@ -80,6 +84,12 @@ impl Disk for Files {
         Ok(Handle::new(path, open(path)?))
     }
 
+    #[cfg(target_os = "linux")]
+    fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
+        listed::list(dir)
+    }
+
+    #[cfg(not(target_os = "linux"))]
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
         fs::read_dir(dir)?.map(|entry| describe(&entry?)).collect()
     }
@@ -124,6 +134,7 @@ impl Disk for Files {
     }
 }
 
+#[cfg(not(target_os = "linux"))]
 fn describe(entry: &fs::DirEntry) -> io::Result<Entry> {
     // A name that is not text is none of ours: with the replacement characters it matches nothing that we look for.
     let name = entry.file_name().to_string_lossy().into_owned();
@@ -201,6 +212,11 @@ impl File for Handle {
 
 #[cfg(test)]
 mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use dohle_base::Timestamp;
+
+    use super::super::{Kind, Listing};
     use super::*;
 
     #[test]
@@ -221,6 +237,36 @@ mod tests {
         assert!(sectors() < 100);
         file.sync().unwrap();
         assert_eq!(Files.list(dir.path()).unwrap()[0].kind, Kind::File(11));
+    }
+
+    #[test]
+    fn a_directory_is_listed_with_all_that_is_in_it_and_none_that_is_not_there() {
+        let dir = tempfile::tempdir().unwrap();
+        // More names than one call to the system brings.
+        for number in 0..1_500 {
+            fs::write(dir.path().join(format!("{number:020}.log")), vec![0; number % 7]).unwrap();
+        }
+        fs::create_dir(dir.path().join("t-0")).unwrap();
+        std::os::unix::fs::symlink("nowhere", dir.path().join("link")).unwrap();
+        let old = UNIX_EPOCH + std::time::Duration::from_millis(1_234);
+        fs::File::options()
+            .write(true)
+            .open(dir.path().join("00000000000000000009.log"))
+            .unwrap()
+            .set_modified(old)
+            .unwrap();
+        let mut entries = Files.list(dir.path()).unwrap();
+        entries.sort_by(|one, other| one.name.cmp(&other.name));
+        assert_eq!(entries.len(), 1_502);
+        let ninth = Entry { name: "00000000000000000009.log".into(), kind: Kind::File(2), modified: Timestamp(1_234) };
+        assert_eq!(entries[9], ninth);
+        let folder = Entry { name: "t-0".into(), kind: Kind::Directory, modified: Timestamp::NONE };
+        assert_eq!(entries[1_501], folder);
+        assert_eq!((&*entries[1_500].name, entries[1_500].kind), ("link", Kind::File(7)));
+        let gone = dir.path().join("gone");
+        assert!(Listing::of(&Files, &gone).unwrap().is_none());
+        assert!(Listing::of(&Files, &dir.path().join("link")).unwrap().is_none(), "no directory");
+        assert_eq!(Files.list(&gone).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 
     #[test]

@@ -8,6 +8,9 @@ mod buffer;
 #[cfg(target_os = "linux")]
 mod cold;
 mod file;
+#[cfg(target_os = "linux")]
+mod listed;
+mod listing;
 mod memory;
 mod read_only;
 #[cfg(target_os = "linux")]
@@ -25,6 +28,7 @@ use dohle_base::Timestamp;
 use self::buffer::Buffer;
 pub use buffer::release_buffers;
 pub use file::{Files, Handle};
+pub use listing::Listing;
 pub use memory::{Fault, Memory, MemoryFile};
 pub use read_only::{ReadHandle, ReadOnly};
 
@@ -164,13 +168,22 @@ pub fn read_whole<D: Disk>(disk: &D, path: &Path) -> io::Result<Option<Vec<u8>>>
         Err(error) => return Err(error),
     };
     let size = file.size()?;
+    read_all(&file, path, size).map(Some)
+}
+
+/// Reads a small file in one piece of which is known that it is there and how long it is. An empty one costs no call to the disk.
+pub(crate) fn read_sized<D: Disk>(disk: &D, path: &Path, size: u64) -> io::Result<Vec<u8>> {
+    if size == 0 { Ok(Vec::new()) } else { read_all(&disk.open(path)?, path, size) }
+}
+
+fn read_all(file: &impl File, path: &Path, size: u64) -> io::Result<Vec<u8>> {
     if size > WHOLE_FILE_MAX {
         return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{} has {size} bytes", path.display())));
     }
     let mut bytes = vec![0; size as usize];
     let read = file.read_at(0, &mut bytes)?;
     bytes.truncate(read);
-    Ok(Some(bytes))
+    Ok(bytes)
 }
 
 /// Writes a file and makes its content durable; its name is durable after the directory's [`Disk::sync_dir`].

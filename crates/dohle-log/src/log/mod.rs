@@ -56,7 +56,7 @@ pub use truncate::TruncateError;
 pub struct Log<D: Disk> {
     disk: D,
     dir: Arc<Path>,
-    options: Options,
+    options: Arc<Options>,
     start: Offset,
     sealed: VecDeque<Arc<Sealed>>,
     active: Active<D::File>,
@@ -128,8 +128,8 @@ impl<D: Disk> Log<D> {
     }
 
     /// Changes what its topic asks for; what concerns segments is obeyed from the next one on.
-    pub fn set_options(&mut self, options: Options) {
-        self.options = options;
+    pub fn set_options(&mut self, options: impl Into<Arc<Options>>) {
+        self.options = options.into();
     }
 
     /// Which leader wrote what.

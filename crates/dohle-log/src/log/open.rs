@@ -16,7 +16,7 @@ use thiserror::Error;
 use super::Log;
 use super::progress::Progress;
 use super::{flush::Durable, restore};
-use crate::disk::{Disk, File};
+use crate::disk::{Disk, File, Listing};
 use crate::epochs::Epochs;
 use crate::failure::Failure;
 use crate::options::Options;
@@ -105,24 +105,26 @@ impl<D: Disk> Log<D> {
     pub fn open(
         disk: D,
         dir: &Path,
-        options: Options,
+        options: impl Into<Arc<Options>>,
         opening: &Opening,
         now: Timestamp,
     ) -> Result<(Self, Recovered), LoadError> {
-        Self::open_telling(disk, dir, options, opening, now, &Progress::default())
+        let listing = recover::list(&disk, dir)?;
+        Self::open_listed(disk, dir, listing, options, opening, now, &Progress::default())
     }
 
-    /// The same, and tells how far it has come.
-    pub fn open_telling(
+    /// The same where somebody has looked into the directory already and has found `listing`; tells how far it has come.
+    pub fn open_listed(
         disk: D,
         dir: &Path,
-        options: Options,
+        listing: Listing,
+        options: impl Into<Arc<Options>>,
         opening: &Opening,
         now: Timestamp,
         progress: &Progress,
     ) -> Result<(Self, Recovered), LoadError> {
-        let mut recovered = Recovered::default();
-        let mut found = recover::settle(&disk, dir)?;
+        let (options, mut recovered) = (options.into(), Recovered::default());
+        let mut found = recover::settle(&disk, dir, listing)?;
         recovered.leftovers = found.leftovers;
         if found.segments.is_empty() {
             let mut log = Self::begin(disk, dir, options, opening.start, now)?;
@@ -134,7 +136,7 @@ impl<D: Disk> Log<D> {
         let mut log = Self::empty(disk, dir, options, unsure[0].base, now)?;
         log.snapshots = found.snapshots;
         let unindexed = log.take_sealed(&found.segments, &mut recovered)?;
-        log.read_epochs(&mut recovered)?;
+        log.read_epochs(&found.listing, &mut recovered)?;
         let read_from = log.read_unsure(&unsure, opening, &mut Reading { recovered: &mut recovered, progress, now })?;
         let read_from = unindexed.map_or(read_from, |unindexed| unindexed.min(read_from));
         if recovered.epochs {
@@ -147,7 +149,7 @@ impl<D: Disk> Log<D> {
     }
 
     /// A new log: one empty segment.
-    fn begin(disk: D, dir: &Path, options: Options, start: Offset, now: Timestamp) -> Result<Self, Failure> {
+    fn begin(disk: D, dir: &Path, options: Arc<Options>, start: Offset, now: Timestamp) -> Result<Self, Failure> {
         let path = segment::path(dir, start, Content::Log);
         let active = Active::create(&disk, dir, start, options.index_interval_bytes, now)
             .map_err(Failure::of("create", &path))?;
@@ -162,14 +164,14 @@ impl<D: Disk> Log<D> {
         self.remove_snapshots(|_| true)
     }
 
-    fn empty(disk: D, dir: &Path, options: Options, base: Offset, now: Timestamp) -> Result<Self, Failure> {
+    fn empty(disk: D, dir: &Path, options: Arc<Options>, base: Offset, now: Timestamp) -> Result<Self, Failure> {
         let path = segment::path(dir, base, Content::Log);
         let file = disk.open(&path).map_err(Failure::of("open", &path))?;
         let active = Active::empty(file, base, options.index_interval_bytes, now);
         Ok(Self::around(disk, dir, options, active, now))
     }
 
-    fn around(disk: D, dir: &Path, options: Options, active: Active<D::File>, now: Timestamp) -> Self {
+    fn around(disk: D, dir: &Path, options: Arc<Options>, active: Active<D::File>, now: Timestamp) -> Self {
         let base = active.base;
         Self {
             disk,
@@ -249,7 +251,9 @@ impl<D: Disk> Log<D> {
             && let Some(stored) = self.resume(&unsure[0], reading)?
         {
             self.durable.synced = self.end();
-            let aborted = recover::read_aborted(&self.disk, &self.dir, unsure[0].base)?;
+            let (base, stored_aborted) = (unsure[0].base, unsure[0].aborted);
+            let read = || recover::read_aborted(&self.disk, &self.dir, base);
+            let aborted = if stored_aborted { read()? } else { Some(Vec::new()) };
             let Some(aborted) = aborted else { return Ok(self.active.base) };
             self.active.aborted = aborted;
             if let Some(stored) = stored {
@@ -288,7 +292,7 @@ impl<D: Disk> Log<D> {
     /// Takes up the last segment by its indexes, and says what they hold, if they do; none when its batches are not as a clean stop
     /// leaves them.
     fn resume(&mut self, file: &SegmentFiles, reading: &mut Reading<'_>) -> Result<Option<Option<Entries>>, LoadError> {
-        let indexes = recover::read_indexes(&self.disk, &self.dir, file.base)?;
+        let indexes = recover::read_indexes(&self.disk, &self.dir, file)?;
         reading.recovered.indexes += usize::from(indexes.is_none() && file.size > 0);
         match self.active.resume(file.size, indexes.clone().unwrap_or_default()) {
             Ok(()) => Ok(Some(indexes)),

@@ -14,7 +14,7 @@ use dohle_records::control::EndTransaction;
 use super::Log;
 use super::marker_of;
 use super::open::Recovered;
-use crate::disk::{Disk, File, read_whole};
+use crate::disk::{Disk, File, Listing, read_whole};
 use crate::epochs::{Epochs, FILE_NAME as EPOCHS_FILE_NAME};
 use crate::failure::Failure;
 use crate::producers::{Producers, snapshot};
@@ -27,9 +27,9 @@ const RECALLED_BYTES: u64 = CHUNK_LARGE as u64;
 
 impl<D: Disk> Log<D> {
     /// The epochs as the file has them; without a sound file they have to be gathered from the batches.
-    pub(super) fn read_epochs(&mut self, recovered: &mut Recovered) -> Result<(), Failure> {
+    pub(super) fn read_epochs(&mut self, listing: &Listing, recovered: &mut Recovered) -> Result<(), Failure> {
         let path = self.dir.join(EPOCHS_FILE_NAME);
-        let read = read_small(&self.disk, &path)?;
+        let read = small(listing.read(&self.disk, &self.dir, EPOCHS_FILE_NAME), &path)?;
         match read.as_deref().map(Epochs::parse) {
             Some(Ok(epochs)) => {
                 self.epochs = epochs;
@@ -181,7 +181,11 @@ pub(super) fn assign(epochs: &mut Epochs, header: &Header) {
 
 /// A file that is small unless it is damaged.
 fn read_small<D: Disk>(disk: &D, path: &Path) -> Result<Option<Vec<u8>>, Failure> {
-    match read_whole(disk, path) {
+    small(read_whole(disk, path), path)
+}
+
+fn small(read: io::Result<Option<Vec<u8>>>, path: &Path) -> Result<Option<Vec<u8>>, Failure> {
+    match read {
         Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(Some(Vec::new())),
         read => read.map_err(Failure::of("read", path)),
     }

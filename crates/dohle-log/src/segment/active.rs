@@ -109,11 +109,11 @@ impl<F: File> Active<F> {
     /// the last entry; a damaged one is the error, and what lies before it is known. Indexes that do not fit the file are left aside
     /// and all of it is read.
     pub(crate) fn resume(&mut self, size: u64, entries: Entries) -> Result<(), Stopped> {
-        let first = Scan::new(self.file.clone(), 0, size, CHUNK_LARGE).next();
-        if let Ok(Some(first)) = first {
-            self.first_time = Some(first.header.max_timestamp);
-        }
         self.take_indexes(size, entries);
+        if self.size > 0 {
+            let first = Scan::new(self.file.clone(), 0, size, CHUNK_SMALL).next();
+            self.first_time = first.ok().flatten().map(|first| first.header.max_timestamp);
+        }
         let mut scan = Scan::new(self.file.clone(), self.size, size, CHUNK_LARGE);
         while let Some(found) = scan.next()? {
             if !self.in_order(&found.header) {
