@@ -26,7 +26,7 @@ use crate::lock::hold;
 use crate::moves::Moves;
 use crate::partition::{Identity, Outcome, Partition};
 use crate::placements::Placements;
-use crate::storage::{Storage, Wanted};
+use crate::storage::{Opened, Storage, Wanted};
 use crate::upkeep::{Chores, Doomed};
 use crate::vital;
 use crate::waiters::Waiters;
@@ -148,8 +148,8 @@ impl Publisher {
     fn lead(&self, led: &mut Led, shown: &Image, image: &Image, changes: &[PartitionDelta]) {
         let (mut new, mut options) = (vec![], BTreeMap::new());
         for change in changes {
-            let place = (change.topic.id, change.index);
-            match led.get(&place) {
+            let topic = &change.topic;
+            match led.get(&(topic.id, change.index)) {
                 Some(partition) => {
                     partition.set_in_sync(change.after.in_sync.len());
                     if partition.epoch() != Ok(change.after.leader_epoch) {
@@ -157,13 +157,19 @@ impl Publisher {
                     }
                 }
                 None => {
-                    let of_topic = || Arc::new(self.options(image, &change.topic.name));
-                    options.entry(change.topic.id).or_insert_with(of_topic);
-                    new.push(change);
+                    let of_topic = || Arc::new(self.options(image, &topic.name));
+                    let options = Arc::clone(options.entry(topic.id).or_insert_with(of_topic));
+                    let (index, is_new) = (change.index, is_new(shown, change));
+                    let wanted = |directory| (change, Wanted { topic, index, directory, is_new, options });
+                    new.extend(change.after.directory(self.node).map(wanted));
                 }
             }
         }
-        let open = |change: &PartitionDelta| self.open(change, &options[&change.topic.id], is_new(shown, change));
+        let open = |some: &[(&PartitionDelta, Wanted<'_>)]| {
+            let opened = self.storage.open_logs(some.iter().map(|(_, wanted)| wanted), self.clock.wall());
+            let led = some.iter().zip(opened);
+            led.filter_map(|((change, wanted), opened)| self.begin(change, wanted.directory, opened)).collect()
+        };
         for partition in self.storage.open_all(&new, open) {
             led.insert((partition.topic_id, partition.index), Arc::clone(&partition));
             self.coordinate(&partition, image);
@@ -190,19 +196,16 @@ impl Publisher {
         }
     }
 
-    /// Opens the log of a partition and leads it; a log that cannot be opened is told of, and not served.
-    fn open(&self, change: &PartitionDelta, options: &Arc<Options>, is_new: bool) -> Option<Arc<Partition>> {
+    /// Leads a partition whose log was opened; one that cannot be opened is told of, and not served.
+    fn begin(&self, change: &PartitionDelta, told: Uuid, opened: Opened) -> Option<Arc<Partition>> {
         let PartitionDelta { topic, index, after, .. } = change;
-        let options = Arc::clone(options);
-        let directory = after.directory(self.node)?;
-        let wanted = Wanted { topic, index: *index, directory, is_new, options };
-        match self.storage.open_log(wanted, self.clock.wall()) {
+        match opened {
             Ok((log, volume)) => {
                 let identity = Identity { topic: topic.name.clone(), topic_id: topic.id, index: *index };
                 let waiters = Arc::clone(&self.waiters);
                 let partition = Partition::lead(identity, log, after.leader_epoch, volume, waiters);
                 partition.set_in_sync(after.in_sync.len());
-                self.place(&partition, directory);
+                self.place(&partition, told);
                 Some(partition)
             }
             Err(error) => {

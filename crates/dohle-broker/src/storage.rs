@@ -14,9 +14,8 @@ use dohle_base::{BrokerId, ErrorCode, Partition as Index, Rng, Timestamp, TopicI
 use dohle_log::Failure;
 use dohle_log::directory::{Directory, DirectoryError, Identity, PartitionName};
 use dohle_log::disk::Files;
-use dohle_log::log::LoadError;
+use dohle_log::log::{Flush, LoadError};
 use dohle_log::options::Options;
-use dohle_metadata::delta::PartitionDelta;
 use dohle_metadata::image::{Resource, ResourceKind, Topic};
 use dohle_metadata::{Image, directory as placed};
 
@@ -28,6 +27,12 @@ use crate::recovery::Recovery;
 use crate::space;
 use crate::volume::{Lying, Volume};
 
+/// Logs that are made durable together when they are opened: each holds an open file until then.
+const OPENED_TOGETHER: usize = 250;
+/// In how many lots a thread opens its share.
+const LOTS_PER_THREAD: usize = 8;
+/// From so many on, one call for all is cheaper than one for each.
+const TOGETHER_MIN: usize = 4;
 /// How often it is told how far the opening of logs has come.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
@@ -218,23 +223,25 @@ impl Storage {
         Options::resolve(&of_topic, &of_broker)
     }
 
-    /// Opens many logs, on several threads, and tells how far that has come.
-    pub(crate) fn open_all(
+    /// Opens many logs, some at a time on each of several threads, and tells how far that has come.
+    pub(crate) fn open_all<T: Sync>(
         &self,
-        changes: &[&PartitionDelta],
-        open: impl Fn(&PartitionDelta) -> Option<Arc<Partition>> + Sync,
+        all: &[T],
+        open: impl Fn(&[T]) -> Vec<Arc<Partition>> + Sync,
     ) -> Vec<Arc<Partition>> {
+        // Small enough that no thread is left with much when the others are done.
+        let lot = (all.len() / (LOTS_PER_THREAD * self.openers)).clamp(1, OPENED_TOGETHER);
+        let lots: Vec<&[T]> = all.chunks(lot).collect();
         let next = AtomicUsize::new(0);
         let some = || {
             let mut opened = vec![];
-            while let Some(change) = changes.get(next.fetch_add(1, Ordering::Relaxed)) {
-                opened.extend(open(change));
-                self.recovery.end_one();
+            while let Some(lot) = lots.get(next.fetch_add(1, Ordering::Relaxed)) {
+                opened.extend(open(lot));
             }
             opened
         };
-        self.recovery.begin(changes.len());
-        if changes.len() <= 1 {
+        self.recovery.begin(all.len());
+        if lots.len() <= 1 {
             return some();
         }
         std::thread::scope(|scope| {
@@ -247,7 +254,7 @@ impl Storage {
                     opened
                 })
             };
-            let threads: Vec<_> = (0..self.openers.min(changes.len())).map(open_some).collect();
+            let threads: Vec<_> = (0..self.openers.min(lots.len())).map(open_some).collect();
             drop(busy);
             while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(TELL_EVERY) {
                 self.recovery.tell();
@@ -257,12 +264,27 @@ impl Storage {
         })
     }
 
-    /// Opens the log of a partition, or begins one; all that is in it is durable then, and it holds no open file until it is used.
-    pub(crate) fn open_log(&self, wanted: Wanted<'_>, now: Timestamp) -> Result<(Log, Arc<Volume>), StorageError> {
+    /// Opens the logs of some partitions, or begins them; all that is in them is durable then, and they hold no open file until they are used.
+    pub(crate) fn open_logs<'a>(&self, wanted: impl Iterator<Item = &'a Wanted<'a>>, now: Timestamp) -> Vec<Opened> {
+        let open = |wanted| {
+            let opened = self.open_log(wanted, now);
+            self.recovery.end_one();
+            opened
+        };
+        let mut opened: Vec<Opened> = wanted.map(open).collect();
+        for volume in &self.volumes {
+            let here =
+                opened.iter_mut().filter(|opened| opened.as_ref().is_ok_and(|(_, place)| Arc::ptr_eq(place, volume)));
+            confirm(volume, here.collect(), now);
+        }
+        opened.iter().flatten().for_each(|(log, _)| log.rest());
+        opened
+    }
+
+    fn open_log(&self, wanted: &Wanted<'_>, now: Timestamp) -> Opened {
         let name = PartitionName { topic: wanted.topic.name.clone(), partition: wanted.index };
-        let (volume, lying) = self.place(&name, &wanted)?;
-        let log = self.open_in(volume, &name, wanted.topic.id, lying, wanted.options, now)?;
-        log.rest();
+        let (volume, lying) = self.place(&name, wanted)?;
+        let log = self.open_in(volume, &name, wanted.topic.id, lying, Arc::clone(&wanted.options), now)?;
         Ok((log, Arc::clone(volume)))
     }
 
@@ -275,7 +297,11 @@ impl Storage {
     ) -> Result<Log, StorageError> {
         let name = PartitionName { topic, partition: Index(0) };
         let lying = self.metadata.look_for(&name)?;
-        self.open_in(&self.metadata, &name, Uuid::METADATA_TOPIC, lying, Arc::new(options), now)
+        let mut log = self.open_in(&self.metadata, &name, Uuid::METADATA_TOPIC, lying, Arc::new(options), now)?;
+        if let Some(flush) = log.begin_flush() {
+            log.flushed(flush.run(), now)?;
+        }
+        Ok(log)
     }
 
     /// Gives the directory of a deleted partition a name under which nobody looks for it; says where it is, to be removed later.
@@ -372,6 +398,7 @@ impl Storage {
         Ok(Some(home))
     }
 
+    /// Opens a log, or begins one. What is in it may not be durable yet.
     fn open_in(
         &self,
         volume: &Volume,
@@ -383,7 +410,7 @@ impl Storage {
     ) -> Result<Log, StorageError> {
         let directory = &volume.directory;
         let noted = lying.as_ref().is_some_and(|lying| lying.topic_id == Some(topic));
-        let path = if noted { directory.path_of(name) } else { directory.create_partition(name, topic)? };
+        let path = if noted { directory.path_of(name) } else { directory.begin_partition(name, topic)? };
         let listing = lying.map(|lying| lying.listing).unwrap_or_default();
         let opening = volume.opening(name);
         let progress = &self.recovery.progress;
@@ -392,8 +419,8 @@ impl Storage {
         if noted && !opening.clean {
             self.recovery.miss(name, log.end(), volume.shown(name));
         }
-        if let Some(flush) = log.begin_flush() {
-            log.flushed(flush.run(), now)?;
+        if !noted {
+            log.doubt_directory();
         }
         Ok(log)
     }
@@ -403,6 +430,26 @@ impl Storage {
         let doomed = volume.directory.delete_partition(name, &mut hold(&self.rng))?;
         volume.count_log(-1);
         Ok(doomed)
+    }
+}
+
+/// A log that was opened, or why it was not, with its place.
+pub(crate) type Opened = Result<(Log, Arc<Volume>), StorageError>;
+
+/// Makes durable what is in some logs of one directory, with one call where there are several: a stop may have come before the disk had it.
+fn confirm(volume: &Volume, opened: Vec<&mut Opened>, now: Timestamp) {
+    let begin = |opened: &mut Opened| opened.as_mut().ok()?.0.begin_flush();
+    let begun = opened.into_iter().filter_map(|opened| Some((begin(opened)?, opened)));
+    let (flushes, opened): (Vec<Flush<Files>>, Vec<&mut Opened>) = begun.unzip();
+    let flushed = match flushes.len() {
+        ..TOGETHER_MIN => flushes.into_iter().map(Flush::run).collect(),
+        _ => Flush::run_together(flushes, &volume.directory),
+    };
+    for (opened, flushed) in opened.into_iter().zip(flushed) {
+        let noted = opened.as_mut().ok().map(|(log, _)| log.flushed(flushed, now));
+        if let Some(Err(failure)) = noted {
+            *opened = Err(failure.into());
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 
 mod checkpoints;
 mod identity;
-mod partition;
+pub(crate) mod partition;
 
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use dohle_base::{Partition, Rng, TopicId, TopicName, Uuid};
 
 use super::Directory;
-use crate::disk::{Disk, Kind, Listing, read_whole, remove_if_there, replace};
+use crate::disk::{Disk, File, Kind, Listing, read_whole, remove_if_there, replace};
 use crate::failure::Failure;
 
 const TOPIC_ID_FILE: &str = "partition.metadata";
@@ -100,6 +100,17 @@ impl<D: Disk> Directory<D> {
         self.create(self.path_of(name), topic_id)
     }
 
+    /// Makes a partition's directory as [`Directory::create_partition`] does, but durable only by the log's first flush, which
+    /// [`Log::doubt_directory`](crate::log::Log::doubt_directory) asks for: of many, nobody waits for each.
+    pub fn begin_partition(&self, name: &PartitionName, topic_id: TopicId) -> Result<PathBuf, Failure> {
+        let path = self.path_of(name);
+        self.disk.create_dir(&path).map_err(Failure::of("create", &path))?;
+        let file = path.join(TOPIC_ID_FILE);
+        let written = self.disk.create(&file).and_then(|it| it.write_at(0, topic_id_content(topic_id).as_bytes(), &[]));
+        written.map_err(Failure::of("write", &file))?;
+        Ok(path)
+    }
+
     /// Makes a directory in which a partition is put together that is to be moved here ([`Directory::promote`]), and says where it
     /// is. Durable when it comes back.
     pub fn create_future(&self, name: &PartitionName, topic_id: TopicId, rng: &mut Rng) -> Result<PathBuf, Failure> {
@@ -110,8 +121,7 @@ impl<D: Disk> Directory<D> {
     fn create(&self, path: PathBuf, topic_id: TopicId) -> Result<PathBuf, Failure> {
         self.disk.create_dir(&path).map_err(Failure::of("create", &path))?;
         let file = path.join(TOPIC_ID_FILE);
-        let content = format!("version: 0\ntopic_id: {topic_id}");
-        replace(&self.disk, &file, content.as_bytes()).map_err(Failure::of("replace", &file))?;
+        replace(&self.disk, &file, topic_id_content(topic_id).as_bytes()).map_err(Failure::of("replace", &file))?;
         self.sync()?;
         Ok(path)
     }
@@ -191,6 +201,20 @@ impl<D: Disk> Directory<D> {
             done => done.map_err(Failure::of("remove", path)),
         }
     }
+}
+
+/// Makes durable that there is a partition's directory, and what it says of its topic.
+pub(crate) fn confirm<D: Disk>(disk: &D, partition: &Path) -> Result<(), Failure> {
+    let file = partition.join(TOPIC_ID_FILE);
+    disk.open(&file).and_then(|file| file.sync()).map_err(Failure::of("sync", &file))?;
+    for dir in [Some(partition), partition.parent()].into_iter().flatten() {
+        disk.sync_dir(dir).map_err(Failure::of("sync", dir))?;
+    }
+    Ok(())
+}
+
+fn topic_id_content(topic_id: TopicId) -> String {
+    format!("version: 0\ntopic_id: {topic_id}")
 }
 
 /// What the file of the topic says in a partition's directory.

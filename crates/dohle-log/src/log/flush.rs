@@ -11,7 +11,7 @@ use std::sync::Arc;
 use dohle_base::{Offset, Timestamp};
 
 use super::Log;
-use crate::directory::Directory;
+use crate::directory::{Directory, partition};
 use crate::disk::{Disk, File, replace};
 use crate::epochs::FILE_NAME as EPOCHS_FILE_NAME;
 use crate::failure::Failure;
@@ -33,8 +33,8 @@ pub(super) struct Durable<F> {
     pub(super) unsynced: Vec<(Offset, F)>,
     /// Snapshots that were written.
     pub(super) snapshots: Vec<F>,
-    /// Whether names in the directory have changed.
-    pub(super) names: bool,
+    /// Which names may not be on the disk.
+    pub(super) names: Names,
     /// The version of the epochs that the file has.
     pub(super) epochs: u64,
     /// The version in which the file lacks only an epoch that has no record yet. Nobody can have a record of it, so that it is worth no sync
@@ -46,6 +46,18 @@ pub(super) struct Durable<F> {
     /// Raised by every truncation: what a flush reports that was begun before means nothing.
     pub(super) generation: u64,
     pub(super) failed: bool,
+}
+
+/// Names that a power cut may take back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Names {
+    /// None.
+    #[default]
+    Kept,
+    /// Some of those in the log's directory.
+    Changed,
+    /// The directory's own as well, and what it says of its topic.
+    New,
 }
 
 /// What has to be done so that a log is durable up to an offset.
@@ -61,7 +73,7 @@ pub struct Flush<D: Disk> {
     indexes: Vec<Arc<Sealed>>,
     epochs: Option<Vec<u8>>,
     epochs_version: u64,
-    names: bool,
+    names: Names,
 }
 
 /// A flush that was run.
@@ -97,7 +109,7 @@ impl<F> Durable<F> {
             synced_at: now,
             unsynced: Vec::new(),
             snapshots: Vec::new(),
-            names: false,
+            names: Names::Kept,
             epochs: 0,
             epochs_idle: 0,
             flushing: false,
@@ -119,12 +131,27 @@ impl<D: Disk> Log<D> {
             Durability::Synced => true,
             Durability::Relaxed => waiting >= self.options.flush_messages || aged,
         };
-        (waiting > 0 && asked) || !self.durable.unsynced.is_empty() || self.durable.names || self.epochs_changed()
+        (waiting > 0 && asked) || !self.durable.unsynced.is_empty() || self.names_changed() || self.epochs_changed()
     }
 
     /// Whether so much was written since the last flush that one should begin, although nobody waits for it.
     pub fn has_gathered(&self) -> bool {
         self.durable.gathered >= GATHERED_BYTES_MAX
+    }
+
+    /// Whether names are to be made durable.
+    pub(super) fn names_changed(&self) -> bool {
+        self.durable.names != Names::Kept
+    }
+
+    /// Notes that names in the directory have changed.
+    pub(super) fn change_names(&mut self) {
+        self.durable.names = self.durable.names.max(Names::Changed);
+    }
+
+    /// Notes that the log's directory was made just now, and nobody has made that durable: the next flush does.
+    pub fn doubt_directory(&mut self) {
+        self.durable.names = Names::New;
     }
 
     /// Whether the file of epochs is to be written.
@@ -142,7 +169,7 @@ impl<D: Disk> Log<D> {
     pub fn begin_flush(&mut self) -> Option<Flush<D>> {
         let epochs_changed = self.epochs_changed();
         let held = self.sealed.iter().any(|segment| segment.is_held());
-        let anything = self.durable.synced < self.end() || self.durable.names || epochs_changed || held;
+        let anything = self.durable.synced < self.end() || self.names_changed() || epochs_changed || held;
         if !anything || self.durable.flushing || self.durable.failed {
             return None;
         }
@@ -189,7 +216,7 @@ impl<D: Disk> Log<D> {
         assert!(self.durable.flushing, "a flush ends once");
         self.durable.flushing = false;
         let done = flushed.outcome.inspect_err(|failed| match failed {
-            Failed::NoRoom(_) => self.durable.names = true,
+            Failed::NoRoom(_) => self.change_names(),
             Failed::Broken(_) => self.durable.failed = true,
         })?;
         self.durable.epochs = flushed.epochs_version;
@@ -258,7 +285,7 @@ impl<D: Disk> Flush<D> {
     /// Waits for the disk.
     pub fn run(self) -> Flushed {
         let synced = self.files.iter().try_for_each(File::sync);
-        self.conclude(synced)
+        self.conclude(synced, Reach::Files)
     }
 
     /// The same for many logs of one directory, whose files are synced with one call where the disk knows such a thing: dozens of files cost
@@ -272,19 +299,26 @@ impl<D: Disk> Flush<D> {
             Ok(()) => Ok(()),
             Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
         };
-        flushes.into_iter().map(|flush| flush.conclude(told(&synced))).collect()
+        flushes.into_iter().map(|flush| flush.conclude(told(&synced), Reach::All)).collect()
     }
 
-    fn conclude(self, synced: io::Result<()>) -> Flushed {
-        let outcome = self.store(synced);
+    fn conclude(self, synced: io::Result<()>, reach: Reach) -> Flushed {
+        let outcome = self.store(synced, reach);
         let Self { upto, revision, generation, epochs_version, .. } = self;
         Flushed { upto, revision, generation, epochs_version, outcome }
     }
 
     /// Stores what goes with the batches, once those are durable.
-    fn store(&self, synced: io::Result<()>) -> Result<Done, Failed> {
+    fn store(&self, synced: io::Result<()>, reach: Reach) -> Result<Done, Failed> {
         // Whatever the reason: pages that were not written are gone, and a second sync would not say so.
         synced.map_err(Failure::of("sync a file of", &self.dir)).map_err(Failed::Broken)?;
+        let names = match reach {
+            Reach::Files => self.names,
+            Reach::All => Names::Kept,
+        };
+        if names == Names::New {
+            partition::confirm(&self.disk, &self.dir).map_err(Failed::Broken)?;
+        }
         let mut indexes = Vec::with_capacity(self.indexes.len());
         for segment in &self.indexes {
             segment.store(&self.disk).map_err(|error| Failed::of("store the indexes of", &self.dir, error))?;
@@ -293,11 +327,20 @@ impl<D: Disk> Flush<D> {
         if let Some(bytes) = &self.epochs {
             let path = self.dir.join(EPOCHS_FILE_NAME);
             replace(&self.disk, &path, bytes).map_err(|error| Failed::of("replace", &path, error))?;
-        } else if self.names || !self.indexes.is_empty() {
+        } else if names != Names::Kept || !self.indexes.is_empty() {
             self.disk.sync_dir(&self.dir).map_err(Failure::of("sync", &self.dir)).map_err(Failed::Broken)?;
         }
         Ok(Done { indexes })
     }
+}
+
+/// What a sync has made durable.
+#[derive(Clone, Copy)]
+enum Reach {
+    /// The files that it was for.
+    Files,
+    /// Whatever was on its way to the file system, names as well.
+    All,
 }
 
 impl From<Failed> for Failure {

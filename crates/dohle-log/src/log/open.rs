@@ -136,7 +136,7 @@ impl<D: Disk> Log<D> {
         let mut log = Self::empty(disk, dir, options, unsure[0].base, now)?;
         log.snapshots = found.snapshots;
         let unindexed = log.take_sealed(&found.segments, &mut recovered)?;
-        log.read_epochs(&found.listing, &mut recovered)?;
+        let stored = log.read_epochs(&found.listing, &mut recovered)?;
         let read_from = log.read_unsure(&unsure, opening, &mut Reading { recovered: &mut recovered, progress, now })?;
         let read_from = unindexed.map_or(read_from, |unindexed| unindexed.min(read_from));
         if recovered.epochs {
@@ -145,6 +145,11 @@ impl<D: Disk> Log<D> {
         log.settle_ends(opening, &mut recovered, now)?;
         log.read_producers(read_from, &mut recovered, now)?;
         log.active.inherit();
+        log.trust_epochs(&stored);
+        if !opening.clean {
+            // Whoever was stopped may have been about to make them durable.
+            log.change_names();
+        }
         Ok((log, recovered))
     }
 
@@ -154,7 +159,7 @@ impl<D: Disk> Log<D> {
         let active = Active::create(&disk, dir, start, options.index_interval_bytes, now)
             .map_err(Failure::of("create", &path))?;
         let mut log = Self::around(disk, dir, options, active, now);
-        log.durable.names = true;
+        log.change_names();
         Ok(log)
     }
 
@@ -363,7 +368,7 @@ impl<D: Disk> Log<D> {
     }
 
     fn remove_active_indexes(&mut self) -> Result<(), Failure> {
-        self.durable.names = true;
+        self.change_names();
         segment::remove_indexes(&self.disk, &self.dir, self.active.base)
     }
 
@@ -417,7 +422,7 @@ impl<D: Disk> Log<D> {
     /// Puts segments aside that nobody can say belong to this log; returns how many.
     fn quarantine(&mut self, files: &[SegmentFiles]) -> Result<usize, Failure> {
         let bases: Vec<Offset> = files.iter().map(|file| file.base).collect();
-        self.durable.names = true;
+        self.change_names();
         recover::set_aside(&self.disk, &self.dir, &bases)
     }
 
@@ -425,7 +430,7 @@ impl<D: Disk> Log<D> {
         // The last first: what a crash leaves is then a shorter log, not one with a gap.
         for file in files.iter().rev() {
             self.doom_segment(file.base)?.remove()?;
-            self.durable.names = true;
+            self.change_names();
         }
         Ok(())
     }

@@ -39,7 +39,7 @@ impl<D: Disk> Log<D> {
     /// lies below the high watermark goes.
     pub fn retain(&mut self, now: Timestamp, high_watermark: Offset) -> Result<Option<Removal<D>>, Failure> {
         // The producers are rebuilt from the snapshot behind what goes: it has to be durable first.
-        if !self.durable.snapshots.is_empty() || self.durable.names || self.durable.flushing {
+        if !self.durable.snapshots.is_empty() || self.names_changed() || self.durable.flushing {
             return Ok(None);
         }
         let views = self.views(now)?;
@@ -82,7 +82,7 @@ impl<D: Disk> Log<D> {
             self.sealed.pop_front();
             self.durable.unsynced.retain(|(unsynced, _)| *unsynced != base);
         }
-        self.durable.names = true;
+        self.change_names();
         let first = self.first_base();
         if first > self.start {
             self.start = first;

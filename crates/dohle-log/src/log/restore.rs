@@ -27,13 +27,13 @@ const RECALLED_BYTES: u64 = CHUNK_LARGE as u64;
 
 impl<D: Disk> Log<D> {
     /// The epochs as the file has them; without a sound file they have to be gathered from the batches.
-    pub(super) fn read_epochs(&mut self, listing: &Listing, recovered: &mut Recovered) -> Result<(), Failure> {
+    pub(super) fn read_epochs(&mut self, listing: &Listing, recovered: &mut Recovered) -> Result<Epochs, Failure> {
         let path = self.dir.join(EPOCHS_FILE_NAME);
         let read = small(listing.read(&self.disk, &self.dir, EPOCHS_FILE_NAME), &path)?;
         match read.as_deref().map(Epochs::parse) {
             Some(Ok(epochs)) => {
-                self.epochs = epochs;
-                return Ok(());
+                self.epochs = epochs.clone();
+                return Ok(epochs);
             }
             Some(Err(corrupt)) => {
                 tracing::warn!(path = %path.display(), %corrupt, "the epochs are read from the batches")
@@ -41,7 +41,14 @@ impl<D: Disk> Log<D> {
             None => {}
         }
         recovered.epochs = true;
-        Ok(())
+        Ok(Epochs::default())
+    }
+
+    /// Where the epochs have come to be again what the file has, it need not be written.
+    pub(super) fn trust_epochs(&mut self, stored: &Epochs) {
+        if self.epochs.starts() == stored.starts() {
+            self.durable.epochs = self.epochs.version();
+        }
     }
 
     /// The epochs as the batches have them.

@@ -42,7 +42,7 @@ impl<D: Disk> Log<D> {
         if self.options.preallocate {
             next.reserve_all(self.options.segment_bytes);
         }
-        self.durable.names = true;
+        self.change_names();
         let mut full = std::mem::replace(&mut self.active, next);
         if full.size == 0 {
             // Nothing was ever written there that the new one could follow.
@@ -73,7 +73,7 @@ impl<D: Disk> Log<D> {
         let bytes = snapshot::to_bytes(&self.producers);
         let written = self.disk.create(&path).and_then(|file| file.write_at(0, &bytes, &[]).map(|()| file));
         self.durable.snapshots.push(written.map_err(Failure::of("write", &path))?);
-        self.durable.names = true;
+        self.change_names();
         self.snapshots.insert(at);
         Ok(())
     }
