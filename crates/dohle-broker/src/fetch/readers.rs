@@ -5,20 +5,15 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
-use dohle_log::disk::release_buffers;
 use tokio::sync::oneshot;
 
 use crate::lock::hold;
 
 /// Reads that wait at the same time. A disk works on several better than on one; more only queue elsewhere.
 const THREADS: usize = 4;
-/// When nothing was read for so long, the memory for reads is given back.
-const REST: Duration = Duration::from_secs(5);
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -66,22 +61,11 @@ impl<T> Future for Pending<T> {
 
 fn work(inbox: &Mutex<mpsc::Receiver<Job>>) {
     loop {
-        let Some(job) = next(inbox) else { return };
+        // The lock is held by the one thread that waits for the next job, never while one is done.
+        let next = hold(inbox).recv();
+        let Ok(job) = next else { return };
         if std::panic::catch_unwind(std::panic::AssertUnwindSafe(job)).is_err() {
             tracing::error!("a read died");
-        }
-    }
-}
-
-/// The next job; none when there will be none. The lock is held by the one thread that waits for it, never while one is done.
-fn next(inbox: &Mutex<mpsc::Receiver<Job>>) -> Option<Job> {
-    let inbox = hold(inbox);
-    match inbox.recv_timeout(REST) {
-        Ok(job) => Some(job),
-        Err(RecvTimeoutError::Disconnected) => None,
-        Err(RecvTimeoutError::Timeout) => {
-            release_buffers();
-            inbox.recv().ok()
         }
     }
 }

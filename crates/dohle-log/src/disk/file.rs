@@ -13,15 +13,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 #[cfg(not(target_os = "linux"))]
 use std::time::UNIX_EPOCH;
 
-#[cfg(target_os = "linux")]
-use bytes::Bytes;
 #[cfg(not(target_os = "linux"))]
 use dohle_base::Timestamp;
 
 #[cfg(not(target_os = "linux"))]
 use super::Kind;
-#[cfg(target_os = "linux")]
-use super::cold::{self, Direct};
 use super::{Disk, Entry, File};
 #[cfg(target_os = "linux")]
 use super::{listed, whole};
@@ -38,18 +34,11 @@ pub struct Handle(Arc<Named>);
 struct Named {
     path: PathBuf,
     open: RwLock<Option<Arc<fs::File>>>,
-    #[cfg(target_os = "linux")]
-    direct: Direct,
 }
 
 impl Handle {
     fn new(path: &Path, file: fs::File) -> Self {
-        Self(Arc::new(Named {
-            path: path.to_owned(),
-            open: RwLock::new(Some(Arc::new(file))),
-            #[cfg(target_os = "linux")]
-            direct: Direct::default(),
-        }))
+        Self(Arc::new(Named { path: path.to_owned(), open: RwLock::new(Some(Arc::new(file))) }))
     }
 
     /// The open file; opened again where it rested.
@@ -151,11 +140,6 @@ impl File for Handle {
         self.wake()?.read_at(into, at)
     }
 
-    #[cfg(target_os = "linux")]
-    fn read_cold(&self, at: u64, size: usize) -> io::Result<Bytes> {
-        cold::read(self, &self.0.direct, at, size)
-    }
-
     #[cfg(not(target_vendor = "apple"))]
     fn write_some(&self, at: u64, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         Ok(rustix::io::pwritev(&*self.wake()?, parts, at)?)
@@ -205,8 +189,6 @@ impl File for Handle {
 
     fn rest(&self) {
         *self.0.open.write().unwrap_or_else(PoisonError::into_inner) = None;
-        #[cfg(target_os = "linux")]
-        self.0.direct.rest();
     }
 }
 

@@ -4,9 +4,6 @@
 //! What a call wrote may be forgotten by a power cut until [`File::sync`] came back; a name that was created, renamed or removed
 //! may be forgotten until [`Disk::sync_dir`] came back. Knows nothing of segments.
 
-mod buffer;
-#[cfg(target_os = "linux")]
-mod cold;
 mod file;
 #[cfg(target_os = "linux")]
 mod listed;
@@ -22,11 +19,8 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use dohle_base::Timestamp;
 
-use self::buffer::Buffer;
-pub use buffer::release_buffers;
 pub use file::{Files, Handle};
 pub use listing::Listing;
 pub use memory::{Fault, Memory, MemoryFile};
@@ -116,24 +110,6 @@ pub trait File: Clone + Send + Sync + 'static {
             }
         }
         Ok(done)
-    }
-
-    /// The first `size` bytes at `at`, or fewer where the file ends.
-    fn read_bytes(&self, at: u64, size: usize) -> io::Result<Bytes> {
-        if size < Buffer::WORTH_IT {
-            let mut bytes = vec![0; size];
-            let read = self.read_at(at, &mut bytes)?;
-            bytes.truncate(read);
-            return Ok(bytes.into());
-        }
-        let mut buffer = Buffer::of(at, size);
-        let read = self.read_at(at, buffer.wanted())?;
-        Ok(buffer.into_bytes(read))
-    }
-
-    /// The same of bytes that are probably not in memory and need not be there later. Whoever writes to the file meanwhile may have to wait.
-    fn read_cold(&self, at: u64, size: usize) -> io::Result<Bytes> {
-        self.read_bytes(at, size)
     }
 }
 

@@ -17,9 +17,7 @@ mod remove;
 mod restore;
 mod roll;
 mod scrub;
-mod slice;
 mod time;
-mod trails;
 mod transactions;
 mod truncate;
 
@@ -44,9 +42,8 @@ pub use compact::{Swap, Swapped};
 pub use flush::{Flush, Flushed};
 pub use open::{LoadError, Opening, Recovered, Torn};
 pub use progress::Progress;
-pub use read::{Plan, ReadError};
+pub use read::{Plan, ReadError, Slice};
 pub use remove::Removal;
-pub use slice::Slice;
 pub use time::{ByTime, Moment};
 pub use transactions::Aborts;
 pub use truncate::TruncateError;
@@ -69,7 +66,6 @@ pub struct Log<D: Disk> {
     rewritings: u64,
     /// The revision of segments that were not: above all of the log from which this one has taken over.
     revision: u64,
-    trails: Arc<trails::Trails>,
 }
 
 /// One segment, as others may see it.

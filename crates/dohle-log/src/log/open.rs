@@ -191,7 +191,6 @@ impl<D: Disk> Log<D> {
             durable: Durable::at(base, now),
             rewritings: 0,
             revision: 0,
-            trails: Arc::default(),
         }
     }
 

@@ -2,18 +2,18 @@
 //!
 //! [`Log::plan`] looks at memory only and is made under the partition's lock; [`Plan::resolve`] reads an index and a few headers, and
 //! [`Slice::read`] the bytes, both outside of it. Whoever sends a file needs the slice only. Between plan and bytes the log may have been
-//! truncated or its oldest segments dropped: that is [`ReadError::Moved`], and the plan is made anew. A reader who goes on where his last
-//! slice ended needs no index and no header: the log knows where that was ([`Trails`]).
+//! truncated or its oldest segments dropped: that is [`ReadError::Moved`], and the plan is made anew.
 
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use dohle_base::{ErrorCode, Offset};
 use thiserror::Error;
 
-use super::trails::Trails;
-use super::{Log, Slice};
+use super::Log;
 use crate::disk::{Disk, File};
 use crate::failure::Failure;
 use crate::segment::scan::{CHUNK_SMALL, Damage, Found, Scan, Stopped};
@@ -24,11 +24,11 @@ const NEAR_BYTES: u64 = 64 << 20;
 
 /// What a reader wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Wanted {
-    pub(super) from: Offset,
-    pub(super) upto: Offset,
-    pub(super) bytes_max: u64,
-    pub(super) minimum_one: bool,
+struct Wanted {
+    from: Offset,
+    upto: Offset,
+    bytes_max: u64,
+    minimum_one: bool,
 }
 
 /// Where to look for the bytes that a reader wants.
@@ -38,15 +38,12 @@ pub struct Plan<D: Disk> {
     dir: Arc<Path>,
     wanted: Wanted,
     place: Place<D::File>,
-    trails: Arc<Trails>,
 }
 
 #[derive(Debug)]
 enum Place<F> {
     /// Nothing there yet.
     Nowhere,
-    /// In a closed segment, behind what was read last: all of it that is there from this batch on is wanted.
-    Behind(Arc<Sealed>, Found),
     Sealed(Vec<Arc<Sealed>>, Tail<F>),
     Active(Tail<F>),
 }
@@ -64,7 +61,6 @@ struct Tail<F> {
     /// The bytes themselves, where they are among the newest.
     exact: Option<Exact>,
     near: bool,
-    is_still: bool,
 }
 
 /// A batch to begin with, and where the last one ends that is wanted.
@@ -72,6 +68,23 @@ struct Tail<F> {
 struct Exact {
     first: segment::Place,
     limit: u64,
+}
+
+/// Bytes of a segment's file: whole batches, but for the last, which the limit may cut.
+#[derive(Clone, Debug)]
+pub struct Slice<F> {
+    /// The file, open.
+    pub file: F,
+    /// Where in it.
+    pub range: Range<u64>,
+    /// The offset of the first record: at or below the one that was asked for.
+    pub base_offset: Offset,
+    /// The first offset of the segment.
+    pub segment: Offset,
+    /// Whether the bytes were appended so lately that reading them should not have to wait for the disk.
+    pub near: bool,
+    /// Which of the segments that had this name it is.
+    pub(super) revision: u64,
 }
 
 /// Why nothing can be read there.
@@ -152,25 +165,11 @@ impl<D: Disk> Log<D> {
         } else if from >= self.active.base {
             Place::Active(self.tail(&wanted))
         } else {
+            // Compaction may have emptied the rest of a segment: what follows then is in a later one.
             let first = self.sealed.partition_point(|segment| segment.end <= from);
-            let behind = self.sealed.get(first).and_then(|segment| Some((segment, self.behind(segment, &wanted)?)));
-            match behind {
-                Some((segment, found)) => Place::Behind(Arc::clone(segment), found),
-                // Compaction may have emptied the rest of a segment: what follows then is in a later one.
-                None => Place::Sealed(self.sealed.range(first..).cloned().collect(), self.tail(&wanted)),
-            }
+            Place::Sealed(self.sealed.range(first..).cloned().collect(), self.tail(&wanted))
         };
-        Ok(Plan { disk: self.disk.clone(), dir: self.dir.clone(), wanted, place, trails: Arc::clone(&self.trails) })
-    }
-
-    /// The first batch that is wanted of a closed segment, if the reader goes on there and all is sound up to its end.
-    fn behind(&self, segment: &Sealed, wanted: &Wanted) -> Option<Found> {
-        if wanted.upto < segment.end || !segment.damaged.is_empty() {
-            return None;
-        }
-        let found = self.trails.find(segment.base, segment.revision, wanted.from)?;
-        let fits = found.header.lies_in(&(segment.base..segment.end)) && found.end() <= segment.size;
-        fits.then_some(found)
+        Ok(Plan { disk: self.disk.clone(), dir: self.dir.clone(), wanted, place })
     }
 
     fn tail(&self, wanted: &Wanted) -> Tail<D::File> {
@@ -178,12 +177,7 @@ impl<D: Disk> Log<D> {
         let whole = wanted.upto >= active.next;
         let limit =
             if whole { Some(active.size) } else { active.recent.reach(wanted.upto).map(|it| it.position.into()) };
-        let behind = || {
-            let found = self.trails.find(active.base, self.revision, wanted.from)?;
-            (found.end() <= active.size).then(|| segment::Place::of(&found.header, found.position))
-        };
-        let first = active.recent.reach(wanted.from).or_else(behind);
-        let exact = first.zip(limit).map(|(first, limit)| Exact { first, limit });
+        let exact = active.recent.reach(wanted.from).zip(limit).map(|(first, limit)| Exact { first, limit });
         let from_hint = exact.map_or_else(|| active.hint(wanted.from), |exact| exact.first.position.into());
         Tail {
             file: active.file.clone(),
@@ -195,7 +189,6 @@ impl<D: Disk> Log<D> {
             upto_hint: active.hint(wanted.upto),
             exact,
             near: from_hint >= active.written_from.max(active.size.saturating_sub(NEAR_BYTES)),
-            is_still: active.written_from == active.size,
         }
     }
 
@@ -215,9 +208,9 @@ impl<D: Disk> Plan<D> {
     /// Whether the bytes can be found without waiting for the disk.
     pub fn is_near(&self) -> bool {
         match &self.place {
-            Place::Nowhere | Place::Behind(..) => true,
+            Place::Nowhere => true,
             Place::Sealed(..) => false,
-            Place::Active(tail) => tail.near || tail.exact.is_some(),
+            Place::Active(tail) => tail.near,
         }
     }
 
@@ -225,22 +218,18 @@ impl<D: Disk> Plan<D> {
     pub fn resolve(self) -> Result<Option<Slice<D::File>>, ReadError> {
         let (sealed, tail) = match self.place {
             Place::Nowhere => return Ok(None),
-            Place::Behind(segment, found) => {
-                let at = Segment { dir: &self.dir, base: segment.base };
-                return go_on(&self.disk, &segment, found, &self.wanted, &at, self.trails);
-            }
             Place::Active(tail) => (Vec::new(), tail),
             Place::Sealed(sealed, tail) => (sealed, tail),
         };
         for segment in &sealed {
             let at = Segment { dir: &self.dir, base: segment.base };
-            match find_in_sealed(&self.disk, segment, &self.wanted, &at, &self.trails)? {
+            match find_in_sealed(&self.disk, segment, &self.wanted, &at)? {
                 Search::Found(slice) => return Ok(slice),
                 Search::Beyond => {}
             }
         }
         let at = Segment { dir: &self.dir, base: tail.base };
-        match find_in_tail(tail, &self.wanted, &at, self.trails)? {
+        match find_in_tail(tail, &self.wanted, &at)? {
             Search::Found(slice) => Ok(slice),
             Search::Beyond => Ok(None),
         }
@@ -253,37 +242,11 @@ enum Search<F> {
     Beyond,
 }
 
-/// What is wanted of a closed segment from a batch on whose header was seen: of the file, which was open a moment ago, the system need not
-/// look for anything on the disk.
-fn go_on<D: Disk>(
-    disk: &D,
-    segment: &Sealed,
-    first: Found,
-    wanted: &Wanted,
-    at: &Segment<'_>,
-    trails: Arc<Trails>,
-) -> Result<Option<Slice<D::File>>, ReadError> {
-    let file = segment.open(disk).map_err(|error| ReadError::io(at, error))?;
-    let slice = Slice {
-        file,
-        range: first.position..segment.size,
-        base_offset: first.header.base_offset,
-        segment: segment.base,
-        revision: segment.revision,
-        near: false,
-        is_still: true,
-        expected: Some(first.header),
-        trails,
-    };
-    Ok(slice.cut(first.header.size_in_bytes() as u64, wanted))
-}
-
 fn find_in_sealed<D: Disk>(
     disk: &D,
     segment: &Sealed,
     wanted: &Wanted,
     at: &Segment<'_>,
-    trails: &Arc<Trails>,
 ) -> Result<Search<D::File>, ReadError> {
     let io = |error| ReadError::io(at, error);
     let file = segment.open(disk).map_err(io)?;
@@ -324,19 +287,11 @@ fn find_in_sealed<D: Disk>(
         segment: at.base,
         revision: segment.revision,
         near: false,
-        is_still: true,
-        expected: None,
-        trails: Arc::clone(trails),
     };
     Ok(Search::Found(slice.cut(first.header.size_in_bytes() as u64, wanted)))
 }
 
-fn find_in_tail<F: File>(
-    tail: Tail<F>,
-    wanted: &Wanted,
-    at: &Segment<'_>,
-    trails: Arc<Trails>,
-) -> Result<Search<F>, ReadError> {
+fn find_in_tail<F: File>(tail: Tail<F>, wanted: &Wanted, at: &Segment<'_>) -> Result<Search<F>, ReadError> {
     let (first, limit) = match tail.exact {
         Some(Exact { first, limit }) => (first, limit),
         None => {
@@ -351,9 +306,8 @@ fn find_in_tail<F: File>(
         }
     };
     let range = u64::from(first.position)..limit;
-    let Tail { file, revision, near, is_still, .. } = tail;
-    let (base_offset, segment) = (first.base, at.base);
-    let slice = Slice { file, range, base_offset, segment, revision, near, is_still, expected: None, trails };
+    let Tail { file, revision, near, .. } = tail;
+    let slice = Slice { file, range, base_offset: first.base, segment: at.base, revision, near };
     Ok(Search::Found(slice.cut(first.size.into(), wanted)))
 }
 
@@ -381,4 +335,38 @@ fn limit<F: File>(
 ) -> Result<Option<u64>, ReadError> {
     scan.go(hint.max(first.position));
     Ok(reach(scan, upto, at)?.map(|found| found.position))
+}
+
+impl<F: File> Slice<F> {
+    /// As much of it as the reader takes, where the first batch has `batch` bytes.
+    fn cut(mut self, batch: u64, wanted: &Wanted) -> Option<Self> {
+        let there = self.range.end.saturating_sub(self.range.start);
+        let taken = if wanted.minimum_one { wanted.bytes_max.max(batch) } else { wanted.bytes_max };
+        if there == 0 || taken < batch {
+            return None;
+        }
+        self.range.end = self.range.start + there.min(taken);
+        Some(self)
+    }
+
+    /// How many bytes there are.
+    pub fn len(&self) -> u64 {
+        self.range.end - self.range.start
+    }
+
+    /// Whether there is none: never, as long as nobody has cut it.
+    pub fn is_empty(&self) -> bool {
+        self.range.is_empty()
+    }
+
+    /// Reads the bytes: one copy from the page cache.
+    pub fn read(&self) -> Result<Bytes, ReadError> {
+        let mut bytes = vec![0; self.len() as usize];
+        let at = Segment { dir: Path::new(""), base: self.segment };
+        let read = self.file.read_at(self.range.start, &mut bytes).map_err(|error| ReadError::io(&at, error))?;
+        if read < bytes.len() {
+            return Err(ReadError::Moved);
+        }
+        Ok(Bytes::from(bytes))
+    }
 }

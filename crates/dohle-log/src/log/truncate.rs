@@ -5,7 +5,6 @@
 //! takes the segments.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use dohle_base::{Offset, Timestamp};
 use thiserror::Error;
@@ -57,7 +56,6 @@ impl<D: Disk> Log<D> {
             return Ok(offset);
         }
         self.durable.generation += 1;
-        self.trails = Arc::default();
         // Offline until all is done: a half shortened log is no log.
         self.durable.failed = true;
         self.drop_segments_above(offset)?;
@@ -74,7 +72,6 @@ impl<D: Disk> Log<D> {
     /// Throws everything away and begins anew at `offset`, as a follower does whose leader has nothing that it has.
     pub fn truncate_fully(&mut self, offset: Offset, now: Timestamp) -> Result<(), Failure> {
         self.durable.generation += 1;
-        self.trails = Arc::default();
         self.durable.failed = true;
         let bases: Vec<Offset> = self.segments().map(|segment| segment.base).collect();
         for base in bases.into_iter().rev() {

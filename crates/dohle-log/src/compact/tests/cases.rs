@@ -248,10 +248,9 @@ fn whoever_reads_across_a_swap_gets_records_or_is_told_to_look_again() {
     let removal = swapped.confirm().unwrap();
     assert_eq!(slice.read().unwrap(), bytes, "an open file is what it was");
     for (from, plan) in plans.into_iter().enumerate() {
-        let read = plan.resolve().and_then(|slice| slice.map(|slice| slice.read()).transpose());
-        match read {
-            Ok(Some(bytes)) => {
-                let batch = Batches::over(bytes).next().unwrap().unwrap();
+        match plan.resolve() {
+            Ok(Some(slice)) => {
+                let batch = Batches::over(slice.read().unwrap()).next().unwrap().unwrap();
                 assert!(batch.header().last_offset() >= Offset(from as i64));
             }
             Err(ReadError::Moved) => {}

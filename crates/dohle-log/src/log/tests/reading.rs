@@ -3,9 +3,8 @@
 use dohle_base::{LeaderEpoch, Offset, Rng, Timestamp};
 
 use super::{CLEAN, NOW, Settings, batch_of, disk, idempotent, lead, open, plain, read};
-use crate::disk::{Disk, File, Memory};
+use crate::disk::Memory;
 use crate::log::{Log, ReadError};
-use crate::segment::{self, name::Content};
 
 fn log_of(batches: i64) -> Log<Memory> {
     let (mut log, _) = open(&disk(), &CLEAN);
@@ -86,54 +85,6 @@ fn a_plan_outlives_a_roll_and_tells_when_the_log_has_changed() {
     log.truncate_fully(Offset(500), NOW).unwrap();
     assert!(matches!(plan.resolve(), Err(ReadError::Moved)));
     assert!(slice.read().is_ok(), "an open file stays readable");
-}
-
-#[test]
-fn a_reader_who_goes_on_needs_neither_index_nor_header() {
-    let disk = disk();
-    let (mut log, _) = open(&disk, &CLEAN);
-    for _ in 0..100 {
-        lead(&mut log, 0, &plain(2)).unwrap();
-    }
-    log.close(NOW).unwrap();
-    let (mut log, _) = open(&disk.copy(), &CLEAN);
-    let one = plain(2).bytes().len() as u64;
-    let closed: Vec<_> = log.segments().filter(|segment| segment.end < log.end()).collect();
-    assert!(closed.len() > 3);
-    for segment in closed {
-        let slice = log.read(segment.base, log.end(), one * 2 + 7, true).unwrap().unwrap();
-        assert_eq!(slice.read().unwrap().len() as u64, one * 2 + 7);
-        let next = segment.base + 4;
-        let plan = log.plan(next, log.end(), one, true).unwrap();
-        assert!(plan.is_near(), "it is known where");
-        let slice = plan.resolve().unwrap().unwrap();
-        assert_eq!((slice.base_offset, slice.range.clone()), (next, one * 2..one * 3));
-        assert_eq!(range(&log, next.0, log.end().0, one, true), Some((next.0, next.0 + 2)));
-        assert!(!log.plan(next + 1, log.end(), one, true).unwrap().is_near(), "elsewhere it is not");
-        assert!(!log.plan(next, segment.end - 1, one, true).unwrap().is_near(), "nor where to stop");
-        assert_eq!(log.plan(next, log.end(), one - 1, false).unwrap().resolve().unwrap().map(|it| it.range), None);
-    }
-    log.truncate_to(Offset(100), NOW).unwrap();
-    assert!(
-        !log.plan(Offset(4), log.end(), one, true).unwrap().is_near(),
-        "nothing is known of a log that was cut off"
-    );
-}
-
-#[test]
-fn a_reader_who_goes_on_in_another_file_of_the_name_is_told() {
-    let disk = disk();
-    let (mut log, _) = open(&disk, &CLEAN);
-    for _ in 0..100 {
-        lead(&mut log, 0, &plain(2)).unwrap();
-    }
-    let one = plain(2).bytes().len() as u64;
-    log.read(Offset(0), log.end(), one * 2, true).unwrap().unwrap().read().unwrap();
-    let file = disk.open(&segment::path(log.dir(), Offset(0), Content::Log)).unwrap();
-    file.write_at(one * 2, &plain(2).bytes()[..], &[]).unwrap();
-    let slice = log.read(Offset(4), log.end(), one * 2, true).unwrap().unwrap();
-    assert!(matches!(slice.read(), Err(ReadError::Moved)), "base offset 0 is not 4");
-    assert!(!log.plan(Offset(4), log.end(), one, true).unwrap().is_near(), "the second time it is looked up");
 }
 
 #[test]
