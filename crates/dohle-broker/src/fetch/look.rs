@@ -255,10 +255,9 @@ struct Read {
     aborted: Vec<Aborted>,
 }
 
-/// Whether the kernel takes the records from the log when they are sent: what is small is copied for less than that costs, and what may not
-/// be in the page cache would hold the core up.
+/// Whether the kernel takes the records from the log when they are sent: what is small is copied for less than that costs.
 fn is_sent_unread(slice: &Slice<Handle>) -> bool {
-    SENDS_FILES && slice.near && slice.len() >= SENT_UNREAD_FROM
+    SENDS_FILES && slice.len() >= SENT_UNREAD_FROM
 }
 
 impl Records {
@@ -273,6 +272,10 @@ impl Records {
 impl Read {
     fn of(slice: Slice<Handle>, aborts: Option<&Aborts<Files>>) -> Result<Self, ReadError> {
         let file = if is_sent_unread(&slice) { slice.file.descriptor() } else { None };
+        if file.is_some() && !slice.near {
+            // What is not in the page cache would hold the core up when it is sent.
+            slice.warm()?;
+        }
         let records = match file {
             Some(file) => Got::Filed(Filed { file, range: slice.range }),
             None => Got::Held(slice.read()?),

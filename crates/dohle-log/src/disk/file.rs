@@ -183,6 +183,24 @@ impl File for Handle {
         self.truncate(size)
     }
 
+    #[cfg(target_os = "linux")]
+    fn ask_for(&self, range: Range<u64>) -> io::Result<()> {
+        use rustix::fs::{Advice, fadvise};
+        let file = self.wake()?;
+        let mut pieces = range.clone().step_by(ASKED_AT_ONCE as usize);
+        pieces.try_for_each(|at| {
+            let length = std::num::NonZeroU64::new(ASKED_AT_ONCE.min(range.end - at));
+            Ok(fadvise(&*file, at, length, Advice::WillNeed)?)
+        })
+    }
+
+    #[cfg(target_os = "linux")]
+    fn warm(&self, range: Range<u64>) -> io::Result<()> {
+        let (file, mut byte) = (self.wake()?, [0]);
+        let mut pieces = range.clone().step_by(WARMED_TOGETHER as usize);
+        pieces.try_for_each(|at| file.read_at(&mut byte, (at + WARMED_TOGETHER).min(range.end) - 1).map(drop))
+    }
+
     fn descriptor(&self) -> Option<Arc<fs::File>> {
         self.wake().ok()
     }
@@ -192,6 +210,13 @@ impl File for Handle {
     }
 }
 
+/// The system brings no more for one call than the disk takes at once, which is seldom less.
+#[cfg(target_os = "linux")]
+const ASKED_AT_ONCE: u64 = 256 << 10;
+/// Pages that come from the disk in one piece.
+#[cfg(target_os = "linux")]
+const WARMED_TOGETHER: u64 = 64 << 10;
+
 #[cfg(test)]
 mod tests {
     use std::time::UNIX_EPOCH;
@@ -200,6 +225,29 @@ mod tests {
 
     use super::super::{Kind, Listing};
     use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn what_was_warmed_is_read_without_waiting() {
+        use rustix::fs::{Advice, fadvise};
+        use rustix::io::{ReadWriteFlags, preadv2};
+        let dir = tempfile::tempdir().unwrap();
+        let file = Files.create(&dir.path().join("a")).unwrap();
+        file.write_at(0, &vec![7; 3 << 20], b"").unwrap();
+        file.sync().unwrap();
+        let open = file.descriptor().unwrap();
+        fadvise(&open, 0, None, Advice::DontNeed).unwrap();
+        file.ask_for(100..(2 << 20) + 333).unwrap();
+        file.warm(100..(2 << 20) + 333).unwrap();
+        let mut bytes = vec![0; (2 << 20) + 233];
+        let read = preadv2(&open, &mut [io::IoSliceMut::new(&mut bytes)], 100, ReadWriteFlags::NOWAIT);
+        // A file system that cannot tell has nothing to be tested for.
+        assert!(matches!(read, Err(rustix::io::Errno::OPNOTSUPP)) || read == Ok(bytes.len()), "{read:?}");
+        for range in [0..0, (3 << 20) - 1..4 << 20] {
+            file.ask_for(range.clone()).unwrap();
+            file.warm(range).unwrap();
+        }
+    }
 
     #[test]
     fn head_and_tail_are_written_as_one_and_read_back() {
