@@ -20,6 +20,8 @@ pub(super) enum Entrant {
     DohleRelaxed,
     /// Dohle's defaults.
     Dohle,
+    /// What the machine takes without a broker.
+    Floor,
 }
 
 /// What both brokers are given in every row: what is removed is removed soon, so that the page cache stays the same.
@@ -39,7 +41,7 @@ impl Entrant {
     pub(super) fn is_kafka(self) -> bool {
         match self {
             Entrant::Kafka | Entrant::KafkaTuned | Entrant::KafkaFsync => true,
-            Entrant::DohleRelaxed | Entrant::Dohle => false,
+            Entrant::DohleRelaxed | Entrant::Dohle | Entrant::Floor => false,
         }
     }
 
@@ -51,13 +53,14 @@ impl Entrant {
             Entrant::KafkaFsync => "Kafka, flush.messages=1",
             Entrant::DohleRelaxed => "Dohle, relaxed",
             Entrant::Dohle => "Dohle, fsync",
+            Entrant::Floor => "the floor, no fsync",
         }
     }
 
     /// Its own settings.
     pub(super) fn own(self) -> &'static [(&'static str, &'static str)] {
         match self {
-            Entrant::Kafka | Entrant::Dohle => &[],
+            Entrant::Kafka | Entrant::Dohle | Entrant::Floor => &[],
             Entrant::KafkaTuned => &[
                 ("num.network.threads", "1"),
                 ("num.io.threads", "2"),
@@ -86,6 +89,7 @@ impl fmt::Display for Entrant {
             Entrant::KafkaFsync => "kafka-fsync",
             Entrant::DohleRelaxed => "dohle-relaxed",
             Entrant::Dohle => "dohle",
+            Entrant::Floor => "floor",
         })
     }
 }

@@ -7,6 +7,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use rustix::thread::Pid;
 
 /// `USER_HZ`, which Linux has fixed for what it shows to programs.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -18,8 +19,16 @@ const TELL_EVERY: u32 = 30;
 
 /// Processor time that a process has used since it began, all threads together.
 pub(super) fn cpu_seconds(process: u32) -> Result<f64> {
-    let path = format!("/proc/{process}/stat");
-    let stat = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
+    cpu_seconds_in(&format!("/proc/{process}/stat"))
+}
+
+/// The same of one thread of this process.
+pub(super) fn thread_cpu_seconds(thread: Pid) -> Result<f64> {
+    cpu_seconds_in(&format!("/proc/self/task/{}/stat", thread.as_raw_nonzero()))
+}
+
+fn cpu_seconds_in(path: &str) -> Result<f64> {
+    let stat = fs::read_to_string(path).with_context(|| format!("read {path}"))?;
     parse_cpu(&stat).with_context(|| format!("{path}: {stat}"))
 }
 

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::broker::{Broker, LOAD_CORE, on_core};
 use super::entrant::Entrant;
 use super::row::{Cores, Row, Step, Work};
-use super::{Tools, cold, first, flat, foreign, idle};
+use super::{Tools, cold, first, flat, floor, foreign, idle};
 use crate::process::{self, Running};
 
 pub(super) const TOPIC: &str = "bench";
@@ -65,6 +65,9 @@ impl Pace {
 /// Does the work and answers with what was told, an object with one entry for each measurement.
 pub(super) fn run(tools: &Tools, row: &Row, entrant: Entrant) -> Result<Value> {
     let pace = Pace::of(entrant, tools.is_quick);
+    if let (Entrant::Floor, Some(floor)) = (entrant, row.floor) {
+        return floor::measure(floor, row.cores == Cores::Pinned, &pace);
+    }
     let mut broker = Broker::prepare(tools, row, entrant)?;
     match &row.work {
         Work::Load(steps) => load(tools, row, &pace, &mut broker, steps),

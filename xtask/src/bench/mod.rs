@@ -9,6 +9,7 @@ mod cold;
 mod entrant;
 mod first;
 mod flat;
+mod floor;
 mod foreign;
 mod gauge;
 mod idle;

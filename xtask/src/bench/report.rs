@@ -49,8 +49,8 @@ fn lines(row: &Row, measured: &Measured) -> String {
         let workload = if text.is_empty() { format!("{}; {cores}", row.workload) } else { String::new() };
         text += &line(row.id, &workload, measured, &Versus { kafka, dohle, figure, target: figure.target });
     }
-    for entrant in row.beside {
-        let (kafka, dohle) = if entrant.is_kafka() { (*entrant, dohle) } else { (kafka, *entrant) };
+    for entrant in row.entrants().skip(row.pair.len()) {
+        let (kafka, dohle) = if entrant.is_kafka() { (entrant, dohle) } else { (kafka, entrant) };
         for figure in row.figures {
             text += &line(row.id, "beside it", measured, &Versus { kafka, dohle, figure, target: Target::Shown });
         }
@@ -69,6 +69,8 @@ struct Versus<'a> {
 fn line(id: &str, workload: &str, measured: &Measured, versus: &Versus<'_>) -> String {
     let (kafka, dohle) = (measured.spread(versus.kafka, versus.figure), measured.spread(versus.dohle, versus.figure));
     let ratio = dohle.zip(kafka).and_then(|(dohle, kafka)| dohle.ratio(&kafka));
+    // What was measured beside it counts more than what was measured elsewhere.
+    let floor = measured.spread(Entrant::Floor, versus.figure).map(|floor| floor.median).or(versus.figure.floor);
     let (name, unit) = (versus.figure.name, versus.figure.unit);
     let promises = format!("{} / {}", versus.kafka.promise(), versus.dohle.promise());
     let workload = if workload.is_empty() { promises } else { format!("{workload}; {promises}") };
@@ -77,8 +79,8 @@ fn line(id: &str, workload: &str, measured: &Measured, versus: &Versus<'_>) -> S
         cell(kafka),
         cell(dohle),
         ratio.map_or(NOTHING.to_owned(), digits),
-        wanted(versus),
-        verdict(versus, dohle, ratio),
+        wanted(versus, floor),
+        verdict(versus, dohle, ratio, floor),
     )
 }
 
@@ -88,26 +90,25 @@ fn cell(spread: Option<Spread>) -> String {
     })
 }
 
-fn wanted(versus: &Versus<'_>) -> String {
+fn wanted(versus: &Versus<'_>, floor: Option<f64>) -> String {
     let target = match versus.target {
         Target::Shown => return NOTHING.to_owned(),
         Target::Part(part) => format!("≤ {part}×"),
         Target::Times(times) => format!("≥ {times}×"),
         Target::AtMost(most) => format!("≤ {most} {}", versus.figure.unit),
     };
-    let floor = versus.figure.floor.map(|floor| format!(", or ≤ {}", digits(floor * FLOOR_PART_MAX)));
+    let floor = floor.map(|floor| format!(", or ≤ {}", digits(floor * FLOOR_PART_MAX)));
     target + &floor.unwrap_or_default()
 }
 
-fn verdict(versus: &Versus<'_>, dohle: Option<Spread>, ratio: Option<f64>) -> &'static str {
+fn verdict(versus: &Versus<'_>, dohle: Option<Spread>, ratio: Option<f64>, floor: Option<f64>) -> &'static str {
     let is_met = match versus.target {
         Target::Shown => return "",
         Target::Part(part) => ratio.map(|ratio| ratio <= part),
         Target::Times(times) => ratio.map(|ratio| ratio >= times),
         Target::AtMost(most) => dohle.map(|dohle| dohle.median <= most),
     };
-    let is_at_the_floor =
-        dohle.zip(versus.figure.floor).is_some_and(|(dohle, floor)| dohle.median <= floor * FLOOR_PART_MAX);
+    let is_at_the_floor = dohle.zip(floor).is_some_and(|(dohle, floor)| dohle.median <= floor * FLOOR_PART_MAX);
     match is_met {
         _ if is_at_the_floor => "met",
         Some(true) => "met",
@@ -211,6 +212,7 @@ mod tests {
         kept: Kept::All,
         pair: [Entrant::Kafka, Entrant::DohleRelaxed],
         beside: &[Entrant::Dohle],
+        floor: None,
         asked_for: false,
         work: Work::Start,
         figures: FIGURES,

@@ -5,6 +5,7 @@
 use serde_json::Value;
 
 use super::entrant::Entrant;
+use super::floor::Floor;
 
 /// One workload.
 pub(super) struct Row {
@@ -19,6 +20,8 @@ pub(super) struct Row {
     pub pair: [Entrant; 2],
     /// Others that run in the same turns and are shown.
     pub beside: &'static [Entrant],
+    /// What the work comes to without a broker; it is measured in the same turns.
+    pub floor: Option<Floor>,
     /// Takes hours: only when it is named.
     pub asked_for: bool,
     pub work: Work,
@@ -32,7 +35,7 @@ impl Row {
 
     /// Those who run, in the order of each turn.
     pub(super) fn entrants(&self) -> impl Iterator<Item = Entrant> {
-        self.pair.into_iter().chain(self.beside.iter().copied())
+        self.pair.into_iter().chain(self.beside.iter().copied()).chain(self.floor.map(|_| Entrant::Floor))
     }
 }
 
@@ -126,7 +129,7 @@ pub(super) struct Figure {
     pub per: Option<&'static str>,
     pub scale: f64,
     pub target: Target,
-    /// What the floor broker takes; within 1.3 times of it a figure is met whatever its ratio.
+    /// What the floor took where nobody has measured it here; within 1.3 times of it a figure is met whatever its ratio.
     pub floor: Option<f64>,
 }
 

@@ -1,6 +1,7 @@
 //! The table of workloads: each a value, with the targets that the project has set itself. Numbers of rows are never given to others.
 
 use super::entrant::Entrant::{Dohle, DohleRelaxed, Kafka, KafkaFsync, KafkaTuned};
+use super::floor::Floor;
 use super::row::Step::{Beside, Forget, Measure, Run};
 use super::row::Target::{AtMost, Part, Shown, Times};
 use super::row::{Cores, Figure, Kept, Program, Row, Topic, Work};
@@ -14,6 +15,10 @@ const fn partitions(partitions: u32) -> Topic {
     Topic { topics: 1, partitions, config: &[] }
 }
 
+/// The floor of batches of 16 KiB over a hundred partitions.
+const FLOOR_16_KIB: Option<Floor> =
+    Some(Floor::Produce { frame_bytes: 16 << 10, connections: 4, in_flight: 5, files: 100, segment_bytes: 16 << 20 });
+
 /// 10,000 partitions.
 const MANY: Topic = Topic { topics: 10, partitions: 1000, config: &[] };
 
@@ -25,6 +30,7 @@ const PINNED: Row = Row {
     kept: FEW,
     pair: [Kafka, DohleRelaxed],
     beside: &[],
+    floor: None,
     asked_for: false,
     work: Work::Load(&[]),
     figures: &[],
@@ -43,6 +49,13 @@ pub(super) const ROWS: &[Row] = &[
         id: "1a",
         workload: "produce records of 1 KiB in batches of 1 MB, 1 partition, as fast as it goes",
         beside: &[Dohle],
+        floor: Some(Floor::Produce {
+            frame_bytes: 1_000_000,
+            connections: 1,
+            in_flight: 5,
+            files: 1,
+            segment_bytes: 64 << 20,
+        }),
         work: Work::Load(&[Measure(
             "run",
             "produce --record-size 1024 --batch-size 1000000 --connections 1 --in-flight 5 \
@@ -57,6 +70,7 @@ pub(super) const ROWS: &[Row] = &[
         topic: partitions(100),
         kept: HUNDRED,
         beside: &[Dohle, KafkaTuned],
+        floor: FLOOR_16_KIB,
         work: Work::Load(&[Measure(
             "run",
             "produce --record-size 1024 --batch-size 16384 --connections 4 --in-flight 5 \
@@ -71,6 +85,7 @@ pub(super) const ROWS: &[Row] = &[
         topic: partitions(100),
         kept: HUNDRED,
         beside: &[Dohle],
+        floor: FLOOR_16_KIB,
         work: Work::Load(&[Measure(
             "run",
             "produce --record-size 100 --batch-size 16384 --connections 4 --in-flight 5 \
@@ -95,6 +110,7 @@ pub(super) const ROWS: &[Row] = &[
         id: "2.1k",
         workload: "end to end, records of 100 bytes, 1,000 records/s, one in a request",
         beside: &[Dohle],
+        floor: Some(Floor::Latency { frame_bytes: 250, per_second: 1_000 }),
         work: Work::Load(&[Measure(
             "run",
             "latency --record-size 100 --batch-size 1 --consumers 1 --rate 1000 --warm-up {warm} --for {for}",
