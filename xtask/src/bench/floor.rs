@@ -12,7 +12,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
-use std::thread;
+use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -139,11 +139,11 @@ where
 /// Counts what happens within the window.
 fn window(server: Pid, pace: &Pace, run: &Run) -> Result<Value> {
     let count = |cell: &AtomicU64| cell.load(Ordering::Relaxed);
-    thread::sleep(pace.warm);
+    sleep(pace.warm);
     let (begun, cpu, requests, bytes) =
         (Instant::now(), gauge::thread_cpu_seconds(server)?, count(&run.requests), count(&run.bytes));
     run.measured.store(true, Ordering::Relaxed);
-    thread::sleep(pace.window);
+    sleep(pace.window);
     run.measured.store(false, Ordering::Relaxed);
     let (requests, bytes) = (count(&run.requests) - requests, count(&run.bytes) - bytes);
     ensure!(requests > 0, "the floor served nothing");

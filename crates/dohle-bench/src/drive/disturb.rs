@@ -5,7 +5,7 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
+use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 use dohle_protocol::ApiKey;
@@ -133,7 +133,7 @@ impl Sip<'_> {
             taken += read;
             self.taken.fetch_add(read as u64, Ordering::Relaxed);
             if room == self.piece.len() {
-                thread::sleep((now + BEAT).saturating_duration_since(Instant::now()));
+                sleep((now + BEAT).saturating_duration_since(Instant::now()));
             }
         }
         Ok(true)
@@ -151,7 +151,7 @@ fn stall(cluster: &Cluster, leader: i32, address: &str, end: Instant, done: &Don
             written => written.map_err(lost)?,
         }
     }
-    thread::sleep(end.saturating_duration_since(Instant::now()));
+    sleep(end.saturating_duration_since(Instant::now()));
     let waiting = rustix::io::ioctl_fionread(&socket).map_err(|errno| lost(errno.into()))?;
     done.stalled_bytes.fetch_add(waiting, Ordering::Relaxed);
     Ok(())
@@ -192,7 +192,7 @@ fn storm(plan: &Disturb, leaders: &[(i32, String)], end: Instant, done: &Done) {
         if due >= end {
             return;
         }
-        thread::sleep(due.saturating_duration_since(Instant::now()));
+        sleep(due.saturating_duration_since(Instant::now()));
         match TcpStream::connect(address).and_then(|socket| give_up(socket, number)) {
             Ok(()) => done.connections.fetch_add(1, Ordering::Relaxed),
             Err(_) => done.refused.fetch_add(1, Ordering::Relaxed),
