@@ -38,12 +38,12 @@ impl Round<'_> {
         let deadline = self.cx.clock.instant() + self.terms.wait_max;
         let mut looks = self.look().await?;
         while !self.is_enough(&looks) && self.cx.clock.instant() < deadline {
-            if hold(self.session).settle(self.number, looks.seen())?.is_err() {
+            let settled = hold(self.session).settle(self.number, looks.seen())?;
+            let waited = if settled.is_ok() { self.wait(deadline).await? } else { Waited::Long };
+            // What was seen is ready still, or owed from now on: it must not be told twice.
+            looks = self.look().await?;
+            if let Waited::Long = waited {
                 break;
-            }
-            match self.wait(deadline).await? {
-                Waited::More => looks = self.look().await?,
-                Waited::Long => break,
             }
         }
         let owed = hold(self.session).owed(self.number, |wanted| self.find(wanted))?;

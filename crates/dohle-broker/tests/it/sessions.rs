@@ -18,6 +18,9 @@ const VERSION: i16 = 17;
 /// Longer than any test takes: whoever waits so long was forgotten.
 const LONG_MS: i32 = 25_000;
 
+/// Long enough to wait, and to be given up.
+const SHORT_MS: i32 = 20;
+
 /// A consumer with a session.
 struct Session {
     client: Client,
@@ -34,9 +37,10 @@ impl Session {
         let request = FetchRequest { min_bytes: 1, max_bytes: 1 << 20, ..Default::default() };
         let mut session = Self { topic: client.created(name), client, id: 0, epoch: 0, request };
         let all: Vec<_> = (0..partitions).map(|partition| (partition, 0)).collect();
-        let opened = session.ask(&all, 0);
+        let opened = session.ask(&all, SHORT_MS);
         assert!(opened.session_id > 0);
-        assert_eq!(told(&opened).len(), partitions as usize, "the first answer is whole");
+        let indexes: Vec<i32> = told(&opened).iter().map(|partition| partition.partition_index).collect();
+        assert_eq!(indexes, Vec::from_iter(0..partitions), "the first answer is whole, and tells of each once");
         session.id = opened.session_id;
         session
     }
