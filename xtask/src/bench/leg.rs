@@ -138,10 +138,7 @@ fn generator(tools: &Tools, row: &Row, broker: &Broker, words: &str) -> Command 
 
 /// Runs the generator to its end. An answer that was an error makes the whole leg worthless.
 fn tell(generator: &mut Command, broker: &Broker, pace: &Pace) -> Result<Value> {
-    let limit = pace.warm + pace.window + GRACE;
-    let printed = process::run(generator, &broker.file("generator"), limit)?;
-    let told: Value =
-        serde_json::from_str(&printed).with_context(|| format!("the generator printed no JSON: {printed}"))?;
+    let told = print(generator, broker, pace)?;
     let errors = told.get("errors").and_then(Value::as_u64).unwrap_or(0);
     ensure!(errors == 0, "{errors} errors: {}", told.get("errors_by_name").unwrap_or(&Value::Null));
     Ok(told)
