@@ -14,9 +14,11 @@ use crate::volume::Volume;
 
 /// The file that holds the reserve.
 const RESERVE_FILE: &str = ".reserve";
-/// The mark where nobody sets one: this part of the disk, but no less than the least and no more than a quarter of it.
+/// The mark where nobody sets one: this part of the disk within these bounds, but no more than a quarter of it. What has to fit below it (offsets of
+/// groups, metadata, the batches between two looks) does not grow with the disk.
 const MARK_PART: u64 = 20;
 const MARK_LEAST: u64 = 1 << 30;
+const MARK_MOST: u64 = 5 << 30;
 const MARK_MOST_PART: u64 = 4;
 /// The reserve is at most this part of the disk.
 const RESERVE_MOST_PART: u64 = 256;
@@ -43,7 +45,7 @@ pub(crate) struct Limits {
 impl Limits {
     /// Below how many free bytes of a disk batches are refused.
     pub(crate) fn mark(&self, total: u64) -> u64 {
-        self.free_min.unwrap_or_else(|| (total / MARK_PART).max(MARK_LEAST).min(total / MARK_MOST_PART))
+        self.free_min.unwrap_or_else(|| (total / MARK_PART).clamp(MARK_LEAST, MARK_MOST).min(total / MARK_MOST_PART))
     }
 
     fn reserve(&self, total: u64) -> u64 {
@@ -172,7 +174,9 @@ mod tests {
     #[test]
     fn the_mark_is_a_part_of_the_disk_within_bounds_unless_it_is_set() {
         let limits = Limits { free_min: None, reserve: 64 << 20 };
-        for (total, mark) in [(100 * GIB, 5 * GIB), (10 * GIB, GIB), (2 * GIB, GIB / 2), (64 << 20, 16 << 20), (0, 0)] {
+        for (total, mark) in
+            [(4000 * GIB, 5 * GIB), (60 * GIB, 3 * GIB), (10 * GIB, GIB), (2 * GIB, GIB / 2), (64 << 20, 16 << 20), (0, 0)]
+        {
             assert_eq!(limits.mark(total), mark, "{total}");
         }
         assert_eq!(Limits { free_min: Some(7), ..limits }.mark(GIB), 7);

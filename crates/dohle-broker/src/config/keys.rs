@@ -39,7 +39,7 @@ pub(crate) const BROKER_KEYS: Table = Table(&[
         Kind::Long,
         "-1",
         Accepts::Between(-1, i64::MAX),
-        "Batches are refused while a disk has less room; -1 is a twentieth of it, at least 1 GiB, at most a quarter.",
+        "Batches are refused while a disk has less room; -1 is a twentieth of it, from 1 to 5 GiB, at most a quarter.",
     ),
     key(
         "log.dirs.reserve.bytes",
