@@ -174,9 +174,14 @@ mod tests {
     #[test]
     fn the_mark_is_a_part_of_the_disk_within_bounds_unless_it_is_set() {
         let limits = Limits { free_min: None, reserve: 64 << 20 };
-        for (total, mark) in
-            [(4000 * GIB, 5 * GIB), (60 * GIB, 3 * GIB), (10 * GIB, GIB), (2 * GIB, GIB / 2), (64 << 20, 16 << 20), (0, 0)]
-        {
+        for (total, mark) in [
+            (4000 * GIB, 5 * GIB),
+            (60 * GIB, 3 * GIB),
+            (10 * GIB, GIB),
+            (2 * GIB, GIB / 2),
+            (64 << 20, 16 << 20),
+            (0, 0),
+        ] {
             assert_eq!(limits.mark(total), mark, "{total}");
         }
         assert_eq!(Limits { free_min: Some(7), ..limits }.mark(GIB), 7);

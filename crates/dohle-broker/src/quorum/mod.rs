@@ -7,6 +7,7 @@ mod control;
 mod producer_ids;
 pub(crate) mod state;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -127,7 +128,11 @@ impl Quorum {
         while self.heartbeat().await?.is_fenced {
             tokio::time::sleep(SETTLING_PAUSE).await;
         }
-        Ok(())
+        let unfenced = self.host.committed(|controller| controller.image().offset).map_err(unled)?;
+        tokio::select! {
+            () = self.catalog.shows(unfenced) => Ok(()),
+            never = self.beat() => match never {},
+        }
     }
 
     /// Says in which of this broker's directories a replica lies.
@@ -142,22 +147,24 @@ impl Quorum {
 
     /// Keeps the sessions of brokers, this one's among them, for as long as the leadership lasts.
     pub(crate) async fn keep_time(self: Arc<Self>) {
-        let beats = async {
-            loop {
-                tokio::time::sleep(HEARTBEAT_EVERY).await;
-                if let Err(refusal) = self.heartbeat().await {
-                    tracing::warn!("heartbeat refused: {refusal}");
-                }
-            }
-        };
         // The heartbeat first: a process that was suspended must not fence itself before it could say that it lives.
         tokio::select! {
             biased;
-            () = beats => {}
+            never = self.beat() => match never {},
             () = Arc::clone(&self.host).keep_time() => {}
         }
     }
 
+    async fn beat(&self) -> Infallible {
+        loop {
+            tokio::time::sleep(HEARTBEAT_EVERY).await;
+            if let Err(refusal) = self.heartbeat().await {
+                tracing::warn!("heartbeat refused: {refusal}");
+            }
+        }
+    }
+
+    /// Says that this broker lives. Does not wait until the catalog shows anything: opening logs may take longer than a session lasts.
     async fn heartbeat(&self) -> Result<Standing, Refusal> {
         let beat = Heartbeat {
             id: self.voter.id,
@@ -166,7 +173,7 @@ impl Quorum {
             offline_directories: self.storage.failed(),
             ..Heartbeat::default()
         };
-        match self.ask(Command::Heartbeat(beat)).await.map_err(unled)? {
+        match self.host.ask(Command::Heartbeat(beat)).await.map_err(unled)? {
             Reply::Heartbeat(standing) => standing,
             _ => unreachable!("a heartbeat is answered as one"),
         }
@@ -184,5 +191,50 @@ pub(crate) fn unanswered_code(unanswered: Unanswered) -> ErrorCode {
         Unanswered::TooLarge => ErrorCode::PolicyViolation,
         Unanswered::TimedOut => ErrorCode::RequestTimedOut,
         Unanswered::NoRoom => ErrorCode::KafkaStorageError,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dohle_base::{BrokerId, Rng};
+    use dohle_metadata::Image;
+
+    use super::*;
+    use crate::catalog::{Led, View};
+    use crate::config::properties;
+    use crate::config::settings::Settings;
+    use crate::membership::Membership;
+    use crate::publish::Mailbox;
+    use crate::waiters::Waiters;
+
+    /// So long nothing takes that works.
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn a_broker_that_takes_long_to_open_its_logs_is_heard_meanwhile() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = format!("log.dirs={}", dir.path().display());
+        let settings = Settings::resolve(properties::parse(&text)).unwrap();
+        let storage = Arc::new(Storage::open(&settings, Rng::new(1)).unwrap());
+        let view = View { image: Image::new(storage.cluster_id()), led: Led::new(), node: BrokerId(1) };
+        let catalog = Arc::new(Catalog::new(view));
+        let clock = Clock::start();
+        let flushers: Vec<_> = storage.all().map(|volume| volume.start_flusher(clock).unwrap()).collect();
+        let membership = Membership { settings: &settings, listeners: &[], storage: &storage, clock };
+        // Nobody empties the mailbox: the catalog shows nothing of what is decided.
+        let quorum = membership.lead(Arc::clone(&catalog), Arc::new(Mailbox::default()), Waiters::new()).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let heard = async {
+            quorum.host.ask(Command::Bootstrap).await.unwrap();
+            let register = Command::RegisterBroker(membership.registration(Uuid::random(&mut Rng::new(2))));
+            let Reply::Registered(registered) = quorum.host.ask(register).await.unwrap() else { unreachable!() };
+            quorum.broker_epoch.store(registered.unwrap().0, Ordering::Release);
+            quorum.heartbeat().await.unwrap()
+        };
+        let standing = runtime.block_on(async { tokio::time::timeout(PATIENCE, heard).await });
+        let standing = standing.expect("the heartbeat waits for nobody");
+        assert!(standing.is_fenced && !standing.is_caught_up, "it has not seen yet that it is registered");
+        storage.all().for_each(|volume| volume.flusher.close());
+        flushers.into_iter().for_each(|flusher| flusher.join().unwrap());
     }
 }
