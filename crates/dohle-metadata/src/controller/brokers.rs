@@ -5,6 +5,7 @@
 //! Laws: one life of a broker at a time has a session; a broker that may lead has read its own registration.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use dohle_base::{BrokerId, ErrorCode, Instant, Now, Offset, Uuid};
 use dohle_protocol::record::MetadataRecord;
@@ -101,7 +102,7 @@ impl Controller {
     /// this process leads, no other process of that broker is alive.
     pub(super) fn sessions(&self, now: Now) -> BTreeMap<BrokerId, Session> {
         let others = self.image.brokers.live().filter(|broker| broker.id != self.policy.node);
-        let begun = |broker: &std::sync::Arc<Broker>| (broker.id, self.session(broker.epoch, now, Offset::NONE));
+        let begun = |broker: &Arc<Broker>| (broker.id, self.session(broker.epoch, now, Offset::NONE));
         others.map(begun).collect()
     }
 
@@ -141,13 +142,22 @@ impl Controller {
         let mut records = vec![];
         if same_life.is_none() {
             soft.sessions.remove(&command.id);
-            let ended_well = known.is_some_and(|broker| command.previous_epoch == Some(broker.epoch));
-            let keeps = ended_well || !self.image.features.eligible_leaders();
-            let cause = if keeps { Cause::Left(command.id) } else { Cause::Crashed(command.id) };
+            let cause = self.cause_of_new_life(known, command.previous_epoch, &broker);
             records = self.elect_now(soft, cause, 1);
         }
         records.push(MetadataRecord::RegisterBroker(broker.record()));
         Ok((records, broker.epoch))
+    }
+
+    fn cause_of_new_life(&self, before: Option<&Arc<Broker>>, previous: Option<BrokerEpoch>, now: &Broker) -> Cause {
+        let ended_well = before.filter(|before| previous == Some(before.epoch));
+        let has_all = |before: &Arc<Broker>| before.directories.iter().all(|id| now.directories.contains(id));
+        match ended_well {
+            Some(before) if has_all(before) => Cause::Resumed(now.id),
+            Some(_) => Cause::Left(now.id),
+            None if self.image.features.eligible_leaders() => Cause::Crashed(now.id),
+            None => Cause::Left(now.id),
+        }
     }
 
     fn check_registration(&self, soft: &Soft, now: Now, command: &RegisterBroker) -> Result<(), Refusal> {

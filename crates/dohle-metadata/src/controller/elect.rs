@@ -24,6 +24,9 @@ pub(super) enum Cause {
     Left(BrokerId),
     /// The broker began a new life and may have lost what it had not flushed.
     Crashed(BrokerId),
+    /// The broker began a new life right behind the one before and has all that it had. What it alone holds nobody else could have led
+    /// meanwhile: there it goes on in the same epoch, so that a cluster of one need not write of all its partitions at each start.
+    Resumed(BrokerId),
     /// One of the broker's directories does not work any more.
     DirectoryLost(BrokerId, Uuid),
     /// The broker may lead again.
@@ -36,6 +39,7 @@ impl Cause {
         let in_sync = |broker| assignment.in_sync.contains(&broker) || assignment.leader == broker;
         match self {
             Self::Left(broker) => in_sync(broker),
+            Self::Resumed(broker) => in_sync(broker) && assignment.replicas != [broker],
             Self::Crashed(broker) => in_sync(broker) || assignment.eligible_leaders.contains(&broker),
             Self::DirectoryLost(broker, directory) => assignment.directory(broker) == Some(directory),
             Self::Returned(_) => !assignment.has_leader(),
@@ -44,7 +48,9 @@ impl Cause {
 
     fn leaving(self) -> Option<BrokerId> {
         match self {
-            Self::Left(broker) | Self::Crashed(broker) | Self::DirectoryLost(broker, _) => Some(broker),
+            Self::Left(broker) | Self::Crashed(broker) | Self::Resumed(broker) | Self::DirectoryLost(broker, _) => {
+                Some(broker)
+            }
             Self::Returned(_) => None,
         }
     }
@@ -52,9 +58,11 @@ impl Cause {
     /// The broker about which it is.
     pub(super) fn broker(self) -> BrokerId {
         match self {
-            Self::Left(broker) | Self::Crashed(broker) | Self::DirectoryLost(broker, _) | Self::Returned(broker) => {
-                broker
-            }
+            Self::Left(broker)
+            | Self::Crashed(broker)
+            | Self::Resumed(broker)
+            | Self::DirectoryLost(broker, _)
+            | Self::Returned(broker) => broker,
         }
     }
 }

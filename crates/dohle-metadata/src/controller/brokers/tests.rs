@@ -105,9 +105,13 @@ fn a_silent_broker_is_fenced_and_its_partitions_find_other_leaders() {
 
 #[test]
 fn the_only_replica_leads_again_when_it_comes_back() {
-    // The clean end of a life, and an unclean one.
+    // The clean end of a life after which a directory is missing, and an unclean one.
     for (keeps, recovering) in [(true, false), (false, true)] {
-        let mut world = World::of(1);
+        let mut world = World::new(1);
+        let directories = if keeps { vec![directory(1), directory(9)] } else { vec![directory(1)] };
+        let command = RegisterBroker { directories, ..world.register(1, 1) };
+        register(&mut world, command).unwrap();
+        world.beat(1);
         world.make("t", 1, 1);
         let previous_epoch = keeps.then(|| world.epoch(1));
         world.now.instant += SESSION;
@@ -123,6 +127,27 @@ fn the_only_replica_leads_again_when_it_comes_back() {
         assert_eq!(up.leader_epoch.0, 2);
         world.check_bytes();
     }
+}
+
+#[test]
+fn a_broker_that_resumes_goes_on_leading_what_it_alone_holds() {
+    let mut world = World::of(2);
+    world.make("alone", 4, 1);
+    world.make("shared", 2, 2);
+    let before: Vec<_> = (0..4).map(|index| world.partition("alone", index)).collect();
+    world.ledger = dohle_replication::ledger::Ledger::lead(
+        world.ledger.committed().clone(),
+        world.now,
+        world.ledger.end(),
+        8 << 20,
+    );
+    let command = RegisterBroker { previous_epoch: Some(world.epoch(1)), ..world.register(1, 2) };
+    register(&mut world, command).unwrap();
+    assert!(world.image().brokers.get(BrokerId(1)).unwrap().fenced);
+    assert!((0..2).all(|index| world.partition("shared", index).in_sync == brokers(&[2])));
+    assert!(!world.beat(1).is_fenced);
+    assert_eq!((0..4).map(|index| world.partition("alone", index)).collect::<Vec<_>>(), before);
+    world.check_bytes();
 }
 
 #[test]
@@ -193,7 +218,7 @@ fn restarted_with_many_partitions() -> World {
         world.make(name, 6_000, 1);
     }
     world.now.instant += SESSION;
-    let command = RegisterBroker { previous_epoch: Some(world.epoch(1)), ..world.register(1, 2) };
+    let command = world.register(1, 2);
     register(&mut world, command).unwrap();
     world
 }
