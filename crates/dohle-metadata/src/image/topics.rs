@@ -44,6 +44,13 @@ impl Topic {
         self.partition(Partition(0)).map_or(0, |assignment| assignment.replicas.len())
     }
 
+    /// One that is like that of the partition before shares its memory: in a small cluster most of a topic's are alike.
+    fn put(&mut self, index: Partition, assignment: Assignment) {
+        let before = self.partition(Partition(index.0.wrapping_sub(1)));
+        let alike = before.filter(|before| ***before == assignment).cloned();
+        self.partitions.insert(index, alike.unwrap_or_else(|| Arc::new(assignment)));
+    }
+
     pub(crate) fn assignments(&self) -> &OrdMap<Partition, Arc<Assignment>> {
         &self.partitions
     }
@@ -127,7 +134,7 @@ impl Topics {
     pub(super) fn place(&mut self, record: &PartitionRecord) -> Result<(), Contradiction> {
         let assignment = Assignment::read(record)?;
         let topic = self.by_id.get_mut(&record.topic_id).ok_or(Contradiction::NoTopic(record.topic_id))?;
-        Arc::make_mut(topic).partitions.insert(Partition(record.partition_id), Arc::new(assignment));
+        Arc::make_mut(topic).put(Partition(record.partition_id), assignment);
         Ok(())
     }
 
@@ -136,7 +143,7 @@ impl Topics {
         let topic = self.by_id.get_mut(&record.topic_id).ok_or(Contradiction::NoTopic(record.topic_id))?;
         let now = topic.partition(index).ok_or(Contradiction::NoPartition(record.topic_id, index))?;
         let changed = now.changed(record)?;
-        Arc::make_mut(topic).partitions.insert(index, Arc::new(changed));
+        Arc::make_mut(topic).put(index, changed);
         Ok(())
     }
 
@@ -161,10 +168,8 @@ impl Topics {
             return;
         }
         let Some(topic) = self.by_id.get_mut(&id) else { return };
-        let partitions = &mut Arc::make_mut(topic).partitions;
-        for (index, assignment) in changed {
-            partitions.insert(index, Arc::new(assignment));
-        }
+        let topic = Arc::make_mut(topic);
+        changed.into_iter().for_each(|(index, assignment)| topic.put(index, assignment));
     }
 
     fn forget_metric_name(&mut self, name: &TopicName) {
