@@ -57,7 +57,23 @@ impl Handle {
 }
 
 fn open(path: &Path) -> io::Result<fs::File> {
-    fs::OpenOptions::new().read(true).write(true).open(path)
+    open_as(fs::OpenOptions::new().read(true).write(true), path)
+}
+
+/// Opens a file so that reading it writes nothing: the system would note when that was, in the inode and so in its journal.
+#[cfg(target_os = "linux")]
+fn open_as(options: &mut fs::OpenOptions, path: &Path) -> io::Result<fs::File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    match options.custom_flags(rustix::fs::OFlags::NOATIME.bits() as i32).open(path) {
+        // Only the owner of a file may ask for that.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => options.custom_flags(0).open(path),
+        opened => opened,
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open_as(options: &mut fs::OpenOptions, path: &Path) -> io::Result<fs::File> {
+    options.open(path)
 }
 
 impl Disk for Files {
@@ -65,7 +81,7 @@ impl Disk for Files {
     type Lock = fs::File;
 
     fn create(&self, path: &Path) -> io::Result<Handle> {
-        let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
+        let file = open_as(fs::OpenOptions::new().read(true).write(true).create(true).truncate(true), path)?;
         Ok(Handle::new(path, file))
     }
 
@@ -297,6 +313,24 @@ mod tests {
         assert!(Listing::of(&Files, &gone).unwrap().is_none());
         assert!(Listing::of(&Files, &dir.path().join("link")).unwrap().is_none(), "no directory");
         assert_eq!(Files.list(&gone).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn what_is_read_and_listed_keeps_the_time_at_which_it_was_last_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let (inner, path) = (dir.path().join("t-0"), dir.path().join("t-0/a"));
+        fs::create_dir(&inner).unwrap();
+        fs::write(&path, b"bytes").unwrap();
+        let old = UNIX_EPOCH + std::time::Duration::from_secs(1_000);
+        for path in [&path, &inner] {
+            fs::File::open(path).unwrap().set_times(fs::FileTimes::new().set_accessed(old)).unwrap();
+        }
+        assert_eq!(Files.list(&inner).unwrap().len(), 1);
+        assert_eq!(Files.open(&path).unwrap().read_at(0, &mut [0; 5]).unwrap(), 5);
+        for path in [&path, &inner] {
+            assert_eq!(fs::metadata(path).unwrap().accessed().unwrap(), old, "{}", path.display());
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use dohle_base::Timestamp;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, open, statat};
+use rustix::io::Errno;
 
 use super::{Entry, Kind};
 
@@ -17,7 +18,12 @@ use super::{Entry, Kind};
 const BUFFER_BYTES: usize = 16 << 10;
 
 pub(super) fn list(dir: &Path) -> io::Result<Vec<Entry>> {
-    let opened = open(dir, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    // As with files: looking writes nothing where that can be asked for.
+    let opened = match open(dir, flags | OFlags::NOATIME, Mode::empty()) {
+        Err(Errno::PERM) => open(dir, flags, Mode::empty())?,
+        opened => opened?,
+    };
     let mut buffer = [MaybeUninit::uninit(); BUFFER_BYTES];
     let mut names = RawDir::new(&opened, &mut buffer);
     let mut entries = vec![];
