@@ -6,7 +6,7 @@
 //! Law for whoever rewrites segments: what it takes the place of lies below the recovery point that is on the disk, because above it a gap between
 //! two segments is taken for a lost tail.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
@@ -27,7 +27,7 @@ pub(crate) const QUARANTINE_SUFFIX: &str = ".quarantine";
 pub(crate) struct Settled {
     /// Oldest first.
     pub(crate) segments: Vec<SegmentFiles>,
-    pub(crate) snapshots: BTreeSet<Offset>,
+    pub(crate) snapshots: Vec<Offset>,
     /// How many files were under way.
     pub(crate) leftovers: usize,
     /// All that lies there now.
@@ -92,7 +92,7 @@ pub(crate) fn settle<D: Disk>(disk: &D, dir: &Path, listing: Listing) -> Result<
     for name in names.keys() {
         let orphan = name.content != Content::Log && !names.contains_key(&Name::live(name.base, Content::Log));
         if name.content == Content::Producers {
-            settled.snapshots.insert(name.base);
+            settled.snapshots.push(name.base);
         } else if orphan {
             remove(disk, dir, *name)?;
         }

@@ -24,7 +24,7 @@ mod truncate;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -59,8 +59,8 @@ pub struct Log<D: Disk> {
     active: Active<D::File>,
     epochs: Epochs,
     producers: Producers,
-    /// The offsets at which snapshots of the producers lie on the disk.
-    snapshots: BTreeSet<Offset>,
+    /// The offsets at which snapshots of the producers lie on the disk, in order.
+    snapshots: Vec<Offset>,
     durable: flush::Durable<D::File>,
     /// How often segments were rewritten.
     rewritings: u64,

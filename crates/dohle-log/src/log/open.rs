@@ -5,7 +5,7 @@
 //! batch by batch and cut at the first bad one; cut the epochs to what the log has; restore the producers from the newest sound
 //! snapshot and replay the rest.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -145,6 +145,7 @@ impl<D: Disk> Log<D> {
         log.settle_ends(opening, &mut recovered, now)?;
         log.read_producers(read_from, &mut recovered, now)?;
         log.active.inherit();
+        log.active.forget_recent();
         log.trust_epochs(&stored);
         if !opening.clean {
             // Whoever was stopped may have been about to make them durable.
@@ -187,7 +188,7 @@ impl<D: Disk> Log<D> {
             active,
             epochs: Epochs::default(),
             producers: Producers::starting_at(base),
-            snapshots: BTreeSet::new(),
+            snapshots: Vec::new(),
             durable: Durable::at(base, now),
             rewritings: 0,
             revision: 0,

@@ -90,7 +90,7 @@ impl<D: Disk> Log<D> {
             self.producers.forget_below(first);
         }
         // The newest snapshot at or below the first segment is what the producers are rebuilt from.
-        let needed = self.snapshots.range(..=first).next_back().copied();
+        let needed = self.snapshots.iter().rev().copied().find(|at| *at <= first);
         self.remove_snapshots(|at| needed.is_some_and(|needed| at < needed))?;
         Ok(Removal::new(self.disk.clone(), files))
     }

@@ -95,7 +95,7 @@ impl<D: Disk> Log<D> {
     /// Takes the producers of the newest sound snapshot at or below `upto`, or none; damaged ones are removed and counted.
     pub(super) fn restore_producers(&mut self, upto: Offset, now: Timestamp) -> Result<usize, Failure> {
         let mut damaged = 0;
-        while let Some(at) = self.snapshots.range(..=upto).next_back().copied() {
+        while let Some(at) = self.snapshots.iter().rev().copied().find(|at| *at <= upto) {
             let path = segment::path(&self.dir, at, Content::Producers);
             let read = read_small(&self.disk, &path)?.map(|bytes| snapshot::parse(&bytes));
             match read {
@@ -129,7 +129,10 @@ impl<D: Disk> Log<D> {
             aborted.extend(ended.map(Aborted::from));
             Ok(())
         };
-        self.walk_from(told, &mut tell)?;
+        // After a clean stop the snapshot is of the end, and nothing need be read.
+        if told < self.end() {
+            self.walk_from(told, &mut tell)?;
+        }
         producers.forget_below(self.start);
         producers.advance_end(self.end());
         self.producers = producers;

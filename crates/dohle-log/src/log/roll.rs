@@ -1,6 +1,5 @@
 //! Going over to a new segment, when the one that is written to is full or old.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -74,17 +73,19 @@ impl<D: Disk> Log<D> {
         let written = self.disk.create(&path).and_then(|file| file.write_at(0, &bytes, &[]).map(|()| file));
         self.durable.snapshots.push(written.map_err(Failure::of("write", &path))?);
         self.change_names();
-        self.snapshots.insert(at);
+        if let Err(place) = self.snapshots.binary_search(&at) {
+            self.snapshots.insert(place, at);
+        }
         Ok(())
     }
 
     /// Removes the snapshots that `doomed` picks.
     pub(super) fn remove_snapshots(&mut self, doomed: impl Fn(Offset) -> bool) -> Result<(), Failure> {
-        let gone: BTreeSet<Offset> = self.snapshots.iter().copied().filter(|at| doomed(*at)).collect();
+        let gone: Vec<Offset> = self.snapshots.iter().copied().filter(|at| doomed(*at)).collect();
         for at in gone {
             let path = segment::path(&self.dir, at, Content::Producers);
             crate::disk::remove_if_there(&self.disk, &path).map_err(Failure::of("remove", &path))?;
-            self.snapshots.remove(&at);
+            self.snapshots.retain(|other| *other != at);
         }
         Ok(())
     }

@@ -218,6 +218,11 @@ impl<F: File> Active<F> {
         self.reserved = self.reserved.max(self.size);
     }
 
+    /// Forgets where its newest batches lie, which whoever reads them finds out: most logs that were opened are not read soon.
+    pub(crate) fn forget_recent(&mut self) {
+        self.recent = Recent::default();
+    }
+
     /// Reserves all of a segment that was just begun. A wish as well.
     pub(crate) fn reserve_all(&mut self, bytes: u64) {
         self.reserved = bytes;
