@@ -31,29 +31,39 @@ impl Checkpoints {
         let partitions: Vec<&Partition> = view.led.values().chain([self.quorum.partition()]).map(Arc::as_ref).collect();
         let mut unwritten = vec![];
         for volume in self.storage.all() {
-            let here = partitions.iter().copied().filter(|partition| Arc::ptr_eq(&partition.volume(), volume));
+            let here = partitions.iter().copied().filter(|partition| partition.is_on(volume));
+            let news: Vec<News> = here.filter_map(|partition| news_of(partition, checkpoint)).collect();
             let written = !volume.is_offline()
                 && volume
                     .marks
-                    .write(checkpoint, here, |partition| offset(partition, checkpoint))
+                    .write(checkpoint, news.iter().copied())
                     .inspect_err(|failure| volume.fail_unless_full(failure, now))
                     .is_ok();
             if !written {
                 unwritten.push(volume.id);
+            } else if checkpoint == Checkpoint::HighWatermark {
+                let stayed = news.iter().filter(|(partition, _)| partition.is_on(volume));
+                stayed.for_each(|(partition, offset)| partition.note_marked(*offset));
             }
         }
         unwritten
     }
 }
 
-fn offset(partition: &Partition, checkpoint: Checkpoint) -> Option<Offset> {
-    let of = |look: fn(&Log) -> Offset| partition.look(|log, _| look(log)).ok();
-    match checkpoint {
-        Checkpoint::RecoveryPoint => of(|log| log.synced()),
-        Checkpoint::HighWatermark => Some(partition.high_watermark()),
+/// What a checkpoint is to say of a partition: an offset, or nothing.
+type News<'a> = (&'a Partition, Option<Offset>);
+
+/// None where the checkpoint says it already, as far as that is known without looking.
+fn news_of(partition: &Partition, checkpoint: Checkpoint) -> Option<News<'_>> {
+    let of = |look: fn(&Log) -> Offset| partition.glance(look).ok();
+    let offset = match checkpoint {
+        Checkpoint::RecoveryPoint => of(Log::synced),
+        // The one that is asked for every few seconds: many partitions cost little where few of them have moved.
+        Checkpoint::HighWatermark => Some(partition.unmarked()?),
         // A log that begins where its first segment does needs no line.
-        Checkpoint::LogStart => of(|log| log.start()).filter(|start| *start > Offset::ZERO),
+        Checkpoint::LogStart => of(Log::start).filter(|start| *start > Offset::ZERO),
         // Written when they change.
         Checkpoint::Cleaner | Checkpoint::Scrub => None,
-    }
+    };
+    Some((partition, offset))
 }

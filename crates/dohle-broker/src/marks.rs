@@ -44,28 +44,28 @@ impl Marks {
         hold_over_disk(&self.kinds).get(&kind)?.get(name).copied()
     }
 
-    /// Writes down what `look` says of these partitions now; where it says nothing, there is no line. Durable when this returns.
+    /// Writes down these offsets; where there is none, there is no line. Durable when this returns.
     pub(crate) fn write<'a>(
         &self,
         kind: Checkpoint,
-        partitions: impl Iterator<Item = &'a Partition>,
-        look: impl Fn(&Partition) -> Option<Offset>,
+        news: impl Iterator<Item = (&'a Partition, Option<Offset>)>,
     ) -> Result<(), Failure> {
-        self.change(kind, |offsets| {
-            for partition in partitions {
-                set(offsets, partition, look(partition));
-            }
+        self.change(kind, |known| {
+            let named = news.filter_map(|(partition, offset)| Some((name_of(partition)?, offset)));
+            named.filter(|(name, offset)| known.get(name) != offset.as_ref()).collect()
         })
     }
 
     /// The same of one partition.
     pub(crate) fn write_one(&self, kind: Checkpoint, partition: &Partition, offset: Offset) -> Result<(), Failure> {
-        self.change(kind, |offsets| set(offsets, partition, Some(offset)))
+        self.write(kind, [(partition, Some(offset))].into_iter())
     }
 
     /// Notes an offset that [`Marks::flush`] writes down.
     pub(crate) fn note(&self, kind: Checkpoint, partition: &Partition, offset: Offset) {
-        set(hold_over_disk(&self.kinds).entry(kind).or_default(), partition, Some(offset));
+        let mut kinds = hold_over_disk(&self.kinds);
+        let named = name_of(partition);
+        kinds.entry(kind).or_default().extend(named.map(|name| (name, offset)));
     }
 
     /// Forgets the notes of all partitions.
@@ -82,32 +82,35 @@ impl Marks {
     /// Forgets all of a log that is given up: one of the same name is another log.
     pub(crate) fn forget(&self, name: &PartitionName) -> Result<(), Failure> {
         KINDS.into_iter().try_for_each(|kind| {
-            self.change(kind, |offsets| {
-                offsets.remove(name);
-            })
+            self.change(kind, |known| known.contains_key(name).then(|| (name.clone(), None)).into_iter().collect())
         })
     }
 
-    /// What could not be written is not remembered either.
-    fn change(&self, kind: Checkpoint, change: impl FnOnce(&mut Offsets)) -> Result<(), Failure> {
+    /// Makes the changes that `choose` finds in what is known. What could not be written is not remembered either.
+    fn change(&self, kind: Checkpoint, choose: impl FnOnce(&Offsets) -> Vec<Change>) -> Result<(), Failure> {
         let mut kinds = hold_over_disk(&self.kinds);
-        let before = kinds.entry(kind).or_default();
-        let mut after = before.clone();
-        change(&mut after);
-        if after != *before {
-            self.directory.write_offsets(kind, &after)?;
-            *before = after;
+        let known = kinds.entry(kind).or_default();
+        let changes = choose(known);
+        if changes.is_empty() {
+            return Ok(());
         }
+        let mut after = known.clone();
+        for (name, offset) in changes {
+            match offset {
+                Some(offset) => after.insert(name, offset),
+                None => after.remove(&name),
+            };
+        }
+        self.directory.write_offsets(kind, &after)?;
+        *known = after;
         Ok(())
     }
 }
 
-fn set(offsets: &mut Offsets, partition: &Partition, offset: Option<Offset>) {
-    if partition.stopped().is_some() {
-        return;
-    }
-    match offset {
-        Some(offset) => offsets.insert(partition.name(), offset),
-        None => offsets.remove(&partition.name()),
-    };
+/// A line that is to be written; without an offset one that is to go.
+type Change = (PartitionName, Option<Offset>);
+
+/// None for a partition that has stopped.
+fn name_of(partition: &Partition) -> Option<PartitionName> {
+    partition.stopped().is_none().then(|| partition.name())
 }

@@ -39,10 +39,7 @@ impl Partition {
             drop(self.stop(ErrorCode::KafkaStorageError));
             return None;
         }
-        let begun = self.look_leading(|leading| {
-            let is_here = std::ptr::eq(&raw const *self.volume(), volume);
-            is_here.then(|| leading.log.begin_flush()).ok_or(Elsewhere)
-        });
+        let begun = self.look_leading(|leading| self.is_on(volume).then(|| leading.log.begin_flush()).ok_or(Elsewhere));
         match begun {
             Ok(Ok(flush)) => flush,
             Ok(Err(Elsewhere)) => {

@@ -72,6 +72,8 @@ pub(crate) struct Partition {
     stirred: AtomicU8,
     /// Where the log ended when it was last looked at: what has not moved since is quiet.
     end_seen: AtomicI64,
+    /// The high watermark that its disk remembers, -1 where that is not known.
+    marked: AtomicI64,
     follower: OnceLock<Box<dyn Follows>>,
     watchers: Watchers,
     state: Mutex<State>,
@@ -173,6 +175,7 @@ impl Partition {
             flush_asked: AtomicBool::new(false),
             stirred: AtomicU8::new(STIRRED),
             end_seen: AtomicI64::new(-1),
+            marked: AtomicI64::new(-1),
             follower: OnceLock::new(),
             watchers: Watchers::default(),
             state: Mutex::new(State::Leading(Box::new(leading))),
@@ -182,6 +185,11 @@ impl Partition {
     /// The disk that it is on. By the next call it may be on another.
     pub(crate) fn volume(&self) -> Arc<Volume> {
         Arc::clone(&read(&self.volume))
+    }
+
+    /// Whether it is on this disk.
+    pub(crate) fn is_on(&self, volume: &Volume) -> bool {
+        self.on_volume(|mine| std::ptr::eq(mine, volume))
     }
 
     /// Looks at the disk that it is on, for a moment in which it does not go to another.
@@ -237,7 +245,15 @@ impl Partition {
         }
     }
 
-    /// The same, for what the log keeps in order as it is asked.
+    /// The same for upkeep, which is nobody who asks something of the partition.
+    pub(crate) fn glance<T>(&self, look: impl FnOnce(&Log) -> T) -> Result<T, ErrorCode> {
+        match &*hold(&self.state) {
+            State::Stopped(why) => Err(*why),
+            State::Leading(leading) => Ok(look(&leading.log)),
+        }
+    }
+
+    /// Looks at what the log keeps in order as it is asked.
     fn look_mut<T>(&self, look: impl FnOnce(&mut Log, &Leader) -> T) -> Result<T, ErrorCode> {
         self.look_leading(|leading| look(&mut leading.log, &leading.leader))
     }

@@ -92,6 +92,7 @@ impl Successor<'_> {
             return Relocated::Torn(failure);
         }
         let source = std::mem::replace(&mut *write(&partition.volume), Arc::clone(target));
+        partition.note_marked(None);
         leading.log = *self.copy;
         leading.leader.step(now.instant, Event::Synced { upto: leading.log.synced() }, effects);
         let left = source.directory.delete_partition(&name, self.rng);

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use dohle_base::{ErrorCode, LeaderEpoch, Timestamp};
+use dohle_base::{ErrorCode, LeaderEpoch, Offset, Timestamp};
 use dohle_log::Failure;
 use dohle_log::compact::{Rewritten, Survey};
 use dohle_log::directory::PartitionName;
@@ -56,8 +56,20 @@ impl Partition {
         Ok(dropped)
     }
 
+    /// The high watermark, where its disk does not remember it yet.
+    pub(crate) fn unmarked(&self) -> Option<Offset> {
+        let high_watermark = self.high_watermark();
+        (high_watermark.0 != self.marked.load(Ordering::Relaxed)).then_some(high_watermark)
+    }
+
+    /// Notes what its disk remembers now; none after a move to another.
+    pub(crate) fn note_marked(&self, high_watermark: Option<Offset>) {
+        self.marked.store(high_watermark.map_or(-1, |offset| offset.0), Ordering::Relaxed);
+    }
+
     /// What compaction has to know of the log, and its `min.cleanable.dirty.ratio`; none where it is not to be compacted.
     pub(crate) fn survey(&self) -> Option<(Survey<Files>, f64)> {
+        self.glance(|log| log.options().cleanup.compact).ok().filter(|compact| *compact)?;
         let surveyed = self.look_mut(|log, leader| {
             let (compact, ratio_min) = (log.options().cleanup.compact, log.options().dirty_ratio_min);
             compact.then(|| (log.survey(leader.high_watermark()), ratio_min))
