@@ -25,7 +25,8 @@ const LEADER_LIMIT: Duration = Duration::from_secs(300);
 const POLL: Duration = Duration::from_millis(1);
 const TIMEOUT_MS: i32 = 60_000;
 
-/// A batch of the current format with one record `x` of the year 2020, its checksum included.
+/// A batch of the current format with one record `x` of the year 2020, its checksum included. Its topics keep it for ever: retention, which
+/// looks for the first time half a minute after a start, would be at work while a broker should be idle.
 #[rustfmt::skip]
 const BATCH: [u8; 69] = [
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x39, 0xff, 0xff, 0xff, 0xff, 2, 0xd9, 0x6a, 0xe5, 0x60, 0, 0, 0, 0, 0, 0,
@@ -107,8 +108,11 @@ fn creation(connection: &mut Connection, name: &str, partitions: i32) -> Result<
     put_string(&mut body, name);
     body.extend(partitions.to_be_bytes());
     body.extend(1i16.to_be_bytes());
-    // No assignments, no settings.
-    body.extend([0; 8]);
+    // No assignments, one setting.
+    body.extend(0i32.to_be_bytes());
+    body.extend(1i32.to_be_bytes());
+    put_string(&mut body, "retention.ms");
+    put_string(&mut body, "-1");
     body.extend(TIMEOUT_MS.to_be_bytes());
     body.push(0);
     let answer = connection.ask(CREATE_TOPICS, 2, &body)?;
