@@ -25,6 +25,8 @@ use crate::volume::Volume;
 
 /// How often the thread looks what is due.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often memory that was freed is given back to the system, if nothing else has had the allocator do so.
+const GIVE_BACK_EVERY: Duration = Duration::from_secs(2);
 /// The first look at retention comes this long after the start (`LogManager.initialTaskDelayMs`).
 const RETENTION_FIRST: Duration = Duration::from_secs(30);
 
@@ -93,6 +95,7 @@ impl Upkeep {
         vital::spawn("upkeep", move || {
             let begun = self.clock.instant();
             let mut times = Times {
+                memory: begun + GIVE_BACK_EVERY,
                 retention: begun + RETENTION_FIRST.min(self.settings.retention),
                 high_watermarks: begun + self.settings.high_watermarks,
                 recovery_points: begun + self.settings.recovery_points,
@@ -126,6 +129,9 @@ impl Upkeep {
         }
         self.look_at_disks();
         self.flush_aged();
+        if due(&mut times.memory, now, GIVE_BACK_EVERY) {
+            give_memory_back();
+        }
         if due(&mut times.retention, now, self.settings.retention) {
             self.retain(now);
         }
@@ -192,6 +198,7 @@ impl Upkeep {
 
 /// When each thing is due next.
 struct Times {
+    memory: Instant,
     retention: Instant,
     high_watermarks: Instant,
     recovery_points: Instant,
@@ -205,6 +212,15 @@ fn due(at: &mut Instant, now: Instant, every: Duration) -> bool {
         *at = now + every;
     }
     due
+}
+
+/// Lets the allocator give back what was freed, such as what a start or a burst has needed: it looks for that when memory is freed in
+/// larger pieces, which an idle broker does not do, and when a thread ends.
+fn give_memory_back() {
+    // A system that has no thread to spare has other sorrows.
+    if let Ok(thread) = std::thread::Builder::new().name("give-back".to_owned()).spawn(|| {}) {
+        let _ = thread.join();
+    }
 }
 
 fn remove(doomed: Doomed) {
