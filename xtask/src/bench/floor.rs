@@ -4,6 +4,7 @@
 //! Owns both ends of its connections, since it speaks no protocol; what it tells has the shape that the load generator tells. The files are
 //! rolled and removed as a broker's segments are.
 
+use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
@@ -34,11 +35,18 @@ const EVENTS_MAX: usize = 64;
 const SERVER_CORE: usize = 0;
 const LOAD_CORE: usize = 1;
 
+/// How large segments become, and how many closed ones are kept.
+#[derive(Clone, Copy)]
+pub(super) struct Segments {
+    pub bytes: u64,
+    pub closed: usize,
+}
+
 /// A load for the floor: what the row's own load comes to without a protocol.
 #[derive(Clone, Copy)]
 pub(super) enum Floor {
     /// As fast as acknowledgements come.
-    Produce { frame_bytes: usize, connections: usize, in_flight: usize, files: usize, segment_bytes: u64 },
+    Produce { frame_bytes: usize, connections: usize, in_flight: usize, files: usize, kept: Segments },
     /// At a fixed rate, and each frame goes on to a consumer.
     Latency { frame_bytes: usize, per_second: u32 },
 }
@@ -47,16 +55,22 @@ pub(super) enum Floor {
 pub(super) fn measure(floor: Floor, is_pinned: bool, pace: &Pace) -> Result<Value> {
     let folder = place::fresh("floor")?;
     let told = match floor {
-        Floor::Produce { frame_bytes, connections, in_flight, files, segment_bytes } => {
+        Floor::Produce { frame_bytes, connections, in_flight, files, kept } => {
             let frame = frame(frame_bytes);
             let clients = (0..connections).map(|_| |socket, run: &Run| produce(socket, &frame, in_flight, run));
-            run(Files::new(&folder, files, segment_bytes), Echo::No, is_pinned, pace, clients.collect())
+            run(Files::new(&folder, files, kept), Echo::No, is_pinned, pace, clients.collect())
         }
         Floor::Latency { frame_bytes, per_second } => {
             let frame = frame(frame_bytes);
             let between = Duration::from_secs(1) / per_second;
             let client = |socket, run: &Run| ping(socket, &frame, between, run);
-            run(Files::new(&folder, 1, u64::MAX), Echo::Yes, is_pinned, pace, vec![client])
+            run(
+                Files::new(&folder, 1, Segments { bytes: u64::MAX, closed: 0 }),
+                Echo::Yes,
+                is_pinned,
+                pace,
+                vec![client],
+            )
         }
     };
     let _ = fs::remove_dir_all(&folder);
@@ -334,10 +348,10 @@ impl Peer {
     }
 }
 
-/// Files that are written in turn, each rolled when it is full; the one before the last is removed.
+/// Files that are written in turn, each rolled when it is full; the oldest closed ones are removed.
 struct Files {
     folder: PathBuf,
-    segment_bytes: u64,
+    kept: Segments,
     logs: Vec<Log>,
     next: usize,
     rolled: u64,
@@ -346,19 +360,19 @@ struct Files {
 #[derive(Default)]
 struct Log {
     active: Option<(File, PathBuf, u64)>,
-    closed: Option<PathBuf>,
+    closed: VecDeque<PathBuf>,
 }
 
 impl Files {
-    fn new(folder: &Path, files: usize, segment_bytes: u64) -> Self {
+    fn new(folder: &Path, files: usize, kept: Segments) -> Self {
         let logs = (0..files).map(|_| Log::default()).collect();
-        Self { folder: folder.to_owned(), segment_bytes, logs, next: 0, rolled: 0 }
+        Self { folder: folder.to_owned(), kept, logs, next: 0, rolled: 0 }
     }
 
     fn append(&mut self, bytes: &[u8]) -> Result<()> {
         let place = self.next % self.logs.len();
         self.next += 1;
-        if self.logs[place].active.as_ref().is_none_or(|(_, _, size)| *size >= self.segment_bytes) {
+        if self.logs[place].active.as_ref().is_none_or(|(_, _, size)| *size >= self.kept.bytes) {
             self.roll(place)?;
         }
         let (file, _, size) = self.logs[place].active.as_mut().context("it was just rolled")?;
@@ -372,8 +386,10 @@ impl Files {
         let path = self.folder.join(self.rolled.to_string());
         let file = File::create(&path).with_context(|| format!("create {}", path.display()))?;
         let log = &mut self.logs[place];
-        let closed = log.active.replace((file, path, 0)).map(|(_, path, _)| path);
-        if let Some(gone) = std::mem::replace(&mut log.closed, closed) {
+        log.closed.extend(log.active.replace((file, path, 0)).map(|(_, path, _)| path));
+        while log.closed.len() > self.kept.closed
+            && let Some(gone) = log.closed.pop_front()
+        {
             fs::remove_file(&gone).with_context(|| format!("remove {}", gone.display()))?;
         }
         Ok(())
@@ -393,8 +409,13 @@ mod tests {
 
     #[test]
     fn frames_are_written_acknowledged_and_passed_on() {
-        let produce =
-            Floor::Produce { frame_bytes: 300 << 10, connections: 2, in_flight: 3, files: 2, segment_bytes: 1 << 20 };
+        let produce = Floor::Produce {
+            frame_bytes: 300 << 10,
+            connections: 2,
+            in_flight: 3,
+            files: 2,
+            kept: Segments { bytes: 1 << 20, closed: 1 },
+        };
         let told = measure(produce, false, &PACE).unwrap();
         let requests = told["run"]["requests"].as_u64().unwrap();
         assert_eq!(told["run"]["bytes"], requests * (300 << 10));

@@ -40,10 +40,19 @@ pub(super) fn describe(data: &Path) -> Result<String> {
     Ok(format!("{cores} cores {model}, {gibibytes:.0} GiB, Linux {kernel}, {file_system}"))
 }
 
-/// How much memory processes can have without anything being driven out.
-pub(super) fn available_bytes() -> Result<u64> {
+/// How much memory there is.
+pub(super) fn memory_bytes() -> Result<u64> {
+    memory("MemTotal")
+}
+
+/// How much of it is used for nothing.
+pub(super) fn free_bytes() -> Result<u64> {
+    memory("MemFree")
+}
+
+fn memory(name: &str) -> Result<u64> {
     let meminfo = fs::read_to_string("/proc/meminfo").context("read /proc/meminfo")?;
-    Ok(memory_kib(&meminfo, "MemAvailable").context("no MemAvailable")? << 10)
+    Ok(memory_kib(&meminfo, name).with_context(|| format!("no {name}"))? << 10)
 }
 
 /// Dohle's commit, Kafka's release, and what they are built or run with.

@@ -3,10 +3,10 @@
 //! Owns the run. What is measured is a table of values ([`rows`]); the load is `dohle bench`; the numbers are kept row by row ([`store`]) and
 //! told on one page ([`report`]).
 
-mod ballast;
 mod broker;
 mod cold;
 mod entrant;
+mod fill;
 mod first;
 mod flat;
 mod floor;
@@ -27,7 +27,6 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use self::ballast::{Ballast, GIB};
 use self::machine::Circumstances;
 use self::row::Row;
 use self::rows::ROWS;
@@ -53,9 +52,6 @@ pub struct Arguments {
     /// Do not wait until the machine is quiet.
     #[arg(long)]
     no_gate: bool,
-    /// Hold the machine's memory but for so many GiB: what is free goes back to the host of a virtual machine, and is dear when it is used again.
-    #[arg(long, value_name = "GIB")]
-    leave: Option<u64>,
     /// Where `benchmarks.md` and the folder `benchmarks` are written; `docs` if not said.
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
@@ -97,10 +93,6 @@ pub fn main(arguments: Arguments) -> Result<()> {
     allow_open_files()?;
     let tools = Tools::make(&arguments)?;
     let circumstances = circumstances(&arguments, &tools)?;
-    let ballast = arguments.leave.map(|gib| Ballast::take(gib * GIB)).transpose()?;
-    if let Some(ballast) = &ballast {
-        eprintln!("bench: {} MiB are held", ballast.bytes() >> 20);
-    }
     for row in rows {
         let measured = measure(&tools, row, &circumstances)?;
         store.keep(&measured)?;
@@ -115,6 +107,7 @@ fn measure(tools: &Tools, row: &Row, circumstances: &Circumstances) -> Result<Me
     let mut legs = Vec::new();
     for pair in 1..=circumstances.pairs {
         for entrant in row.entrants().filter(|entrant| tools.kafka.is_some() || !entrant.is_kafka()) {
+            fill::fill_page_cache()?;
             if tools.is_gated {
                 gauge::await_quiet()?;
             }
@@ -225,9 +218,6 @@ fn command(arguments: &Arguments) -> String {
         [(arguments.quick, " --quick"), (arguments.no_gate, " --no-gate"), (arguments.alone, " --alone")]
     {
         command += if is_said { word } else { "" };
-    }
-    if let Some(gib) = arguments.leave {
-        command += &format!(" --leave {gib}");
     }
     command
 }

@@ -1,7 +1,7 @@
 //! The table of workloads: each a value, with the targets that the project has set itself. Numbers of rows are never given to others.
 
 use super::entrant::Entrant::{Dohle, DohleRelaxed, Kafka, KafkaFsync, KafkaTuned};
-use super::floor::Floor;
+use super::floor::{Floor, Segments};
 use super::row::Step::{Beside, Forget, Measure, Run};
 use super::row::Target::{AtMost, Part, Shown, Times};
 use super::row::{Cores, Figure, Kept, Program, Row, Topic, Work};
@@ -16,8 +16,13 @@ const fn partitions(partitions: u32) -> Topic {
 }
 
 /// The floor of batches of 16 KiB over a hundred partitions.
-const FLOOR_16_KIB: Option<Floor> =
-    Some(Floor::Produce { frame_bytes: 16 << 10, connections: 4, in_flight: 5, files: 100, segment_bytes: 16 << 20 });
+const FLOOR_16_KIB: Option<Floor> = Some(Floor::Produce {
+    frame_bytes: 16 << 10,
+    connections: 4,
+    in_flight: 5,
+    files: 100,
+    kept: Segments { bytes: 16 << 20, closed: 1 },
+});
 
 /// 10,000 partitions.
 const MANY: Topic = Topic { topics: 10, partitions: 1000, config: &[] };
@@ -54,7 +59,7 @@ pub(super) const ROWS: &[Row] = &[
             connections: 1,
             in_flight: 5,
             files: 1,
-            segment_bytes: 64 << 20,
+            kept: Segments { bytes: 64 << 20, closed: 3 },
         }),
         work: Work::Load(&[Measure(
             "run",
@@ -96,12 +101,12 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         id: "1c",
-        workload: "produce batches of 4 KiB, ten in a request, over 10,000 partitions, 10,000 batches/s",
+        workload: "produce batches of 4 KiB, ten in a request, over 10,000 partitions, 1,000 batches/s",
         topic: MANY,
         work: Work::Load(&[Measure(
             "run",
             "produce --record-size 1024 --batch-size 4096 --batches-per-request 10 \
-             --connections 4 --in-flight 5 --rate 30000 --warm-up {warm} --for {for}",
+             --connections 4 --in-flight 5 --rate 3000 --warm-up {warm} --for {for}",
         )]),
         figures: &[Figure::cpu_per_gb(Part(0.4))],
         ..PINNED
