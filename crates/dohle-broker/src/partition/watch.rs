@@ -59,9 +59,11 @@ impl Partition {
 impl Watchers {
     /// Tells all that there are news. Called without the partition's lock.
     pub(super) fn tell(&self) {
-        let tell = |watch: &Weak<Watch>| watch.upgrade().map(|watch| watch.tell()).is_some();
+        let mut wakers = vec![];
         // The list is short, and a word left in a letterbox is a few instructions.
-        hold(&self.0).retain(tell);
+        hold(&self.0).retain(|watch| watch.upgrade().map(|watch| wakers.extend(watch.tell())).is_some());
+        // To wake who waits on another core is a system call, for which nobody else should wait here.
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     fn admit(&self, place: Place, letterbox: &Arc<Letterbox>) -> Option<Arc<Watch>> {
@@ -78,16 +80,16 @@ impl Watchers {
         }
         watchers.push(Arc::downgrade(&watch));
         drop(watchers);
-        watch.letterbox.post(place);
+        let waker = watch.letterbox.post(place);
+        let _ = waker.map(Waker::wake);
         Some(watch)
     }
 }
 
 impl Watch {
-    fn tell(&self) {
-        if self.claim() {
-            self.letterbox.post(self.place);
-        }
+    /// Leaves the word; answers with who is to be woken for it.
+    fn tell(&self) -> Option<Waker> {
+        if self.claim() { self.letterbox.post(self.place) } else { None }
     }
 
     /// Whether the word is to be left: not if it lies in the letterbox already.
@@ -102,14 +104,11 @@ impl Watch {
 }
 
 impl Letterbox {
-    fn post(&self, place: Place) {
-        let waker = {
-            let mut mail = hold(&self.0);
-            mail.words.push(place);
-            mail.waker.take()
-        };
-        // On the core where the watcher waits too, he has his turn in the same turn of the loop.
-        let _ = waker.map(Waker::wake);
+    /// Answers with who is to be woken. On the core where he waits too, he has his turn in the same turn of the loop.
+    fn post(&self, place: Place) -> Option<Waker> {
+        let mut mail = hold(&self.0);
+        mail.words.push(place);
+        mail.waker.take()
     }
 
     /// Takes out what lies here.
@@ -239,7 +238,7 @@ mod tests {
             match teller.steps % 3 {
                 0 => self.version += 1,
                 1 => teller.claimed = self.watch.claim(),
-                _ if teller.claimed => self.letterbox.post(0),
+                _ if teller.claimed => drop(self.letterbox.post(0).map(Waker::wake)),
                 _ => {}
             }
             teller.steps += 1;

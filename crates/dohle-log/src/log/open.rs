@@ -144,7 +144,9 @@ impl<D: Disk> Log<D> {
         }
         log.settle_ends(opening, &mut recovered, now)?;
         log.read_producers(read_from, &mut recovered, now)?;
-        log.active.inherit();
+        if log.options.preallocate {
+            log.active.inherit();
+        }
         log.active.forget_recent();
         log.trust_epochs(&stored);
         if !opening.clean {

@@ -17,12 +17,6 @@ use crate::disk::{Disk, File};
 /// A segment cannot reach further than this from its first offset: its indexes count in 31 bits.
 const REACH_MAX: i64 = i32::MAX as i64;
 
-/// A segment that has this many bytes is likely to get more: space is reserved for them, so that a write does not have to look for blocks.
-const RESERVE_FROM: u64 = 1 << 20;
-/// So much of its size is reserved ahead, and no more than this: what nobody uses for a while is taken from others.
-const RESERVE_PART: u64 = 8;
-const RESERVE_MAX: u64 = 4 << 20;
-
 /// The segment in which a log ends. The indexes are in memory; their files are written when it is closed.
 #[derive(Debug)]
 pub(crate) struct Active<F> {
@@ -194,23 +188,9 @@ impl<F: File> Active<F> {
     /// Writes a batch behind the last one: one call to the disk. When it fails, the segment is as it was but for bytes behind its end.
     pub(crate) fn write(&mut self, batch: &Stamped) -> io::Result<()> {
         assert!(self.in_order(&batch.header), "a batch is written in order");
-        self.reserve_ahead(batch.header.size_in_bytes() as u64);
         self.file.write_at(self.size, &batch.head, &batch.tail)?;
         self.note(&batch.header);
         Ok(())
-    }
-
-    fn reserve_ahead(&mut self, bytes: u64) {
-        let end = self.size + bytes;
-        if self.size < RESERVE_FROM || end <= self.reserved {
-            return;
-        }
-        let from = self.reserved.max(self.size);
-        self.reserved = end + (self.size / RESERVE_PART).clamp(RESERVE_FROM, RESERVE_MAX);
-        // Only a wish: a disk without the space says so again at the write that needs it, and what it has given is for others then.
-        if self.file.reserve(from..self.reserved).is_err() {
-            drop(self.file.trim(self.size));
-        }
     }
 
     /// Reckons with space behind the end that a process before has reserved.
@@ -223,7 +203,7 @@ impl<F: File> Active<F> {
         self.recent = Recent::default();
     }
 
-    /// Reserves all of a segment that was just begun. A wish as well.
+    /// Reserves all of a segment that was just begun. Only a wish: a disk without the space says so again at the write that needs it.
     pub(crate) fn reserve_all(&mut self, bytes: u64) {
         self.reserved = bytes;
         drop(self.file.reserve(0..bytes));
