@@ -59,11 +59,18 @@ impl Partition {
 impl Watchers {
     /// Tells all that there are news. Called without the partition's lock.
     pub(super) fn tell(&self) {
-        let mut wakers = vec![];
+        // One alone, as most are, costs no allocation.
+        let (mut last, mut others) = (None, vec![]);
         // The list is short, and a word left in a letterbox is a few instructions.
-        hold(&self.0).retain(|watch| watch.upgrade().map(|watch| wakers.extend(watch.tell())).is_some());
+        hold(&self.0).retain(|watch| {
+            let Some(watch) = watch.upgrade() else { return false };
+            if let Some(waker) = watch.tell() {
+                others.extend(last.replace(waker));
+            }
+            true
+        });
         // To wake who waits on another core is a system call, for which nobody else should wait here.
-        wakers.into_iter().for_each(Waker::wake);
+        others.into_iter().chain(last).for_each(Waker::wake);
     }
 
     fn admit(&self, place: Place, letterbox: &Arc<Letterbox>) -> Option<Arc<Watch>> {
