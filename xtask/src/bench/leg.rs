@@ -91,7 +91,7 @@ fn load(tools: &Tools, row: &Row, pace: &Pace, broker: &mut Broker, steps: &[Ste
             }
             Step::Forget => cold::forget(&broker.data)?,
             Step::Measure(name, words) => {
-                let value = tell(&mut generator(tools, row, broker, &pace.fill(words)), broker, pace)?;
+                let value = tell(&mut watching(tools, row, broker, &pace.fill(words)), broker, pace)?;
                 told.extend(flat::of(&value).map(|flat| ("flat".to_owned(), flat)));
                 told.insert((*name).to_owned(), value);
                 beside.iter_mut().try_for_each(Running::check_alive)?;
@@ -132,8 +132,14 @@ fn generator(tools: &Tools, row: &Row, broker: &Broker, words: &str) -> Command 
         "--bootstrap",
         &broker.bootstrap(),
     ]);
-    command.args(["--pid", &broker.id().to_string()]);
     on_core((row.cores == Cores::Pinned).then_some(LOAD_CORE), &command)
+}
+
+/// The same for what is measured: it tells what the broker takes meanwhile.
+fn watching(tools: &Tools, row: &Row, broker: &Broker, words: &str) -> Command {
+    let mut command = generator(tools, row, broker, words);
+    command.args(["--pid", &broker.id().to_string()]);
+    command
 }
 
 /// Runs the generator to its end. An answer that was an error makes the whole leg worthless.
