@@ -78,11 +78,6 @@ pub trait File: Clone + Send + Sync + 'static {
     /// Gives back what the open file costs until the next call. Only when all that was written is synced.
     fn rest(&self);
 
-    /// Begins to bring these bytes into memory, and nothing around them; does nothing where the disk cannot do that.
-    fn ask_for(&self, _range: Range<u64>) -> io::Result<()> {
-        Ok(())
-    }
-
     /// Waits until these bytes are in memory; does nothing where the disk cannot do that.
     fn warm(&self, _range: Range<u64>) -> io::Result<()> {
         Ok(())

@@ -256,8 +256,6 @@ fn find_in_sealed<D: Disk>(
         return Err(ReadError::Moved);
     }
     let hint = segment.hint(disk, &file, wanted.from).map_err(io)?;
-    // Before the first header is looked for: else the system reads ahead of that, and goes on doing so while the bytes are sent.
-    file.ask_for(hint..end.min(hint.saturating_add(wanted.bytes_max))).map_err(io)?;
     let mut scan = Scan::new(file.clone(), hint, end, CHUNK_SMALL);
     let Some(first) = reach(&mut scan, wanted.from, at)? else {
         let damaged = ReadError::Damaged { segment: segment.base, position: end, damage: Damage::Checksum };
@@ -364,8 +362,7 @@ impl<F: File> Slice<F> {
     /// Waits until the bytes are in memory, where they may not be.
     pub fn warm(&self) -> Result<(), ReadError> {
         let at = Segment { dir: Path::new(""), base: self.segment };
-        let range = || self.range.clone();
-        self.file.ask_for(range()).and_then(|()| self.file.warm(range())).map_err(|error| ReadError::io(&at, error))
+        self.file.warm(self.range.clone()).map_err(|error| ReadError::io(&at, error))
     }
 
     /// Reads the bytes: one copy from the page cache.
