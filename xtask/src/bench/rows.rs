@@ -333,7 +333,22 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         id: "12.default",
-        workload: "both by their defaults: 50 producers, batches of 16 KiB, 100 partitions; only Dohle syncs",
+        workload: "both by their defaults, only Dohle syncs: 50 producers that always have more to send, with ten batches of 16 KiB \
+                   in a request, 100 partitions",
+        topic: partitions(100),
+        kept: HUNDRED,
+        pair: [Kafka, Dohle],
+        work: Work::Load(&[Measure(
+            "run",
+            "produce --record-size 1024 --batch-size 16384 --batches-per-request 10 --connections 50 --in-flight 5 \
+             --rate max --warm-up {warm} --for {for}",
+        )]),
+        figures: &[Figure::mb_per_second(Times(1.0)), Figure::acknowledged_p99(Shown)],
+        ..FREE
+    },
+    Row {
+        id: "12.small",
+        workload: "the same with one batch in a request",
         topic: partitions(100),
         kept: HUNDRED,
         pair: [Kafka, Dohle],
@@ -342,7 +357,7 @@ pub(super) const ROWS: &[Row] = &[
             "produce --record-size 1024 --batch-size 16384 --connections 50 --in-flight 5 \
              --rate max --warm-up {warm} --for {for}",
         )]),
-        figures: &[Figure::mb_per_second(Times(1.0)), Figure::acknowledged_p99(Shown)],
+        figures: &[Figure::mb_per_second(Shown), Figure::acknowledged_p99(Shown)],
         ..FREE
     },
     Row {
