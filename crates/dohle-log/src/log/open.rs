@@ -159,8 +159,11 @@ impl<D: Disk> Log<D> {
     /// A new log: one empty segment.
     fn begin(disk: D, dir: &Path, options: Arc<Options>, start: Offset, now: Timestamp) -> Result<Self, Failure> {
         let path = segment::path(dir, start, Content::Log);
-        let active = Active::create(&disk, dir, start, options.index_interval_bytes, now)
+        let mut active = Active::create(&disk, dir, start, options.index_interval_bytes, now)
             .map_err(Failure::of("create", &path))?;
+        if options.preallocate {
+            active.reserve_all(options.segment_bytes);
+        }
         let mut log = Self::around(disk, dir, options, active, now);
         log.change_names();
         Ok(log)
