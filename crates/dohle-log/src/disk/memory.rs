@@ -287,6 +287,14 @@ impl State {
 }
 
 impl Inode {
+    /// Makes the names in a directory durable.
+    fn sync_names(&mut self) {
+        if let Self::Directory { live, durable, pending } = self {
+            durable.clone_from(live);
+            pending.clear();
+        }
+    }
+
     fn file(now: Timestamp) -> Self {
         Self::File { live: Vec::new(), durable: Vec::new(), pending: Vec::new(), modified: now }
     }
@@ -485,12 +493,11 @@ impl Disk for Memory {
         let mut state = self.state();
         let ending = state.begin()?;
         let inode = state.find(dir)?;
-        let Some(Inode::Directory { live, durable, pending }) = state.inodes.get_mut(&inode) else {
+        let Some(inode @ Inode::Directory { .. }) = state.inodes.get_mut(&inode) else {
             return Err(io::ErrorKind::NotADirectory.into());
         };
         if ending != Ending::Crash {
-            durable.clone_from(live);
-            pending.clear();
+            inode.sync_names();
         }
         ending.report(())
     }
@@ -499,6 +506,9 @@ impl Disk for Memory {
         let mut state = self.state();
         let ending = state.begin_sync();
         let synced = files.iter().try_for_each(|file| state.sync(file.inode, &ending));
+        if ending.is_ok() && synced.is_ok() {
+            state.inodes.values_mut().for_each(Inode::sync_names);
+        }
         Some(synced.and(ending.map(drop)))
     }
 

@@ -49,8 +49,8 @@ pub trait Disk: Clone + Send + Sync + 'static {
     fn remove_dir(&self, path: &Path) -> io::Result<()>;
     /// Makes the names in a directory durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
-    /// Makes durable what was written to all these files, with one call to the system, and says how that ended: after an error none of them
-    /// may be relied on. None, and nothing is done, where the system has no call that would tell of every failure since `lock` was
+    /// Makes durable what was written to all these files, and all names, with one call to the system, and says how that ended: after an
+    /// error none of them may be relied on. None, and nothing is done, where the system has no call that would tell of every failure since `lock` was
     /// taken, or where a file is not on the disk of `lock`.
     fn sync_together(&self, lock: &Self::Lock, files: &[Self::File]) -> Option<io::Result<()>>;
     /// Keeps `path` from every other process and every other call, or says that someone else has it (`WouldBlock`).
@@ -169,9 +169,14 @@ fn read_all(file: &impl File, path: &Path, size: u64) -> io::Result<Vec<u8>> {
 
 /// Writes a file and makes its content durable; its name is durable after the directory's [`Disk::sync_dir`].
 pub fn write_synced<D: Disk>(disk: &D, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write(disk, path, bytes)?.sync()
+}
+
+/// Writes a file, which is then to be synced.
+pub fn write<D: Disk>(disk: &D, path: &Path, bytes: &[u8]) -> io::Result<D::File> {
     let file = disk.create(path)?;
     file.write_at(0, bytes, &[])?;
-    file.sync()
+    Ok(file)
 }
 
 /// Puts `bytes` in the place of a file so that a crash leaves the old content or the new: temporary file, sync, rename, sync of the

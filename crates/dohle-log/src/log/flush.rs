@@ -284,63 +284,79 @@ impl<D: Disk> Flush<D> {
 
     /// Waits for the disk.
     pub fn run(self) -> Flushed {
-        let synced = self.files.iter().try_for_each(File::sync);
-        self.conclude(synced, Reach::Files)
+        let outcome = self.sync_each();
+        self.conclude(outcome)
     }
 
     /// The same for many logs of one directory, whose files are synced with one call where the disk knows such a thing: dozens of files cost
     /// little more than one then.
     pub fn run_together(flushes: Vec<Self>, directory: &Directory<D>) -> Vec<Flushed> {
-        let files: Vec<D::File> = flushes.iter().flat_map(|flush| flush.files.iter().cloned()).collect();
+        let indexes: Vec<_> = flushes.iter().map(Self::write_indexes).collect();
+        let written = indexes.iter().flatten().flatten();
+        let files: Vec<D::File> = flushes.iter().flat_map(|flush| &flush.files).chain(written).cloned().collect();
         let Some(synced) = directory.sync_together(&files) else {
             return flushes.into_iter().map(Self::run).collect();
         };
-        let told = |synced: &io::Result<()>| match synced {
-            Ok(()) => Ok(()),
-            Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
-        };
-        flushes.into_iter().map(|flush| flush.conclude(told(&synced), Reach::All)).collect()
+        let concluded = flushes.into_iter().zip(indexes).map(|(flush, indexes)| {
+            let told = synced.as_ref().map(drop).map_err(|error| io::Error::new(error.kind(), error.to_string()));
+            let outcome = flush.settle_all(told, indexes.map(drop));
+            flush.conclude(outcome)
+        });
+        concluded.collect()
     }
 
-    fn conclude(self, synced: io::Result<()>, reach: Reach) -> Flushed {
-        let outcome = self.store(synced, reach);
-        let Self { upto, revision, generation, epochs_version, .. } = self;
+    fn conclude(self, outcome: Result<(), Failed>) -> Flushed {
+        let Self { upto, revision, generation, epochs_version, indexes, .. } = self;
+        let outcome = outcome.map(|()| Done { indexes: indexes.iter().map(|segment| segment.base).collect() });
         Flushed { upto, revision, generation, epochs_version, outcome }
     }
 
-    /// Stores what goes with the batches, once those are durable.
-    fn store(&self, synced: io::Result<()>, reach: Reach) -> Result<Done, Failed> {
-        // Whatever the reason: pages that were not written are gone, and a second sync would not say so.
-        synced.map_err(Failure::of("sync a file of", &self.dir)).map_err(Failed::Broken)?;
-        let names = match reach {
-            Reach::Files => self.names,
-            Reach::All => Names::Kept,
-        };
-        if names == Names::New {
+    /// Syncs the batches, and then stores what goes with them.
+    fn sync_each(&self) -> Result<(), Failed> {
+        self.confirm(self.files.iter().try_for_each(File::sync))?;
+        if self.names == Names::New {
             partition::confirm(&self.disk, &self.dir).map_err(Failed::Broken)?;
         }
-        let mut indexes = Vec::with_capacity(self.indexes.len());
-        for segment in &self.indexes {
-            segment.store(&self.disk).map_err(|error| Failed::of("store the indexes of", &self.dir, error))?;
-            indexes.push(segment.base);
-        }
-        if let Some(bytes) = &self.epochs {
-            let path = self.dir.join(EPOCHS_FILE_NAME);
-            replace(&self.disk, &path, bytes).map_err(|error| Failed::of("replace", &path, error))?;
-        } else if names != Names::Kept || !self.indexes.is_empty() {
+        let indexes = self.write_indexes()?;
+        indexes.iter().try_for_each(File::sync).map_err(|error| self.unstored(error))?;
+        if self.epochs.is_none() && (self.names != Names::Kept || !indexes.is_empty()) {
             self.disk.sync_dir(&self.dir).map_err(Failure::of("sync", &self.dir)).map_err(Failed::Broken)?;
         }
-        Ok(Done { indexes })
+        self.store_epochs()
     }
-}
 
-/// What a sync has made durable.
-#[derive(Clone, Copy)]
-enum Reach {
-    /// The files that it was for.
-    Files,
-    /// Whatever was on its way to the file system, names as well.
-    All,
+    /// Stores what is left when batches, indexes and names were synced together.
+    fn settle_all(&self, synced: io::Result<()>, indexes: Result<(), Failed>) -> Result<(), Failed> {
+        self.confirm(synced)?;
+        indexes?;
+        self.store_epochs()
+    }
+
+    /// Whatever the reason for an error: pages that were not written are gone, and a second sync would not say so.
+    fn confirm(&self, synced: io::Result<()>) -> Result<(), Failed> {
+        synced.map_err(Failure::of("sync a file of", &self.dir)).map_err(Failed::Broken)
+    }
+
+    /// Writes the indexes of closed segments. They may become durable before their batches do: where a crash has left batches in doubt nobody
+    /// reads the indexes.
+    fn write_indexes(&self) -> Result<Vec<D::File>, Failed> {
+        let mut files = vec![];
+        for segment in &self.indexes {
+            files.append(&mut segment.write(&self.disk).map_err(|error| self.unstored(error))?);
+        }
+        Ok(files)
+    }
+
+    fn unstored(&self, error: io::Error) -> Failed {
+        Failed::of("store the indexes of", &self.dir, error)
+    }
+
+    /// The directory is synced with the file.
+    fn store_epochs(&self) -> Result<(), Failed> {
+        let Some(bytes) = &self.epochs else { return Ok(()) };
+        let path = self.dir.join(EPOCHS_FILE_NAME);
+        replace(&self.disk, &path, bytes).map_err(|error| Failed::of("replace", &path, error))
+    }
 }
 
 impl From<Failed> for Failure {

@@ -11,7 +11,7 @@ use super::index::{Entry, Index, OffsetEntry, TimeEntry};
 use super::name::{Content, Name, Stage};
 use super::scan::{CHUNK_SMALL, Found, Scan, Stopped};
 use super::{Aborted, Active, Largest, abort_index, index, path};
-use crate::disk::{Disk, File, read_whole, remove_if_there, write_synced};
+use crate::disk::{self, Disk, File, read_whole, remove_if_there};
 
 /// A closed segment.
 #[derive(Debug)]
@@ -255,19 +255,19 @@ impl Sealed {
         matches!(self.indexes.offsets, Index::Held(_))
     }
 
-    /// Writes the indexes that are in memory and makes them durable.
-    pub(crate) fn store<D: Disk>(&self, disk: &D) -> io::Result<()> {
+    /// Writes the indexes that are in memory, into files that are then to be synced.
+    pub(crate) fn write<D: Disk>(&self, disk: &D) -> io::Result<Vec<D::File>> {
         if let (Index::Held(offsets), Index::Held(times)) = (&self.indexes.offsets, &self.indexes.times) {
             let aborted = match &self.indexes.aborted {
                 Aborts::Held(entries) => &entries[..],
                 Aborts::None | Aborts::Stored => &[],
             };
-            store(disk, &self.dir, self.base, Stage::Live, offsets, times, aborted)?;
+            return write(disk, &self.dir, self.base, Stage::Live, offsets, times, aborted);
         }
-        Ok(())
+        Ok(vec![])
     }
 
-    /// The same segment with its indexes on disk, where [`Sealed::store`] has put them.
+    /// The same segment with its indexes on disk, where [`Sealed::write`] has put them.
     pub(crate) fn released(&self) -> Self {
         let aborted = match self.indexes.aborted {
             Aborts::None => Aborts::None,
@@ -295,7 +295,7 @@ impl Indexes {
     }
 }
 
-/// Writes the index files of a segment and makes their content durable. No file where nothing was aborted, as Kafka has it.
+/// Writes the index files of a segment and makes their content durable.
 pub(crate) fn store<D: Disk>(
     disk: &D,
     dir: &Path,
@@ -305,14 +305,30 @@ pub(crate) fn store<D: Disk>(
     times: &[TimeEntry],
     aborted: &[Aborted],
 ) -> io::Result<()> {
+    write(disk, dir, base, stage, offsets, times, aborted)?.iter().try_for_each(File::sync)
+}
+
+/// Writes the index files of a segment, which are then to be synced. No file where nothing was aborted, as Kafka has it.
+fn write<D: Disk>(
+    disk: &D,
+    dir: &Path,
+    base: Offset,
+    stage: Stage,
+    offsets: &[OffsetEntry],
+    times: &[TimeEntry],
+    aborted: &[Aborted],
+) -> io::Result<Vec<D::File>> {
     let path = |content| dir.join(Name::live(base, content).at(stage).to_string());
-    write_synced(disk, &path(Content::Offsets), &index::to_bytes(offsets))?;
-    write_synced(disk, &path(Content::Times), &index::to_bytes(times))?;
+    let mut files = vec![
+        disk::write(disk, &path(Content::Offsets), &index::to_bytes(offsets))?,
+        disk::write(disk, &path(Content::Times), &index::to_bytes(times))?,
+    ];
     let path = path(Content::Aborted);
     // One that a truncated past has left would name transactions that were never here.
     if aborted.is_empty() {
-        remove_if_there(disk, &path)
+        remove_if_there(disk, &path)?;
     } else {
-        write_synced(disk, &path, &abort_index::to_bytes(aborted))
+        files.push(disk::write(disk, &path, &abort_index::to_bytes(aborted))?);
     }
+    Ok(files)
 }

@@ -1,5 +1,6 @@
 //! What is appended, refused, rolled over, and what the disk does meanwhile.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 
@@ -11,7 +12,7 @@ use dohle_records::{Batch, TimestampType};
 use super::{CLEAN, DIR, NOW, Settings, UNCLEAN, batch_of, disk, idempotent, lead, open, options, plain, read};
 use crate::directory::Directory;
 use crate::disk::{Disk, Fault, Memory};
-use crate::log::{Append, AppendError, Flush, Log, Removal};
+use crate::log::{Append, AppendError, Flush, Log, Opening, Removal};
 use crate::options::{Cleanup, Durability, Options};
 use crate::producers::Origin;
 
@@ -276,6 +277,57 @@ fn logs_that_are_flushed_together_are_durable_together_and_offline_together() {
     assert_eq!(flush(&mut one, &mut two), [false, false]);
     assert!(one.is_offline() && two.is_offline());
     assert_eq!((one.synced(), two.synced()), (Offset(4), Offset(6)));
+}
+
+#[test]
+fn the_indexes_of_closed_segments_are_flushed_with_their_batches() {
+    let closing = || {
+        let disk = disk();
+        let directory = Directory::open(disk.clone(), Path::new("/log")).unwrap();
+        let (mut log, _) = open(&disk, &CLEAN);
+        for flushes in 0..2 {
+            for _ in 0..40 {
+                lead(&mut log, 0, &plain(1)).unwrap();
+            }
+            if flushes == 0 {
+                let flush = log.begin_flush().unwrap();
+                log.flushed(flush.run(), NOW).unwrap();
+            }
+        }
+        (disk, directory, log)
+    };
+    let flush = |log: &mut Log<Memory>, directory: &Directory<Memory>| {
+        let flush = log.begin_flush().unwrap();
+        log.flushed(Flush::run_together(vec![flush], directory).remove(0), NOW).is_ok()
+    };
+    let reopened = |disk: Memory, synced| {
+        let (log, recovered) = open(&disk, &Opening { recovery_point: synced, ..UNCLEAN });
+        assert!(log.end() >= synced, "{synced:?}");
+        assert_eq!(read(&log, 0).len() as i64, log.end().0);
+        recovered
+    };
+    let (disk, directory, mut log) = closing();
+    let before = disk.operations();
+    assert!(flush(&mut log, &directory));
+    let (steps, synced) = (disk.operations() - before, log.synced());
+    assert!(synced == Offset(80) && log.segments().count() > 5);
+    let indexes = |disk: &Memory| {
+        let entries = disk.list(Path::new(DIR)).unwrap().into_iter().filter(|entry| entry.name.ends_with("index"));
+        entries.map(|entry| format!("{entry:?}")).collect::<BTreeSet<_>>()
+    };
+    for seed in 0..8 {
+        let crashed = disk.copy().crash(&mut Rng::new(seed));
+        assert_eq!(indexes(&crashed), indexes(&disk));
+        assert_eq!(reopened(crashed, synced).segments, 1, "what lies before is taken as it is");
+    }
+    for failing in 1..=steps {
+        let (disk, directory, mut log) = closing();
+        disk.fail(disk.operations() + failing, Fault::Crash);
+        assert!(!flush(&mut log, &directory), "{failing}");
+        for seed in 0..8 {
+            reopened(disk.copy().crash(&mut Rng::new(seed)), Offset(40));
+        }
+    }
 }
 
 #[test]
