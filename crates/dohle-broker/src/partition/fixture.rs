@@ -25,13 +25,17 @@ pub(crate) struct Fixture {
 
 impl Fixture {
     pub(crate) fn new(count: i32) -> Self {
+        Self::with(count, Durability::Relaxed)
+    }
+
+    pub(crate) fn with(count: i32, durability: Durability) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut directory = Directory::open(Files, dir.path()).unwrap();
         let directory_id = Uuid::random(&mut Rng::new(1));
         let identity = DirectoryIdentity { cluster_id: "c".into(), node_id: BrokerId(1), directory_id };
         directory.claim(identity.clone()).unwrap();
         let volume = Volume::open(directory, &identity).unwrap();
-        let partitions = (0..count).map(|index| lead(&dir, &volume, index)).collect();
+        let partitions = (0..count).map(|index| lead(&dir, &volume, index, durability)).collect();
         Self { partitions, _dir: dir }
     }
 
@@ -44,10 +48,10 @@ impl Fixture {
     }
 }
 
-fn lead(dir: &TempDir, volume: &Arc<Volume>, index: i32) -> Arc<Partition> {
+fn lead(dir: &TempDir, volume: &Arc<Volume>, index: i32, durability: Durability) -> Arc<Partition> {
     let identity =
         Identity { topic: TopicName::parse("t").unwrap(), topic_id: TopicId::default(), index: Index(index) };
-    let options = Options { durability: Durability::Relaxed, ..Options::default() };
+    let options = Options { durability, ..Options::default() };
     let opening = Opening { clean: true, recovery_point: Offset::ZERO, start: Offset::ZERO };
     let path = dir.path().join(format!("t-{index}"));
     std::fs::create_dir(&path).unwrap();

@@ -289,6 +289,10 @@ impl Partition {
     }
 
     fn settle(self: &Arc<Self>, aftermath: Aftermath) {
+        // Before those who wait: whoever asks for a record that was acknowledged here is to find it.
+        if aftermath.moved {
+            self.watchers.tell();
+        }
         for effect in aftermath.effects {
             match effect {
                 Effect::Sync => self.ask_flush(),
@@ -297,11 +301,10 @@ impl Partition {
                 Effect::Refuse { token } => self.waiters.tell(token, Outcome::Refused),
             }
         }
-        if aftermath.moved {
-            self.watchers.tell();
-            if let Some(follower) = self.follower.get() {
-                follower.committed();
-            }
+        if aftermath.moved
+            && let Some(follower) = self.follower.get()
+        {
+            follower.committed();
         }
     }
 }

@@ -75,3 +75,51 @@ impl Partition {
         log
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Context, Poll, Wake, Waker};
+    use std::time::Duration;
+
+    use dohle_log::options::Durability;
+
+    use super::super::fixture::Fixture;
+    use super::super::watch::Letterbox;
+    use super::*;
+
+    /// One who is acknowledged, and looks then how many words have been left.
+    struct Producer {
+        letterbox: Arc<Letterbox>,
+        words: AtomicUsize,
+    }
+
+    impl Wake for Producer {
+        fn wake(self: Arc<Self>) {
+            self.letterbox.take(|_place| {
+                self.words.fetch_add(1, Ordering::Relaxed);
+            });
+        }
+    }
+
+    #[test]
+    fn who_watches_is_told_before_who_waits() {
+        let (fixture, clock) = (Fixture::with(1, Durability::Synced), Clock::start());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let _entered = runtime.enter();
+        let (partition, letterbox) = (&fixture.partitions[0], Arc::new(Letterbox::default()));
+        let watch = partition.watch(0, &letterbox).unwrap();
+        letterbox.take(drop);
+        watch.rearm();
+        fixture.append(0);
+        let producer = Arc::new(Producer { letterbox, words: AtomicUsize::new(0) });
+        let waker = Waker::from(Arc::clone(&producer));
+        let mut context = Context::from_waker(&waker);
+        let mut safe = pin!(partition.safe(&clock, Offset(1), clock.instant() + Duration::from_secs(60)));
+        assert!(safe.as_mut().poll(&mut context).is_pending());
+        partition.flush(|| clock.now());
+        assert_eq!(safe.as_mut().poll(&mut context), Poll::Ready(Outcome::Safe));
+        assert_eq!(producer.words.load(Ordering::Relaxed), 1);
+    }
+}
