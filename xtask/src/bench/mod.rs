@@ -21,6 +21,7 @@ mod rows;
 mod spread;
 mod store;
 
+use std::fs::File;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -90,6 +91,7 @@ pub fn main(arguments: Arguments) -> Result<()> {
     ensure!(arguments.pairs > 0, "at least one pair is needed");
     let rows = chosen(ROWS, &arguments.only)?;
     let store = Store::open(&arguments.out.clone().unwrap_or_else(|| place::root().join("docs")))?;
+    let _alone = claim_machine()?;
     allow_open_files()?;
     let tools = Tools::make(&arguments)?;
     let circumstances = circumstances(&arguments, &tools)?;
@@ -101,6 +103,14 @@ pub fn main(arguments: Arguments) -> Result<()> {
         eprintln!("bench: {} is in {}", row.id, page.display());
     }
     Ok(())
+}
+
+/// Two comparisons at once would measure each other, and write into the same folders. Held until dropped.
+fn claim_machine() -> Result<File> {
+    let path = place::cache("run")?.join("bench.lock");
+    let lock = File::create(&path).with_context(|| format!("create {}", path.display()))?;
+    lock.try_lock().context("another comparison runs here: wait for its end, or stop it")?;
+    Ok(lock)
 }
 
 fn measure(tools: &Tools, row: &Row, circumstances: &Circumstances) -> Result<Measured> {
