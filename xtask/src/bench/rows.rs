@@ -41,6 +41,8 @@ const PINNED: Row = Row {
     figures: &[],
 };
 const FREE: Row = Row { cores: Cores::Free, ..PINNED };
+/// Both as they come out of the box: Kafka without syncs, Dohle with them.
+const BY_DEFAULT: Row = Row { topic: partitions(100), kept: HUNDRED, pair: [Kafka, Dohle], ..FREE };
 
 const LATENCY: &[Figure] =
     &[Figure::end_to_end_p50(Part(0.4)), Figure::end_to_end_p99(Part(0.3)), Figure::end_to_end_p99_9(Part(0.25))];
@@ -335,30 +337,24 @@ pub(super) const ROWS: &[Row] = &[
         id: "12.default",
         workload: "both by their defaults, only Dohle syncs: 50 producers that always have more to send, with ten batches of 16 KiB \
                    in a request, 100 partitions",
-        topic: partitions(100),
-        kept: HUNDRED,
-        pair: [Kafka, Dohle],
         work: Work::Load(&[Measure(
             "run",
             "produce --record-size 1024 --batch-size 16384 --batches-per-request 10 --connections 50 --in-flight 5 \
              --rate max --warm-up {warm} --for {for}",
         )]),
         figures: &[Figure::mb_per_second(Times(1.0)), Figure::acknowledged_p99(Shown)],
-        ..FREE
+        ..BY_DEFAULT
     },
     Row {
         id: "12.small",
         workload: "the same with one batch in a request",
-        topic: partitions(100),
-        kept: HUNDRED,
-        pair: [Kafka, Dohle],
         work: Work::Load(&[Measure(
             "run",
             "produce --record-size 1024 --batch-size 16384 --connections 50 --in-flight 5 \
              --rate max --warm-up {warm} --for {for}",
         )]),
         figures: &[Figure::mb_per_second(Shown), Figure::acknowledged_p99(Shown)],
-        ..FREE
+        ..BY_DEFAULT
     },
     Row {
         id: "14",
