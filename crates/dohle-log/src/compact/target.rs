@@ -93,7 +93,8 @@ impl<D: Disk> Target<D> {
             .sync()
             .map_err(|error| CompactError::io("sync", &cleaned(&self.dir, base, Content::Log), error))?;
         let (segment, dir) = (&self.segment, &self.dir);
-        segment::store(&self.disk, dir, base, Stage::Cleaned, &segment.offsets, &segment.times, &segment.aborted)
+        segment::write(&self.disk, dir, base, Stage::Cleaned, &segment.offsets, &segment.times, &segment.aborted)
+            .and_then(|files| files.iter().try_for_each(File::sync))
             .map_err(|error| CompactError::io("store the indexes of", dir, error))?;
         let aborts = if segment.aborted.is_empty() { Aborts::None } else { Aborts::Stored };
         let (offsets, times) = (segment.offsets.len() as u64, segment.times.len() as u64);

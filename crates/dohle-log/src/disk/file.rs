@@ -225,7 +225,7 @@ impl File for Handle {
 }
 
 /// Takes all bytes and keeps none. What is sent there is read ahead in pieces that grow, as for everyone who reads on and on, and is not copied;
-/// what is asked for by `fadvise` comes page by page, which costs three times as much.
+/// what is asked for by `fadvise` comes page by page, and each page has its own price.
 #[cfg(target_os = "linux")]
 fn nowhere() -> Option<&'static fs::File> {
     static NOWHERE: OnceLock<Option<fs::File>> = OnceLock::new();

@@ -265,7 +265,8 @@ impl<D: Disk> Log<D> {
             return Ok(());
         }
         let dir = self.dir.clone();
-        segment::store(&self.disk, &dir, active.base, Stage::Live, &active.offsets, &active.times, &active.aborted)
+        segment::write(&self.disk, &dir, active.base, Stage::Live, &active.offsets, &active.times, &active.aborted)
+            .and_then(|files| files.iter().try_for_each(File::sync))
             .and_then(|()| self.disk.sync_dir(&dir))
             .map_err(Failure::of("store the indexes of", &dir))
     }

@@ -22,7 +22,7 @@ pub use abort_index::Aborted;
 pub(crate) use active::{Active, Room};
 pub(crate) use recent::Place;
 pub use scan::Damage;
-pub(crate) use sealed::{Aborts, Indexes, Sealed, store};
+pub(crate) use sealed::{Aborts, Indexes, Sealed, write};
 
 use crate::disk::{Disk, remove_if_there};
 use crate::failure::Failure;

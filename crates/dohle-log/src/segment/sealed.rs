@@ -295,21 +295,8 @@ impl Indexes {
     }
 }
 
-/// Writes the index files of a segment and makes their content durable.
-pub(crate) fn store<D: Disk>(
-    disk: &D,
-    dir: &Path,
-    base: Offset,
-    stage: Stage,
-    offsets: &[OffsetEntry],
-    times: &[TimeEntry],
-    aborted: &[Aborted],
-) -> io::Result<()> {
-    write(disk, dir, base, stage, offsets, times, aborted)?.iter().try_for_each(File::sync)
-}
-
 /// Writes the index files of a segment, which are then to be synced. No file where nothing was aborted, as Kafka has it.
-fn write<D: Disk>(
+pub(crate) fn write<D: Disk>(
     disk: &D,
     dir: &Path,
     base: Offset,
