@@ -10,6 +10,7 @@ pub mod disk;
 pub mod epochs;
 pub mod fuzzing;
 pub mod inspect;
+pub mod journal;
 pub mod log;
 pub mod options;
 pub mod producers;

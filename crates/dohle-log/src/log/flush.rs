@@ -11,6 +11,7 @@ use std::sync::Arc;
 use dohle_base::{Offset, Timestamp};
 
 use super::Log;
+use super::unsynced::Place;
 use crate::directory::{Directory, partition};
 use crate::disk::{Disk, File, replace};
 use crate::epochs::FILE_NAME as EPOCHS_FILE_NAME;
@@ -27,7 +28,10 @@ const GATHERED_BYTES_MAX: u64 = 32 << 20;
 #[derive(Debug)]
 pub(super) struct Durable<F> {
     pub(super) synced: Offset,
-    /// When that was found.
+    /// The furthest place up to which all is durable, in the log's own files or in a journal; none as long as not even
+    /// the log's directory is known to be.
+    pub(super) reached: Option<Place>,
+    /// When `synced` was found.
     pub(super) synced_at: Timestamp,
     /// Files of closed segments that hold more than what is durable.
     pub(super) unsynced: Vec<(Offset, F)>,
@@ -66,7 +70,7 @@ pub(super) enum Names {
 pub struct Flush<D: Disk> {
     disk: D,
     dir: Arc<Path>,
-    upto: Offset,
+    upto: Place,
     revision: u64,
     generation: u64,
     files: Vec<D::File>,
@@ -79,7 +83,7 @@ pub struct Flush<D: Disk> {
 /// A flush that was run.
 #[derive(Debug)]
 pub struct Flushed {
-    upto: Offset,
+    upto: Place,
     revision: u64,
     generation: u64,
     epochs_version: u64,
@@ -106,6 +110,7 @@ impl<F> Durable<F> {
     pub(super) fn at(synced: Offset, now: Timestamp) -> Self {
         Self {
             synced,
+            reached: None,
             synced_at: now,
             unsynced: Vec::new(),
             snapshots: Vec::new(),
@@ -125,7 +130,7 @@ impl<D: Disk> Log<D> {
     /// when something else than records has changed: a closed segment costs memory and an open file until then, retention waits for the
     /// names, and epochs are worth no less than what they are about.
     pub fn wants_flush(&self, now: Timestamp) -> bool {
-        let waiting = self.end().since(self.durable.synced);
+        let waiting = self.end().since(self.durable());
         let aged = now.0.saturating_sub(self.durable.synced_at.0) >= self.options.flush_ms;
         let asked = match self.options.durability {
             Durability::Synced => true,
@@ -152,6 +157,7 @@ impl<D: Disk> Log<D> {
     /// Notes that the log's directory was made just now, and nobody has made that durable: the next flush does.
     pub fn doubt_directory(&mut self) {
         self.durable.names = Names::New;
+        self.durable.reached = None;
     }
 
     /// Whether the file of epochs is to be written.
@@ -183,7 +189,7 @@ impl<D: Disk> Log<D> {
         Some(Flush {
             disk: self.disk.clone(),
             dir: self.dir.clone(),
-            upto: self.end(),
+            upto: self.end_place(),
             revision: self.revision,
             generation: self.durable.generation,
             files,
@@ -202,7 +208,7 @@ impl<D: Disk> Log<D> {
             Ok(synced) => Ok(synced),
             Err(Failed::NoRoom(failure)) => {
                 tracing::warn!("the disk has no room to go on: {failure}");
-                Ok(self.durable.synced)
+                Ok(self.durable())
             }
             Err(Failed::Broken(failure)) => Err(failure),
         }
@@ -211,7 +217,7 @@ impl<D: Disk> Log<D> {
     fn note_flush(&mut self, flushed: Flushed, now: Timestamp) -> Result<Offset, Failed> {
         if flushed.revision != self.revision {
             // It was begun on the log from which this one has taken over, and all of that was durable here.
-            return Ok(self.durable.synced);
+            return Ok(self.durable());
         }
         assert!(self.durable.flushing, "a flush ends once");
         self.durable.flushing = false;
@@ -221,12 +227,14 @@ impl<D: Disk> Log<D> {
         })?;
         self.durable.epochs = flushed.epochs_version;
         if flushed.generation == self.durable.generation {
-            assert!(flushed.upto >= self.durable.synced && flushed.upto <= self.end());
-            self.durable.synced = flushed.upto;
+            let upto = flushed.upto.offset;
+            assert!(upto >= self.durable.synced && upto <= self.end());
+            self.durable.synced = upto;
             self.durable.synced_at = now;
+            self.reach(flushed.upto);
             self.release(&done.indexes);
         }
-        Ok(self.durable.synced)
+        Ok(self.durable())
     }
 
     /// Gives back what an open file costs, where nothing is under way. The next call that needs it takes it again.
@@ -275,7 +283,7 @@ impl<D: Disk> Log<D> {
 impl<D: Disk> Flush<D> {
     /// Up to where the log will be durable. Exclusive.
     pub fn upto(&self) -> Offset {
-        self.upto
+        self.upto.offset
     }
 
     /// How many files have to be synced.

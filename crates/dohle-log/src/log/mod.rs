@@ -20,6 +20,7 @@ mod scrub;
 mod time;
 mod transactions;
 mod truncate;
+mod unsynced;
 
 #[cfg(test)]
 mod tests;
@@ -47,6 +48,7 @@ pub use remove::Removal;
 pub use time::{ByTime, Moment};
 pub use transactions::Aborts;
 pub use truncate::TruncateError;
+pub use unsynced::Unsynced;
 
 /// A partition's log on one disk.
 #[derive(Debug)]
@@ -95,7 +97,7 @@ impl<D: Disk> Log<D> {
         self.active.next
     }
 
-    /// Up to where all is durable. Exclusive; never falls but by truncation.
+    /// Up to where all is durable in the log's own files. Exclusive; never falls but by truncation.
     pub fn synced(&self) -> Offset {
         self.durable.synced
     }
@@ -156,7 +158,7 @@ impl<D: Disk> Log<D> {
     /// Its laws, one a line: for tests and the simulator.
     pub fn check(&self) {
         assert!(self.start <= self.end());
-        assert!(self.synced() <= self.end());
+        assert!(self.synced() <= self.durable() && self.durable() <= self.end());
         assert!(self.sealed.iter().zip(self.sealed.iter().skip(1)).all(|(before, after)| before.end == after.base));
         assert!(self.sealed.back().is_none_or(|last| last.end == self.active.base));
         assert!(self.active.base <= self.active.next);

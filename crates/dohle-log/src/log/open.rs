@@ -92,7 +92,7 @@ pub enum LoadError {
 }
 
 impl LoadError {
-    pub(super) fn of(path: &Path, stopped: Stopped) -> Self {
+    pub(crate) fn of(path: &Path, stopped: Stopped) -> Self {
         match stopped {
             Stopped::Io(error) => Self::Storage(Failure::of("read", path)(error)),
             Stopped::Damaged { position, damage } => Self::Damaged { path: path.to_owned(), position, damage },
@@ -152,6 +152,8 @@ impl<D: Disk> Log<D> {
         if !opening.clean {
             // Whoever was stopped may have been about to make them durable.
             log.change_names();
+        } else if log.synced() == log.end() {
+            log.reach(log.end_place());
         }
         Ok((log, recovered))
     }

@@ -56,6 +56,7 @@ impl<D: Disk> Log<D> {
             return Ok(offset);
         }
         self.durable.generation += 1;
+        self.durable.reached = None;
         // Offline until all is done: a half shortened log is no log.
         self.durable.failed = true;
         self.drop_segments_above(offset)?;
@@ -72,6 +73,7 @@ impl<D: Disk> Log<D> {
     /// Throws everything away and begins anew at `offset`, as a follower does whose leader has nothing that it has.
     pub fn truncate_fully(&mut self, offset: Offset, now: Timestamp) -> Result<(), Failure> {
         self.durable.generation += 1;
+        self.durable.reached = None;
         self.durable.failed = true;
         let bases: Vec<Offset> = self.segments().map(|segment| segment.base).collect();
         for base in bases.into_iter().rev() {

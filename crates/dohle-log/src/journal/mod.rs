@@ -1,0 +1,154 @@
+//! One file that is written and synced in the place of many: acknowledgements of dozens of logs wait for one write then, and their own files
+//! follow when there is time.
+//!
+//! Owns files of entries beside the directories of partitions, and knows of a log no more than its name and what is not durable of it. What was written to a
+//! file is needed until every log has it in its own files ([`Journal::release`]); after a stop that came before that, [`Left`] gives
+//! it back to the logs that lack it.
+//!
+//! Laws: an entry is durable when [`Journal::write`] comes back; a file that is written anew begins with its new number, and an entry bears the number
+//! and the place that it was written for, so that nothing old is taken for something new. Whoever cuts a log's end back makes all logs
+//! durable and releases all files first: an entry of what was cut off would come back.
+
+mod entry;
+mod left;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+use dohle_base::TopicId;
+
+use crate::directory::PartitionName;
+use crate::disk::{Disk, File};
+use crate::failure::Failure;
+use crate::log::Unsynced;
+
+pub use left::{Left, Pieces};
+
+/// More than this is not gathered into one entry, unless one log alone has more.
+const ENTRY_BYTES: usize = 1 << 20;
+/// A buffer that has grown beyond this is given back.
+const BUFFER_BYTES_MAX: usize = 4 << 20;
+
+/// The journal of a directory of logs, as long as one process writes it.
+#[derive(Debug)]
+pub struct Journal<D: Disk> {
+    disk: D,
+    root: PathBuf,
+    /// The file that is written to, once there is one.
+    file: Option<Open<D::File>>,
+    /// The number of the next file.
+    next: u64,
+    /// Files that are not needed any more, to be written anew.
+    spare: Vec<u64>,
+    buffer: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Open<F> {
+    number: u64,
+    file: F,
+    size: u64,
+}
+
+/// Batches of a log, and whose they are.
+pub struct Piece<'a, D: Disk> {
+    /// The partition.
+    pub name: &'a PartitionName,
+    /// Its topic: another of the same name gets nothing of it.
+    pub topic: TopicId,
+    /// What is not durable of it.
+    pub batches: &'a Unsynced<D>,
+}
+
+/// A file that is not written to any more, to be [released](Journal::release) when it is not needed.
+#[derive(Debug)]
+#[must_use = "a file that is not released is never written again"]
+pub struct Written(u64);
+
+impl<D: Disk> Journal<D> {
+    /// A journal in a directory of logs, beside the files that are there.
+    pub fn beside(disk: D, root: &Path, left: &Left<D>) -> Self {
+        Self { disk, root: root.to_owned(), file: None, next: left.next_number(), spare: Vec::new(), buffer: Vec::new() }
+    }
+
+    /// How many bytes the file has that is written to.
+    pub fn size(&self) -> u64 {
+        self.file.as_ref().map_or(0, |open| open.size)
+    }
+
+    /// Makes batches durable. When only room is missing, nothing has happened.
+    pub fn write(&mut self, pieces: &[Piece<'_, D>]) -> Result<(), Failure> {
+        let Open { number, file, size: begin } = self.open()?;
+        let (path, mut rest, mut at) = (path(&self.root, number), pieces, begin);
+        let failed = |action| Failure::of(action, &path);
+        while !rest.is_empty() {
+            let count = gathered(rest);
+            let (some, others) = rest.split_at(count);
+            entry::encode(number, at, some, &mut self.buffer).map_err(failed("gather for"))?;
+            file.write_at(at, &self.buffer, &[]).map_err(failed("write"))?;
+            at += self.buffer.len() as u64;
+            rest = others;
+        }
+        file.sync().map_err(failed("sync"))?;
+        self.file = Some(Open { number, file, size: at });
+        if self.buffer.capacity() > BUFFER_BYTES_MAX {
+            self.buffer = Vec::new();
+        }
+        Ok(())
+    }
+
+    /// Begins another file with the next write.
+    pub fn turn(&mut self) -> Option<Written> {
+        self.file.take().map(|open| Written(open.number))
+    }
+
+    /// Takes back a file of which every log has everything in its own files.
+    pub fn release(&mut self, written: Written) {
+        self.spare.push(written.0);
+    }
+
+    /// The file that is written to; a spare one, or a new one, where there is none.
+    fn open(&mut self) -> Result<Open<D::File>, Failure> {
+        if let Some(Open { number, file, size }) = &self.file {
+            return Ok(Open { number: *number, file: file.clone(), size: *size });
+        }
+        let number = self.next;
+        let path = path(&self.root, number);
+        let file = match self.spare.last() {
+            Some(spare) => {
+                let from = self::path(&self.root, *spare);
+                self.disk.rename(&from, &path).map_err(Failure::of("rename", &from))?;
+                self.disk.open(&path).map_err(Failure::of("open", &path))?
+            }
+            None => self.disk.create(&path).map_err(Failure::of("create", &path))?,
+        };
+        self.disk.sync_dir(&self.root).map_err(Failure::of("sync", &self.root))?;
+        self.spare.pop();
+        self.next += 1;
+        self.file = Some(Open { number, file: file.clone(), size: 0 });
+        Ok(Open { number, file, size: 0 })
+    }
+}
+
+/// How many of the next pieces go into one entry.
+fn gathered<D: Disk>(pieces: &[Piece<'_, D>]) -> usize {
+    let mut bytes = 0;
+    let fits = |piece: &&Piece<'_, D>| {
+        bytes += piece.batches.size() as usize;
+        bytes <= ENTRY_BYTES
+    };
+    pieces.iter().take_while(fits).count().max(1)
+}
+
+const SUFFIX: &str = ".journal";
+
+fn path(root: &Path, number: u64) -> PathBuf {
+    root.join(format!("{number:020}{SUFFIX}"))
+}
+
+/// The number of a file of this name, if it is one of a journal.
+fn number(name: &str) -> Option<u64> {
+    let number = name.strip_suffix(SUFFIX)?.parse().ok()?;
+    (format!("{number:020}{SUFFIX}") == name).then_some(number)
+}
