@@ -14,6 +14,11 @@ pub(crate) fn hold_over_disk<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     whole(mutex.lock())
 }
 
+/// Reads beside other readers while a disk is waited for: only threads that may wait for the disk come here.
+pub(crate) fn read_over_disk<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    whole(lock.read())
+}
+
 /// Reads beside other readers.
 pub(crate) fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
     whole(lock.read())

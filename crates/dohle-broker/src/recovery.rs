@@ -14,6 +14,8 @@ pub(crate) struct Recovery {
     logs_left: AtomicU64,
     /// Logs whose tail was no batch and was cut.
     pub(crate) torn: Counter,
+    /// Batches that were in a journal alone.
+    pub(crate) restored: Counter,
     /// Segments that were put aside because nobody can say that they belong to their log.
     pub(crate) quarantined: Counter,
     /// Records that clients had been shown and that are not there.
@@ -54,6 +56,14 @@ impl Recovery {
         self.quarantined.add(recovered.quarantined as u64);
         if recovered.torn.is_some() || recovered.quarantined > 0 {
             tracing::warn!(partition = %name, ?recovered, "log recovered");
+        }
+    }
+
+    /// Notes what a log was given back from a journal.
+    pub(crate) fn note_restored(&self, name: &PartitionName, batches: u64) {
+        self.restored.add(batches);
+        if batches > 0 {
+            tracing::warn!(partition = %name, batches, "given back from the journal");
         }
     }
 

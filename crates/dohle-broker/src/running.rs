@@ -84,7 +84,7 @@ fn close(context: &Context) {
     partitions.iter().for_each(|partition| storage.close(partition, clock.wall()));
     let broker_epoch = context.quorum.broker_epoch().0;
     for volume in storage.all().filter(|volume| !volume.is_offline()) {
-        if let Err(failure) = volume.directory.mark_clean_stop(broker_epoch) {
+        if let Err(failure) = volume.mark_clean_stop(broker_epoch) {
             tracing::error!("the stop does not count as clean: {failure}");
         }
     }

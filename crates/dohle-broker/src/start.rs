@@ -25,6 +25,7 @@ use crate::cores::Cores;
 use crate::dispatch::Apis;
 use crate::fetch::readers::Readers;
 use crate::fetch::sessions::Sessions;
+use crate::flusher;
 use crate::http;
 use crate::ledgers::groups::Groups;
 use crate::ledgers::host::BATCH_BYTES_MAX;
@@ -84,8 +85,10 @@ pub fn start(mut settings: Settings) -> Result<Running, StartError> {
     let http_socket = open_http(&settings)?;
     settings.note_advertised(&listeners);
     let storage = Arc::new(Storage::open(&settings, Rng::new(chance::number()))?);
-    let flushers = storage.all().map(|volume| volume.start_flusher(clock)).collect::<io::Result<Vec<_>>>();
-    let flushers = flushers.map_err(StartError::Thread)?;
+    let journal_bytes = settings.storage.journal_bytes;
+    let flushers = storage.all().map(|volume| flusher::start(volume, clock, journal_bytes));
+    let flushers: Vec<_> = flushers.collect::<io::Result<_>>().map_err(StartError::Thread)?;
+    let flushers = flushers.into_iter().flatten().collect();
     let cores = Cores::start(count).map_err(StartError::Thread)?;
 
     let image = Image::new(storage.cluster_id());

@@ -21,7 +21,7 @@ use dohle_metadata::{Image, directory as placed};
 
 use crate::config::properties::Properties;
 use crate::config::settings::Settings;
-use crate::lock::hold;
+use crate::lock::{hold, hold_over_disk, read_over_disk};
 use crate::partition::{Log, Partition};
 use crate::recovery::Recovery;
 use crate::space;
@@ -277,7 +277,10 @@ impl Storage {
                 opened.iter_mut().filter(|opened| opened.as_ref().is_ok_and(|(_, place)| Arc::ptr_eq(place, volume)));
             confirm(volume, here.collect(), now);
         }
-        opened.iter().flatten().for_each(|(log, _)| log.rest());
+        for (log, volume) in opened.iter().flatten() {
+            volume.settle_left(log);
+            log.rest();
+        }
         opened
     }
 
@@ -301,6 +304,7 @@ impl Storage {
         if let Some(flush) = log.begin_flush() {
             log.flushed(flush.run(), now)?;
         }
+        self.metadata.settle_left(&log);
         Ok(log)
     }
 
@@ -327,6 +331,8 @@ impl Storage {
             drop(partition.stop(ErrorCode::KafkaStorageError));
             return;
         }
+        let volume = partition.volume();
+        let _closing = read_over_disk(&volume.closing);
         let Some(mut log) = partition.stop(ErrorCode::NotLeaderOrFollower) else { return };
         match log.close(now) {
             Ok(()) => {
@@ -416,6 +422,11 @@ impl Storage {
         let progress = &self.recovery.progress;
         let (mut log, recovered) = Log::open_listed(Files, &path, listing, options, &opening, now, progress)?;
         self.recovery.note(name, &recovered);
+        let left = hold_over_disk(&volume.left).take(&name.to_string());
+        if let Some(left) = left {
+            let batches = left.restore(topic, volume.root(), &mut log, now)?;
+            self.recovery.note_restored(name, batches);
+        }
         if noted && !opening.clean {
             self.recovery.miss(name, log.end(), volume.shown(name));
         }

@@ -5,18 +5,20 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock};
 
 use dohle_base::{Instant, Offset, TopicId, Uuid};
 use dohle_log::Failure;
 use dohle_log::directory::{Checkpoint, CleanStop, Directory, DirectoryError, Found, Identity, PartitionName};
 use dohle_log::disk::{Files, Listing};
+use dohle_log::journal::Left;
 use dohle_log::log::Opening;
 
 use crate::flusher::Flusher;
-use crate::lock::hold;
+use crate::lock::{hold, hold_over_disk};
 use crate::marks::Marks;
 use crate::notice::Notice;
+use crate::partition::Log;
 use crate::space::Room;
 
 /// What lies in the directory of a partition.
@@ -41,6 +43,10 @@ pub(crate) struct Volume {
     /// What the cluster knows it by.
     pub(crate) id: Uuid,
     pub(crate) flusher: Flusher,
+    /// What the broker before has journaled and not written back.
+    pub(crate) left: Mutex<Left<Files>>,
+    /// Read by whoever makes a log durable that is served no more: a journal is needed until then.
+    pub(crate) closing: RwLock<()>,
     /// How much clients' batches may still take.
     pub(crate) room: Room,
     /// How many logs lie here, roughly: for the choice among disks.
@@ -63,11 +69,14 @@ impl Volume {
     pub(crate) fn open(directory: Directory<Files>, identity: &Identity) -> Result<Arc<Self>, DirectoryError> {
         let clean_stop = directory.take_clean_stop()?;
         let directory = Arc::new(directory);
+        let left = Left::read(Files, directory.root())?;
         let marks = Marks::read(Arc::clone(&directory))?;
         let volume = Self {
             directory,
             id: identity.directory_id,
             flusher: Flusher::default(),
+            left: Mutex::new(left),
+            closing: RwLock::default(),
             room: Room::default(),
             logs: AtomicUsize::new(0),
             clean_stop,
@@ -146,6 +155,20 @@ impl Volume {
         let topic_id = self.directory.topic_id_in(name, &listing)?;
         let successor = self.directory.successor_in(name, &listing)?;
         Ok(Some(Lying { listing, topic_id, successor }))
+    }
+
+    /// Notes that a log is durable for which something may have been left in the journal.
+    pub(crate) fn settle_left(&self, log: &Log) {
+        let name = log.dir().file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+        if let Err(failure) = hold_over_disk(&self.left).settle(&name) {
+            tracing::warn!("an old journal stays, which nobody needs: {failure}");
+        }
+    }
+
+    /// Says that everything is durable and nothing will be written any more.
+    pub(crate) fn mark_clean_stop(&self, broker_epoch: i64) -> Result<(), Failure> {
+        hold_over_disk(&self.left).remove_others()?;
+        self.directory.mark_clean_stop(broker_epoch)
     }
 
     /// Whether the disk has failed.

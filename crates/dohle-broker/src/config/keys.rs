@@ -49,6 +49,13 @@ pub(crate) const BROKER_KEYS: Table = Table(&[
         "Room that is held for the broker itself on each disk, at most a 256th of it, and given back when it is full.",
     ),
     key(
+        "log.journal.bytes",
+        Kind::Long,
+        "268435456",
+        Accepts::Between(0, i64::MAX),
+        "What each directory takes for acknowledging batches of many partitions with one write; 0 syncs their own files.",
+    ),
+    key(
         "num.recovery.threads.per.data.dir",
         Kind::Int,
         "2",

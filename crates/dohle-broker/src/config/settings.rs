@@ -50,6 +50,8 @@ pub(crate) struct Storage {
     pub(crate) metadata_dir: PathBuf,
     /// Threads that open logs, for each directory.
     pub(crate) openers_per_dir: usize,
+    /// The most bytes of a directory's journal, or little more; none where it is to have none.
+    pub(crate) journal_bytes: u64,
     pub(crate) space: Limits,
 }
 
@@ -280,7 +282,8 @@ fn storage(values: Values<'_>) -> Result<Storage, InvalidValue> {
         reserve: values.size("log.dirs.reserve.bytes")? as u64,
     };
     let openers_per_dir = values.size("num.recovery.threads.per.data.dir")?;
-    Ok(Storage { dirs, metadata_dir, openers_per_dir, space })
+    let journal_bytes = values.size("log.journal.bytes")? as u64;
+    Ok(Storage { dirs, metadata_dir, openers_per_dir, journal_bytes, space })
 }
 
 fn net(values: Values<'_>, listeners: Vec<Listener>) -> Result<Net, InvalidValue> {

@@ -118,6 +118,7 @@ fn recovery(page: &mut Exposition, context: &Context) {
     one("dohle_recovery_bytes_left", Kind::Gauge, "Bytes still to be read.", progress.bytes_left());
     one("dohle_recovery_bytes_total", Kind::Counter, "Bytes read and checked.", progress.bytes_read());
     one("dohle_recovery_torn_total", Kind::Counter, "Logs whose torn tail was cut.", recovery.torn.get());
+    one("dohle_recovery_restored_total", Kind::Counter, "Batches given back from a journal.", recovery.restored.get());
     one("dohle_recovery_quarantined_total", Kind::Counter, "Segments put aside.", recovery.quarantined.get());
     one("dohle_recovery_missing_records_total", Kind::Counter, "Acknowledged records lost.", recovery.missing.get());
 }

@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 use dohle_base::{ErrorCode, Now};
 use dohle_log::Failure;
 use dohle_log::disk::Files;
-use dohle_log::log::{Flush, Flushed};
-use dohle_replication::partition::Event;
+use dohle_log::log::{Flush, Flushed, Unsynced};
+use dohle_replication::partition::{Effect, Event};
 
 use super::Partition;
 use crate::volume::Volume;
@@ -31,10 +31,28 @@ impl Partition {
         }
     }
 
-    /// What the disk is to confirm now; none if there is nothing. Called by the volume's flusher.
-    pub(crate) fn begin_flush(self: &Arc<Self>, volume: &Volume) -> Option<Flush<Files>> {
-        // Whoever writes from here on asks for the next flush.
+    /// Takes it out of its volume's next flush: whoever writes from here on asks for another.
+    pub(crate) fn hear(&self) {
         self.flush_asked.store(false, Ordering::Release);
+    }
+
+    /// What a journal is to have now, so that it is durable; none where it cannot be by a journal. Called by the volume's flusher alone.
+    pub(crate) fn unsynced(&self, volume: &Volume) -> Option<Unsynced<Files>> {
+        let unsynced = self.look(|log, _| if self.is_on(volume) { log.unsynced() } else { None });
+        unsynced.ok().flatten().filter(|_| !volume.is_offline())
+    }
+
+    /// Notes what a journal has, and tells those who wait for it.
+    pub(crate) fn note_journaled(self: &Arc<Self>, unsynced: &Unsynced<Files>, now: Now) {
+        // A partition that has stopped tells nobody.
+        let _ = self.step(|leading, effects| {
+            let upto = leading.log.note_journaled(unsynced);
+            leading.leader.step(now.instant, Event::Synced { upto }, effects);
+        });
+    }
+
+    /// What the disk is to confirm now; none if there is nothing, or one is under way. Called by the volume's flusher and by what writes back.
+    pub(crate) fn begin_flush(self: &Arc<Self>, volume: &Volume) -> Option<Flush<Files>> {
         if self.volume().is_offline() {
             drop(self.stop(ErrorCode::KafkaStorageError));
             return None;
@@ -53,13 +71,22 @@ impl Partition {
     /// Notes what the disk has confirmed, and tells those who wait for it.
     pub(crate) fn end_flush(self: &Arc<Self>, flushed: Flushed, now: Now) {
         let noted = self.step(|leading, effects| {
-            let synced = leading.log.flushed(flushed, now.wall)?;
-            leading.leader.step(now.instant, Event::Synced { upto: synced }, effects);
+            let upto = leading.log.flushed(flushed, now.wall)?;
+            leading.leader.step(now.instant, Event::Synced { upto }, effects);
+            if leading.log.awaits_disk() {
+                // Who asked while this flush was under way may have found that nothing else could be done.
+                effects.push(Effect::Sync);
+            }
             Ok::<(), Failure>(())
         });
         if let Ok(Err(failure)) = noted {
-            self.volume().fail(&failure);
-            drop(self.stop(ErrorCode::KafkaStorageError));
+            self.fail(&failure);
         }
+    }
+
+    /// Takes the partition and its whole disk out of service.
+    pub(crate) fn fail(self: &Arc<Self>, failure: &Failure) {
+        self.volume().fail(failure);
+        drop(self.stop(ErrorCode::KafkaStorageError));
     }
 }

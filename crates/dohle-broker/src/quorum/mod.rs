@@ -203,6 +203,7 @@ mod tests {
     use crate::catalog::{Led, View};
     use crate::config::properties;
     use crate::config::settings::Settings;
+    use crate::flusher;
     use crate::membership::Membership;
     use crate::publish::Mailbox;
     use crate::waiters::Waiters;
@@ -219,7 +220,7 @@ mod tests {
         let view = View { image: Image::new(storage.cluster_id()), led: Led::new(), node: BrokerId(1) };
         let catalog = Arc::new(Catalog::new(view));
         let clock = Clock::start();
-        let flushers: Vec<_> = storage.all().map(|volume| volume.start_flusher(clock).unwrap()).collect();
+        let flushers: Vec<_> = storage.all().flat_map(|volume| flusher::start(volume, clock, 0).unwrap()).collect();
         let membership = Membership { settings: &settings, listeners: &[], storage: &storage, clock };
         // Nobody empties the mailbox: the catalog shows nothing of what is decided.
         let quorum = membership.lead(Arc::clone(&catalog), Arc::new(Mailbox::default()), Waiters::new()).unwrap();

@@ -87,6 +87,16 @@ impl<D: Disk> Left<D> {
         if self.is_empty() { self.remove() } else { Ok(()) }
     }
 
+    /// Removes the files that were written beside these: everything is durable without them.
+    pub fn remove_others(&self) -> Result<(), Failure> {
+        let entries = self.disk.list(&self.root).map_err(Failure::of("list", &self.root))?;
+        let mut others = entries.iter().filter_map(|entry| number(&entry.name)).filter(|it| !self.numbers.contains(it));
+        others.try_for_each(|number| {
+            let path = path(&self.root, number);
+            self.disk.remove(&path).map_err(Failure::of("remove", &path))
+        })
+    }
+
     /// Removes the files.
     fn remove(&mut self) -> Result<(), Failure> {
         for number in std::mem::take(&mut self.numbers) {
@@ -136,15 +146,4 @@ fn refused(error: AppendError, found: &Found, path: &Path) -> LoadError {
         _ => Damage::Order(found.header.base_offset),
     };
     LoadError::of(path, Stopped::Damaged { position: found.position, damage })
-}
-
-/// Removes every file of a journal: all logs are durable in their own files.
-pub(crate) fn remove_all<D: Disk>(disk: &D, root: &Path) -> Result<(), Failure> {
-    for entry in disk.list(root).map_err(Failure::of("list", root))? {
-        if number(&entry.name).is_some() {
-            let path = root.join(entry.name);
-            disk.remove(&path).map_err(Failure::of("remove", &path))?;
-        }
-    }
-    Ok(())
 }

@@ -2,7 +2,7 @@
 //! follow when there is time.
 //!
 //! Owns files of entries beside the directories of partitions, and knows of a log no more than its name and what is not durable of it. What was written to a
-//! file is needed until every log has it in its own files ([`Journal::release`]); after a stop that came before that, [`Left`] gives
+//! file is needed until every log has it in its own files ([`Written::release`]); after a stop that came before that, [`Left`] gives
 //! it back to the logs that lack it.
 //!
 //! Laws: an entry is durable when [`Journal::write`] comes back; a file that is written anew begins with its new number, and an entry bears the number
@@ -25,6 +25,8 @@ use crate::log::Unsynced;
 
 pub use left::{Left, Pieces};
 
+/// One is written to while what is in the other is written back.
+const FILES: u64 = 2;
 /// More than this is not gathered into one entry, unless one log alone has more.
 const ENTRY_BYTES: usize = 1 << 20;
 /// A buffer that has grown beyond this is given back.
@@ -39,12 +41,12 @@ pub struct Journal<D: Disk> {
     file: Option<Open<D::File>>,
     /// The number of the next file.
     next: u64,
-    /// Files that are not needed any more, to be written anew.
-    spare: Vec<u64>,
+    /// The file that is written to after that, if it is there.
+    ready: Option<Ready<D::File>>,
     buffer: Vec<u8>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Open<F> {
     number: u64,
     file: F,
@@ -61,15 +63,23 @@ pub struct Piece<'a, D: Disk> {
     pub batches: &'a Unsynced<D>,
 }
 
-/// A file that is not written to any more, to be [released](Journal::release) when it is not needed.
+/// A file that is not written to any more, to be [released](Written::release) when it is not needed.
 #[derive(Debug)]
 #[must_use = "a file that is not released is never written again"]
-pub struct Written(u64);
+pub struct Written<D: Disk> {
+    disk: D,
+    root: PathBuf,
+    number: u64,
+}
+
+/// A file that is to be written anew.
+#[derive(Debug)]
+pub struct Ready<F>(Open<F>);
 
 impl<D: Disk> Journal<D> {
     /// A journal in a directory of logs, beside the files that are there.
     pub fn beside(disk: D, root: &Path, left: &Left<D>) -> Self {
-        Self { disk, root: root.to_owned(), file: None, next: left.next_number(), spare: Vec::new(), buffer: Vec::new() }
+        Self { disk, root: root.to_owned(), file: None, next: left.next_number(), ready: None, buffer: Vec::new() }
     }
 
     /// How many bytes the file has that is written to.
@@ -98,36 +108,48 @@ impl<D: Disk> Journal<D> {
         Ok(())
     }
 
-    /// Begins another file with the next write.
-    pub fn turn(&mut self) -> Option<Written> {
-        self.file.take().map(|open| Written(open.number))
+    /// Begins another file with the next write. The one before it has to be ready by then.
+    pub fn turn(&mut self) -> Option<Written<D>> {
+        let Open { number, .. } = self.file.take()?;
+        Some(Written { disk: self.disk.clone(), root: self.root.clone(), number })
     }
 
-    /// Takes back a file of which every log has everything in its own files.
-    pub fn release(&mut self, written: Written) {
-        self.spare.push(written.0);
+    /// Takes back a file that was released: it follows the one that is written to.
+    pub fn take_back(&mut self, ready: Ready<D::File>) {
+        self.ready = Some(ready);
     }
 
-    /// The file that is written to; a spare one, or a new one, where there is none.
+    /// The file that is written to; the one that is ready, or a new one, where there is none.
     fn open(&mut self) -> Result<Open<D::File>, Failure> {
-        if let Some(Open { number, file, size }) = &self.file {
-            return Ok(Open { number: *number, file: file.clone(), size: *size });
+        if let Some(open) = &self.file {
+            return Ok(open.clone());
         }
-        let number = self.next;
-        let path = path(&self.root, number);
-        let file = match self.spare.last() {
-            Some(spare) => {
-                let from = self::path(&self.root, *spare);
-                self.disk.rename(&from, &path).map_err(Failure::of("rename", &from))?;
-                self.disk.open(&path).map_err(Failure::of("open", &path))?
-            }
-            None => self.disk.create(&path).map_err(Failure::of("create", &path))?,
+        let open = match self.ready.take() {
+            Some(Ready(open)) => open,
+            None => self.create(self.next)?,
         };
+        self.next = open.number + 1;
+        self.file = Some(open.clone());
+        Ok(open)
+    }
+
+    fn create(&self, number: u64) -> Result<Open<D::File>, Failure> {
+        let path = path(&self.root, number);
+        let file = self.disk.create(&path).map_err(Failure::of("create", &path))?;
         self.disk.sync_dir(&self.root).map_err(Failure::of("sync", &self.root))?;
-        self.spare.pop();
-        self.next += 1;
-        self.file = Some(Open { number, file: file.clone(), size: 0 });
         Ok(Open { number, file, size: 0 })
+    }
+}
+
+impl<D: Disk> Written<D> {
+    /// Makes the file ready to be written anew: every log has in its own files what is in it. It is to follow the next one.
+    pub fn release(self) -> Result<Ready<D::File>, Failure> {
+        let number = self.number + FILES;
+        let (from, to) = (path(&self.root, self.number), path(&self.root, number));
+        self.disk.rename(&from, &to).map_err(Failure::of("rename", &from))?;
+        let file = self.disk.open(&to).map_err(Failure::of("open", &to))?;
+        self.disk.sync_dir(&self.root).map_err(Failure::of("sync", &self.root))?;
+        Ok(Ready(Open { number, file, size: 0 }))
     }
 }
 

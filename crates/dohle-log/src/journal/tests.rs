@@ -90,7 +90,7 @@ struct World {
     disk: Memory,
     journal: Journal<Memory>,
     logs: Vec<Led>,
-    releasing: Option<Written>,
+    releasing: Option<Written<Memory>>,
     values: u64,
 }
 
@@ -143,7 +143,7 @@ impl World {
             Step::EndRelease => {
                 if let Some(written) = self.releasing.take() {
                     self.logs.iter_mut().try_for_each(Led::end_flush)?;
-                    self.journal.release(written);
+                    self.journal.take_back(written.release().ok()?);
                 }
                 Some(())
             }
@@ -156,7 +156,9 @@ impl World {
         let pieces: Vec<_> = unsynced
             .iter()
             .enumerate()
-            .filter_map(|(log, batches)| Some(Piece { name: &names[log], topic: topic(log), batches: batches.as_ref()? }))
+            .filter_map(|(log, batches)| {
+                Some(Piece { name: &names[log], topic: topic(log), batches: batches.as_ref()? })
+            })
             .collect();
         if pieces.is_empty() {
             return Some(());
@@ -311,7 +313,10 @@ fn journaled() -> World {
 
 /// Power cuts that leave nothing that was not synced.
 fn bare(disk: &Memory) -> Memory {
-    (0..).map(|seed| disk.copy().crash(&mut Rng::new(seed))).find(|after| open(after, 0, Offset::ZERO).end() == Offset(1)).unwrap()
+    (0..)
+        .map(|seed| disk.copy().crash(&mut Rng::new(seed)))
+        .find(|after| open(after, 0, Offset::ZERO).end() == Offset(1))
+        .unwrap()
 }
 
 #[test]

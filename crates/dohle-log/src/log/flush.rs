@@ -74,6 +74,7 @@ pub struct Flush<D: Disk> {
     revision: u64,
     generation: u64,
     files: Vec<D::File>,
+    bytes: u64,
     indexes: Vec<Arc<Sealed>>,
     epochs: Option<Vec<u8>>,
     epochs_version: u64,
@@ -130,13 +131,18 @@ impl<D: Disk> Log<D> {
     /// when something else than records has changed: a closed segment costs memory and an open file until then, retention waits for the
     /// names, and epochs are worth no less than what they are about.
     pub fn wants_flush(&self, now: Timestamp) -> bool {
-        let waiting = self.end().since(self.durable());
+        let waiting = self.end().since(self.synced());
         let aged = now.0.saturating_sub(self.durable.synced_at.0) >= self.options.flush_ms;
         let asked = match self.options.durability {
-            Durability::Synced => true,
-            Durability::Relaxed => waiting >= self.options.flush_messages || aged,
+            Durability::Synced => self.awaits_disk(),
+            Durability::Relaxed => waiting > 0 && (waiting >= self.options.flush_messages || aged),
         };
-        (waiting > 0 && asked) || !self.durable.unsynced.is_empty() || self.names_changed() || self.epochs_changed()
+        asked || !self.durable.unsynced.is_empty() || self.names_changed() || self.epochs_changed()
+    }
+
+    /// Whether an acknowledgement may wait until something more is durable.
+    pub fn awaits_disk(&self) -> bool {
+        self.options.durability == Durability::Synced && self.durable() < self.end()
     }
 
     /// Whether so much was written since the last flush that one should begin, although nobody waits for it.
@@ -180,7 +186,7 @@ impl<D: Disk> Log<D> {
             return None;
         }
         self.durable.flushing = true;
-        self.durable.gathered = 0;
+        let bytes = std::mem::take(&mut self.durable.gathered);
         let mut files: Vec<D::File> = self.durable.unsynced.drain(..).map(|(_, file)| file).collect();
         files.append(&mut self.durable.snapshots);
         if self.durable.synced < self.end() {
@@ -193,6 +199,7 @@ impl<D: Disk> Log<D> {
             revision: self.revision,
             generation: self.durable.generation,
             files,
+            bytes,
             indexes: self.sealed.iter().filter(|segment| segment.is_held()).cloned().collect(),
             epochs: epochs_changed.then(|| self.epochs.to_bytes()),
             // What is not written is not on the disk afterwards.
@@ -289,6 +296,11 @@ impl<D: Disk> Flush<D> {
     /// How many files have to be synced.
     pub fn files(&self) -> usize {
         self.files.len()
+    }
+
+    /// About how many bytes of batches that are.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Waits for the disk.

@@ -10,7 +10,6 @@ use dohle_base::Offset;
 
 use super::Log;
 use crate::disk::{Disk, File};
-use crate::options::Durability;
 
 /// Where a batch stands, or would stand if it were there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,8 +40,7 @@ impl<D: Disk> Log<D> {
     /// as long as nothing of the log is known to be durable, its directory may vanish.
     pub fn unsynced(&self) -> Option<Unsynced<D>> {
         let reached = self.durable.reached?;
-        let waits = self.options.durability == Durability::Synced && reached.offset < self.end();
-        if !waits || self.durable.failed {
+        if !self.awaits_disk() || self.durable.failed {
             return None;
         }
         let from = |segment| if segment == reached.segment { reached.position } else { 0 };

@@ -1,0 +1,152 @@
+//! The threads of a disk that make its logs durable.
+//!
+//! Owns the group commit: all partitions that were written to while the disk was busy are confirmed in its next round. A few are synced as they
+//! are. Of many the batches go into the journal, which is one write, and their own files are written back by a second thread when the journal's
+//! file is full or some seconds old; what no acknowledgement waits for goes there as well.
+//!
+//! Laws: the flusher alone writes the journal, and is told by the thread that writes back which file is not needed any more; a flush of that thread and
+//! one of the flusher's never run for one partition at the same time ([`Partition::begin_flush`]), and what was journaled before a file was turned is
+//! in the flushes that begin after it.
+
+mod costs;
+mod rounds;
+
+use std::io;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use dohle_base::Instant;
+use dohle_log::disk::{Disk, Files};
+use dohle_log::journal::{Ready, Written};
+use dohle_log::log::Flush;
+
+use self::costs::{Costs, Way};
+use self::rounds::Rounds;
+use crate::clock::Clock;
+use crate::lock::{hold, write};
+use crate::partition::Partition;
+use crate::vital;
+use crate::volume::Volume;
+
+/// Files that have so much to be written back, one with another, are synced one by one.
+const ALONE_BYTES_MIN: u64 = 64 << 10;
+
+/// Partitions that wait for their disk.
+#[derive(Default)]
+pub(crate) struct Flusher {
+    queue: Mutex<Queue>,
+    filled: Condvar,
+}
+
+#[derive(Default)]
+struct Queue {
+    dirty: Vec<Arc<Partition>>,
+    closed: bool,
+}
+
+/// Partitions whose own files are to be written, and the file of the journal that is not needed then.
+struct Lot {
+    partitions: Vec<Arc<Partition>>,
+    written: Option<Written<Files>>,
+}
+
+/// A file of the journal that is not needed any more.
+type Free = Ready<<Files as Disk>::File>;
+
+impl Flusher {
+    /// Puts a partition into the next round.
+    pub(crate) fn ask(&self, partition: Arc<Partition>) {
+        hold(&self.queue).dirty.push(partition);
+        self.filled.notify_one();
+    }
+
+    /// Lets the threads end when all that asked so far is durable.
+    pub(crate) fn close(&self) {
+        hold(&self.queue).closed = true;
+        self.filled.notify_one();
+    }
+
+    /// Waits until somebody asks, or until `due`; none when the broker stops.
+    fn next(&self, clock: Clock, due: Option<Instant>) -> Option<Vec<Arc<Partition>>> {
+        let mut queue = hold(&self.queue);
+        while queue.dirty.is_empty() && !queue.closed {
+            let Some(due) = due else {
+                queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let left = due - clock.instant();
+            if left.is_zero() {
+                return Some(vec![]);
+            }
+            queue = self.filled.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let dirty = std::mem::take(&mut queue.dirty);
+        if dirty.is_empty() { None } else { Some(dirty) }
+    }
+}
+
+/// Starts the threads of a disk, whose journal takes `journal_bytes`; they end after [`Flusher::close`].
+pub(crate) fn start(volume: &Arc<Volume>, clock: Clock, journal_bytes: u64) -> io::Result<[JoinHandle<()>; 2]> {
+    let (lots, asked) = mpsc::channel();
+    let (done, released) = mpsc::channel();
+    let back = Arc::clone(volume);
+    let writes_back = vital::spawn("write-back", move || write_back(&back, clock, &asked, &done))?;
+    let mut rounds = Rounds::new(Arc::clone(volume), clock, journal_bytes, lots, released);
+    let flusher = vital::spawn("flusher", move || rounds.run())?;
+    Ok([flusher, writes_back])
+}
+
+/// Writes back until nobody can ask any more.
+fn write_back(volume: &Volume, clock: Clock, asked: &Receiver<Lot>, done: &Sender<Free>) {
+    while let Ok(Lot { partitions, written }) = asked.recv() {
+        let begun = partitions.into_iter().filter_map(|partition| Some((partition.begin_flush(volume)?, partition)));
+        volume.write_back(begun.unzip(), clock);
+        if let Some(written) = written {
+            // A log that is served no more has nothing for us, and may still be on its way to the disk.
+            drop(write(&volume.closing));
+            match written.release() {
+                // Where the flusher has ended, the broker stops and makes everything durable itself.
+                Ok(ready) => drop(done.send(ready)),
+                Err(failure) => volume.fail(&failure),
+            }
+        }
+    }
+}
+
+impl Volume {
+    /// The same where others write to the disk meanwhile, and wait for all that was given to it before: it is given as little at a time as that
+    /// does not cost too much.
+    fn write_back(&self, (flushes, partitions): (Vec<Flush<Files>>, Vec<Arc<Partition>>), clock: Clock) {
+        let files: usize = flushes.iter().map(Flush::files).sum();
+        let bytes: u64 = flushes.iter().map(Flush::bytes).sum();
+        let way = if bytes >= ALONE_BYTES_MIN * files as u64 { Way::OneByOne } else { Way::Together };
+        self.run(flushes, &partitions, way, clock);
+    }
+
+    /// Makes partitions durable in their own files, and tells those who wait for it.
+    fn flush(&self, (flushes, partitions): (Vec<Flush<Files>>, Vec<Arc<Partition>>), clock: Clock, costs: &mut Costs) {
+        if flushes.is_empty() {
+            return;
+        }
+        let files = flushes.iter().map(Flush::files).sum();
+        let (way, begun) = (costs.choose(files), clock.instant());
+        self.run(flushes, &partitions, way, clock);
+        costs.note(way, files, clock.instant() - begun);
+    }
+
+    fn run(&self, flushes: Vec<Flush<Files>>, partitions: &[Arc<Partition>], way: Way, clock: Clock) {
+        match way {
+            Way::OneByOne => {
+                for (partition, flush) in partitions.iter().zip(flushes) {
+                    partition.end_flush(flush.run(), clock.now());
+                }
+            }
+            Way::Together => {
+                let flushed = Flush::run_together(flushes, &self.directory);
+                let now = clock.now();
+                partitions.iter().zip(flushed).for_each(|(partition, flushed)| partition.end_flush(flushed, now));
+            }
+        }
+    }
+}

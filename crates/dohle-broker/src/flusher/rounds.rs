@@ -1,0 +1,225 @@
+//! The rounds of the flusher: what is synced as it is, what goes into the journal, and when the journal's file is turned.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender};
+use std::time::Duration;
+
+use dohle_base::{Instant, Partition as Index, TopicId};
+use dohle_log::Failure;
+use dohle_log::disk::Files;
+use dohle_log::journal::{Journal, Piece, Written};
+use dohle_log::log::Unsynced;
+
+use super::costs::Costs;
+use super::{Free, Lot};
+use crate::clock::Clock;
+use crate::lock::hold_over_disk;
+use crate::partition::Partition;
+use crate::volume::Volume;
+
+/// So long what was journaled may be nowhere else.
+const JOURNALED_MAX: Duration = Duration::from_secs(5);
+/// While a file cannot be turned, it is tried again so often.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+/// Partitions that have more than this to be made durable, one with another, are not journaled: to write it twice would cost more than
+/// what else is written with it to their own files.
+const PIECE_BYTES_MAX: u64 = 64 << 10;
+
+/// With so much for each partition that is in it, one with another, a file is turned: most of what is written back is batches then, and what gathers does not
+/// hold anybody up when it is.
+const WORTH_BYTES: u64 = 256 << 10;
+
+/// The flusher's state.
+pub(super) struct Rounds {
+    volume: Arc<Volume>,
+    clock: Clock,
+    costs: Costs,
+    /// The journal, if there is to be one.
+    journal: Option<Journaling>,
+    lots: Sender<Lot>,
+}
+
+/// A journal, and who has something in the file that is written to.
+struct Journaling {
+    journal: Journal<Files>,
+    file_bytes_max: u64,
+    partitions: HashMap<(TopicId, Index), Arc<Partition>>,
+    /// When the file is to be turned at the latest; none while nothing is in it.
+    due: Option<Instant>,
+    /// Whether the file before is still needed.
+    is_needed: bool,
+    released: Receiver<Free>,
+}
+
+type Unjournaled = Vec<(Arc<Partition>, Unsynced<Files>)>;
+
+impl Rounds {
+    pub(super) fn new(
+        volume: Arc<Volume>,
+        clock: Clock,
+        journal_bytes: u64,
+        lots: Sender<Lot>,
+        released: Receiver<Free>,
+    ) -> Self {
+        let journal = (journal_bytes > 0).then(|| Journaling {
+            journal: Journal::beside(Files, volume.root(), &hold_over_disk(&volume.left)),
+            file_bytes_max: journal_bytes / 2,
+            partitions: HashMap::new(),
+            due: None,
+            is_needed: false,
+            released,
+        });
+        Self { volume, clock, costs: Costs::default(), journal, lots }
+    }
+
+    /// Makes durable what is asked for, until the broker stops.
+    pub(super) fn run(&mut self) {
+        let volume = Arc::clone(&self.volume);
+        let due = |rounds: &Self| rounds.journal.as_ref().and_then(|it| it.due);
+        while let Some(dirty) = volume.flusher.next(self.clock, due(self)) {
+            dirty.iter().for_each(|partition| partition.hear());
+            // A journal that is in use is the shorter way for a few as well.
+            let is_in_use = self.journal.as_ref().map(Journaling::is_in_use);
+            if is_in_use.is_none_or(|in_use| !in_use && dirty.len() < Costs::FILES_MIN) {
+                self.sync_few(dirty);
+            } else {
+                self.journal(dirty);
+            }
+            self.turn_if_due();
+        }
+    }
+
+    /// Makes a few partitions durable.
+    fn sync_few(&mut self, dirty: Vec<Arc<Partition>>) {
+        let busy = self.sync(dirty);
+        self.write(busy);
+    }
+
+    /// Syncs partitions in their own files. Those that are being written back cannot be, and come back to be journaled.
+    fn sync(&mut self, dirty: Vec<Arc<Partition>>) -> Unjournaled {
+        let (mut begun, mut busy) = ((vec![], vec![]), vec![]);
+        for partition in dirty {
+            match partition.begin_flush(&self.volume) {
+                Some(flush) => begun.extend([(flush, partition)]),
+                None => busy.push(partition),
+            }
+        }
+        self.volume.flush(begun, self.clock, &mut self.costs);
+        self.waiting(busy).0
+    }
+
+    /// Journals what acknowledgements wait for, and lets the rest be written back.
+    fn journal(&mut self, dirty: Vec<Arc<Partition>>) {
+        let (mut waiting, mut rest) = self.waiting(dirty);
+        let bytes: u64 = waiting.iter().map(|(_, unsynced)| unsynced.size()).sum();
+        if bytes > PIECE_BYTES_MAX * waiting.len() as u64 {
+            waiting = self.sync(waiting.into_iter().map(|(partition, _)| partition).collect());
+        }
+        self.write(waiting);
+        rest.retain(|partition| !self.will_be_written_back(partition));
+        self.hand_over(rest, None);
+    }
+
+    /// What acknowledgements wait for, and the partitions for which a journal can do nothing.
+    fn waiting(&self, dirty: Vec<Arc<Partition>>) -> (Unjournaled, Vec<Arc<Partition>>) {
+        let (mut waiting, mut rest) = (vec![], vec![]);
+        for partition in dirty {
+            match partition.unsynced(&self.volume) {
+                Some(unsynced) => waiting.push((partition, unsynced)),
+                None => rest.push(partition),
+            }
+        }
+        (waiting, rest)
+    }
+
+    fn will_be_written_back(&self, partition: &Partition) -> bool {
+        let journaled = self.journal.as_ref().map(|journaling| &journaling.partitions);
+        journaled.is_some_and(|partitions| partitions.contains_key(&(partition.topic_id, partition.index)))
+    }
+
+    /// One write of the journal.
+    fn write(&mut self, waiting: Unjournaled) {
+        let Some(journaling) = self.journal.as_mut().filter(|_| !waiting.is_empty()) else { return };
+        match journaling.write(&waiting) {
+            Ok(()) => {
+                let now = self.clock.now();
+                journaling.due.get_or_insert(now.instant + JOURNALED_MAX);
+                for (partition, unsynced) in waiting {
+                    partition.note_journaled(&unsynced, now);
+                    journaling.partitions.entry((partition.topic_id, partition.index)).or_insert(partition);
+                }
+            }
+            Err(failure) if failure.is_for_room() => {
+                self.volume.fail_unless_full(&failure, self.clock.instant());
+                self.hand_over(waiting.into_iter().map(|(partition, _)| partition).collect(), None);
+            }
+            Err(failure) => waiting.iter().for_each(|(partition, _)| partition.fail(&failure)),
+        }
+    }
+
+    /// Turns the journal's file when it is full or old. One that is full, while the one before is still needed, is waited for: the disk does not
+    /// keep up.
+    fn turn_if_due(&mut self) {
+        let now = self.clock.instant();
+        let Some(journaling) = &mut self.journal else { return };
+        journaling.take_released();
+        let size = journaling.journal.size();
+        let is_full = size >= journaling.file_bytes_max;
+        let is_worth = size >= WORTH_BYTES * journaling.partitions.len() as u64;
+        let is_old = journaling.due.is_some_and(|due| due <= now);
+        if size == 0 || !is_full && !is_old && !is_worth {
+            return;
+        }
+        if journaling.is_needed && !is_full {
+            journaling.due = journaling.due.map(|due| due.max(now + TRY_AGAIN));
+            return;
+        }
+        journaling.await_released();
+        journaling.is_needed = true;
+        journaling.due = None;
+        let partitions = journaling.partitions.drain().map(|(_, partition)| partition).collect();
+        let written = journaling.journal.turn();
+        self.hand_over(partitions, written);
+    }
+
+    fn hand_over(&self, partitions: Vec<Arc<Partition>>, written: Option<Written<Files>>) {
+        if !partitions.is_empty() || written.is_some() {
+            // The other thread ends after this one.
+            let _ = self.lots.send(Lot { partitions, written });
+        }
+    }
+}
+
+impl Journaling {
+    fn write(&mut self, waiting: &Unjournaled) -> Result<(), Failure> {
+        let names: Vec<_> = waiting.iter().map(|(partition, _)| partition.name()).collect();
+        let pieces = waiting.iter().zip(&names);
+        let pieces = pieces.map(|((partition, batches), name)| Piece { name, topic: partition.topic_id, batches });
+        self.journal.write(&pieces.collect::<Vec<_>>())
+    }
+
+    /// Whether something is in it that is nowhere else.
+    fn is_in_use(&self) -> bool {
+        self.is_needed || !self.partitions.is_empty()
+    }
+
+    fn take_released(&mut self) {
+        if let Ok(ready) = self.released.try_recv() {
+            self.take_back(ready);
+        }
+    }
+
+    fn await_released(&mut self) {
+        if self.is_needed
+            && let Ok(ready) = self.released.recv()
+        {
+            self.take_back(ready);
+        }
+    }
+
+    fn take_back(&mut self, ready: Free) {
+        self.journal.take_back(ready);
+        self.is_needed = false;
+    }
+}
