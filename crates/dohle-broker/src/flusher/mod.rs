@@ -99,18 +99,24 @@ pub(crate) fn start(volume: &Arc<Volume>, clock: Clock, journal_bytes: u64) -> i
 
 /// Writes back until nobody can ask any more.
 fn write_back(volume: &Volume, clock: Clock, asked: &Receiver<Lot>, done: &Sender<Free>) {
-    while let Ok(Lot { partitions, written }) = asked.recv() {
-        let begun = partitions.into_iter().filter_map(|partition| Some((partition.begin_flush(volume)?, partition)));
-        volume.write_back(begun.unzip(), clock);
-        if let Some(written) = written {
-            // A log that is served no more has nothing for us, and may still be on its way to the disk.
-            drop(write(&volume.closing));
-            match written.release() {
-                // Where the flusher has ended, the broker stops and makes everything durable itself.
-                Ok(ready) => drop(done.send(ready)),
-                Err(failure) => volume.fail(&failure),
-            }
+    while let Ok(lot) = asked.recv() {
+        if let Some(free) = lot.write_back(volume, clock) {
+            // Where the flusher has ended, the broker stops and makes everything durable itself.
+            let _ = done.send(free);
         }
+    }
+}
+
+impl Lot {
+    /// Makes all partitions durable in their own files, and gives the file of the journal back.
+    fn write_back(self, volume: &Volume, clock: Clock) -> Option<Free> {
+        let begun = self.partitions.into_iter();
+        let begun = begun.filter_map(|partition| Some((partition.begin_flush(volume)?, partition)));
+        volume.write_back(begun.unzip(), clock);
+        let written = self.written?;
+        // A log that is served no more has nothing for us, and may still be on its way to the disk.
+        drop(write(&volume.closing));
+        written.release().inspect_err(|failure| volume.fail(failure)).ok()
     }
 }
 

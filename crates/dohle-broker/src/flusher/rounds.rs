@@ -78,16 +78,20 @@ impl Rounds {
         let volume = Arc::clone(&self.volume);
         let due = |rounds: &Self| rounds.journal.as_ref().and_then(|it| it.due);
         while let Some(dirty) = volume.flusher.next(self.clock, due(self)) {
-            dirty.iter().for_each(|partition| partition.hear());
-            // A journal that is in use is the shorter way for a few as well.
-            let is_in_use = self.journal.as_ref().map(Journaling::is_in_use);
-            if is_in_use.is_none_or(|in_use| !in_use && dirty.len() < Costs::FILES_MIN) {
-                self.sync_few(dirty);
-            } else {
-                self.journal(dirty);
-            }
-            self.turn_if_due();
+            self.round(dirty);
         }
+    }
+
+    fn round(&mut self, dirty: Vec<Arc<Partition>>) {
+        dirty.iter().for_each(|partition| partition.hear());
+        // A journal that is in use is the shorter way for a few as well.
+        let is_in_use = self.journal.as_ref().map(Journaling::is_in_use);
+        if is_in_use.is_none_or(|in_use| !in_use && dirty.len() < Costs::FILES_MIN) {
+            self.sync_few(dirty);
+        } else {
+            self.journal(dirty);
+        }
+        self.turn_if_due();
     }
 
     /// Makes a few partitions durable.
@@ -221,5 +225,117 @@ impl Journaling {
     fn take_back(&mut self, ready: Free) {
         self.journal.take_back(ready);
         self.is_needed = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::mpsc;
+
+    use dohle_base::{Offset, Timestamp};
+    use dohle_log::journal::Left;
+    use dohle_log::log::{Log, Opening};
+    use dohle_log::options::{Durability, Options};
+
+    use super::*;
+    use crate::partition::fixture::Fixture;
+
+    const PARTITIONS: usize = 8;
+
+    /// The flusher of a disk with partitions that wait for it, without its threads.
+    struct Scene {
+        fixture: Fixture,
+        volume: Arc<Volume>,
+        rounds: Rounds,
+        asked: Receiver<Lot>,
+        done: Sender<Free>,
+    }
+
+    impl Scene {
+        /// Every partition has a durable record: what was never durable is not journaled.
+        fn new(journal_bytes: u64) -> Self {
+            let fixture = Fixture::with(PARTITIONS as i32, Durability::Synced);
+            let volume = fixture.partitions[0].volume();
+            let (lots, asked) = mpsc::channel();
+            let (done, released) = mpsc::channel();
+            let rounds = Rounds::new(Arc::clone(&volume), Clock::start(), journal_bytes, lots, released);
+            let mut scene = Self { fixture, volume, rounds, asked, done };
+            scene.append(0..PARTITIONS);
+            scene.write_back();
+            assert_eq!(scene.durable(), [(1, 1); PARTITIONS]);
+            scene
+        }
+
+        /// Appends a record to some partitions, and makes one round of it.
+        fn append(&mut self, indexes: std::ops::Range<usize>) {
+            indexes.clone().for_each(|index| self.fixture.append(index));
+            self.rounds.round(indexes.map(|index| Arc::clone(&self.fixture.partitions[index])).collect());
+        }
+
+        /// Does what the other thread is asked for, and says whether anything was.
+        fn write_back(&self) -> bool {
+            let Ok(lot) = self.asked.try_recv() else { return false };
+            lot.write_back(&self.volume, self.rounds.clock).into_iter().for_each(|free| self.done.send(free).unwrap());
+            true
+        }
+
+        /// Up to where each partition is acknowledged, and up to where it is in its own files.
+        fn durable(&self) -> Vec<(i64, i64)> {
+            let synced = |partition: &Arc<Partition>| partition.look(|log, _| log.synced().0).unwrap();
+            self.fixture.partitions.iter().map(|it| (it.high_watermark().0, synced(it))).collect()
+        }
+
+        fn file(&self, index: usize) -> fs::File {
+            let dir = self.volume.directory.path_of(&self.fixture.partitions[index].name());
+            fs::File::options().write(true).open(dir.join("00000000000000000000.log")).unwrap()
+        }
+
+        fn journal_files(&self) -> usize {
+            let files = fs::read_dir(self.volume.root()).unwrap();
+            files.filter(|file| file.as_ref().unwrap().path().extension().is_some_and(|it| it == "journal")).count()
+        }
+    }
+
+    #[test]
+    fn many_partitions_are_acknowledged_by_the_journal_which_gives_back_what_their_files_have_lost() {
+        let mut scene = Scene::new(1 << 30);
+        let synced: Vec<u64> = (0..PARTITIONS).map(|index| scene.file(index).metadata().unwrap().len()).collect();
+        scene.append(0..PARTITIONS);
+        scene.append(0..1);
+        assert_eq!(scene.durable()[..2], [(3, 1), (2, 1)], "what is in use is used for a few as well");
+        assert!(!scene.write_back());
+        let mut left = Left::read(Files, scene.volume.root()).unwrap();
+        for (index, partition) in scene.fixture.partitions.iter().enumerate() {
+            // What a power cut may take, and the worst that it leaves.
+            scene.file(index).set_len(synced[index]).unwrap();
+            let opening = Opening { clean: false, recovery_point: Offset(1), start: Offset(0) };
+            let dir = scene.volume.directory.path_of(&partition.name());
+            let (mut log, _) = Log::open(Files, &dir, Options::default(), &opening, Timestamp(1)).unwrap();
+            assert_eq!(log.end(), Offset(1));
+            let pieces = left.take(&partition.name().to_string()).unwrap();
+            pieces.restore(partition.topic_id, scene.volume.root(), &mut log, Timestamp(1)).unwrap();
+            assert_eq!(log.end(), partition.high_watermark());
+        }
+    }
+
+    #[test]
+    fn a_full_file_is_written_anew_when_all_that_is_in_it_was_written_back() {
+        let mut scene = Scene::new(2);
+        for end in 2..10 {
+            scene.append(0..PARTITIONS);
+            assert_eq!(scene.durable(), [(end, end - 1); PARTITIONS]);
+            assert!(scene.write_back());
+            assert_eq!(scene.durable(), [(end, end); PARTITIONS]);
+        }
+        assert_eq!(scene.journal_files(), 2);
+    }
+
+    #[test]
+    fn where_there_is_to_be_no_journal_the_files_themselves_are_synced() {
+        let mut scene = Scene::new(0);
+        scene.append(0..PARTITIONS);
+        assert_eq!(scene.durable(), [(2, 2); PARTITIONS]);
+        assert_eq!(scene.journal_files(), 0);
     }
 }
