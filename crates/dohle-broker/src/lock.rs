@@ -19,6 +19,11 @@ pub(crate) fn read_over_disk<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
     whole(lock.read())
 }
 
+/// Writes alone while a disk is waited for: only threads that may wait for the disk come here.
+pub(crate) fn write_over_disk<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    whole(lock.write())
+}
+
 /// Reads beside other readers.
 pub(crate) fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
     whole(lock.read())

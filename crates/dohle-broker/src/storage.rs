@@ -21,7 +21,7 @@ use dohle_metadata::{Image, directory as placed};
 
 use crate::config::properties::Properties;
 use crate::config::settings::Settings;
-use crate::lock::{hold, hold_over_disk, read_over_disk};
+use crate::lock::{hold, hold_over_disk, write_over_disk};
 use crate::partition::{Log, Partition};
 use crate::recovery::Recovery;
 use crate::space;
@@ -79,6 +79,8 @@ pub(crate) enum StorageError {
     Open(#[from] LoadError),
     #[error(transparent)]
     Disk(#[from] Failure),
+    #[error("{} has no room to make it durable", .0.display())]
+    Full(PathBuf),
     #[error("its log lies in a directory that is offline")]
     Away,
     #[error("it lies in several directories, and they do not say which one counts: {0:?}")]
@@ -331,8 +333,9 @@ impl Storage {
             drop(partition.stop(ErrorCode::KafkaStorageError));
             return;
         }
+        // What was journaled of it is needed until it is closed.
         let volume = partition.volume();
-        let _closing = read_over_disk(&volume.closing);
+        let _alone = write_over_disk(&volume.syncing);
         let Some(mut log) = partition.stop(ErrorCode::NotLeaderOrFollower) else { return };
         match log.close(now) {
             Ok(()) => {
@@ -418,14 +421,23 @@ impl Storage {
         let noted = lying.as_ref().is_some_and(|lying| lying.topic_id == Some(topic));
         let path = if noted { directory.path_of(name) } else { directory.begin_partition(name, topic)? };
         let listing = lying.map(|lying| lying.listing).unwrap_or_default();
-        let opening = volume.opening(name);
+        let (mut opening, left) = (volume.opening(name), hold_over_disk(&volume.left).of(&name.to_string()));
+        let start = opening.start;
+        if let Some(begin) = left.as_ref().map(|left| left.begin(topic)).transpose()?.flatten() {
+            // What is left may begin before the start, and be all that leads to it.
+            opening.start = start.min(begin);
+        }
         let progress = &self.recovery.progress;
         let (mut log, recovered) = Log::open_listed(Files, &path, listing, options, &opening, now, progress)?;
         self.recovery.note(name, &recovered);
-        let left = hold_over_disk(&volume.left).take(&name.to_string());
         if let Some(left) = left {
-            let batches = left.restore(topic, volume.root(), &mut log, now)?;
+            let batches = left.restore(topic, &mut log, now)?;
             self.recovery.note_restored(name, batches);
+            if log.end() < start {
+                log.truncate_fully(start, now)?;
+            } else if log.start() < start {
+                log.advance_start(start).expect("a start within the log");
+            }
         }
         if noted && !opening.clean {
             self.recovery.miss(name, log.end(), volume.shown(name));
@@ -457,9 +469,11 @@ fn confirm(volume: &Volume, opened: Vec<&mut Opened>, now: Timestamp) {
         _ => Flush::run_together(flushes, &volume.directory),
     };
     for (opened, flushed) in opened.into_iter().zip(flushed) {
-        let noted = opened.as_mut().ok().map(|(log, _)| log.flushed(flushed, now));
-        if let Some(Err(failure)) = noted {
-            *opened = Err(failure.into());
+        let Ok((log, _)) = opened else { continue };
+        match log.flushed(flushed, now) {
+            Ok(durable) if durable == log.end() => {}
+            Ok(_) => *opened = Err(StorageError::Full(volume.root().to_owned())),
+            Err(failure) => *opened = Err(failure.into()),
         }
     }
 }

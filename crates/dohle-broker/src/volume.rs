@@ -45,8 +45,9 @@ pub(crate) struct Volume {
     pub(crate) flusher: Flusher,
     /// What the broker before has journaled and not written back.
     pub(crate) left: Mutex<Left<Files>>,
-    /// Read by whoever makes a log durable that is served no more: a journal is needed until then.
-    pub(crate) closing: RwLock<()>,
+    /// Read while partitions are synced in their own files, from the begin of their flushes to the end. Whoever writes knows that no flush is under
+    /// way, and how those before have ended.
+    pub(crate) syncing: RwLock<()>,
     /// How much clients' batches may still take.
     pub(crate) room: Room,
     /// How many logs lie here, roughly: for the choice among disks.
@@ -76,7 +77,7 @@ impl Volume {
             id: identity.directory_id,
             flusher: Flusher::default(),
             left: Mutex::new(left),
-            closing: RwLock::default(),
+            syncing: RwLock::default(),
             room: Room::default(),
             logs: AtomicUsize::new(0),
             clean_stop,
@@ -157,8 +158,11 @@ impl Volume {
         Ok(Some(Lying { listing, topic_id, successor }))
     }
 
-    /// Notes that a log is durable for which something may have been left in the journal.
+    /// Notes that a log was opened, for which something may have been left in the journal.
     pub(crate) fn settle_left(&self, log: &Log) {
+        if log.synced() < log.end() {
+            return;
+        }
         let name = log.dir().file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
         if let Err(failure) = hold_over_disk(&self.left).settle(&name) {
             tracing::warn!("an old journal stays, which nobody needs: {failure}");

@@ -4,9 +4,8 @@
 //! are. Of many the batches go into the journal, which is one write, and their own files are written back by a second thread when the journal's
 //! file is full or some seconds old; what no acknowledgement waits for goes there as well.
 //!
-//! Laws: the flusher alone writes the journal, and is told by the thread that writes back which file is not needed any more; a flush of that thread and
-//! one of the flusher's never run for one partition at the same time ([`Partition::begin_flush`]), and what was journaled before a file was turned is
-//! in the flushes that begin after it.
+//! Laws: the flusher alone writes the journal. What was journaled before a file was turned is in the flushes that begin after it; the file is given up when
+//! those of the thread that writes back have ended, and those that others had begun before ([`Volume::syncing`]), and none has failed.
 
 mod costs;
 mod rounds;
@@ -24,7 +23,7 @@ use dohle_log::log::Flush;
 use self::costs::{Costs, Way};
 use self::rounds::Rounds;
 use crate::clock::Clock;
-use crate::lock::{hold, write};
+use crate::lock::{hold, read_over_disk, write_over_disk};
 use crate::partition::Partition;
 use crate::vital;
 use crate::volume::Volume;
@@ -42,6 +41,8 @@ pub(crate) struct Flusher {
 #[derive(Default)]
 struct Queue {
     dirty: Vec<Arc<Partition>>,
+    /// Whether a lot was written back since the last round.
+    nudged: bool,
     closed: bool,
 }
 
@@ -51,8 +52,10 @@ struct Lot {
     written: Option<Written<Files>>,
 }
 
-/// A file of the journal that is not needed any more.
-type Free = Ready<<Files as Disk>::File>;
+/// A lot that was written back. Where the disk has failed, what was journaled stays where it is.
+struct Done {
+    free: Option<Ready<<Files as Disk>::File>>,
+}
 
 impl Flusher {
     /// Puts a partition into the next round.
@@ -67,22 +70,28 @@ impl Flusher {
         self.filled.notify_one();
     }
 
+    /// Begins a round although nobody asks.
+    fn nudge(&self) {
+        hold(&self.queue).nudged = true;
+        self.filled.notify_one();
+    }
+
     /// Waits until somebody asks, or until `due`; none when the broker stops.
     fn next(&self, clock: Clock, due: Option<Instant>) -> Option<Vec<Arc<Partition>>> {
         let mut queue = hold(&self.queue);
-        while queue.dirty.is_empty() && !queue.closed {
+        while queue.dirty.is_empty() && !queue.closed && !std::mem::take(&mut queue.nudged) {
             let Some(due) = due else {
                 queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
                 continue;
             };
             let left = due - clock.instant();
             if left.is_zero() {
-                return Some(vec![]);
+                break;
             }
             queue = self.filled.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         let dirty = std::mem::take(&mut queue.dirty);
-        if dirty.is_empty() { None } else { Some(dirty) }
+        if dirty.is_empty() && queue.closed { None } else { Some(dirty) }
     }
 }
 
@@ -98,25 +107,30 @@ pub(crate) fn start(volume: &Arc<Volume>, clock: Clock, journal_bytes: u64) -> i
 }
 
 /// Writes back until nobody can ask any more.
-fn write_back(volume: &Volume, clock: Clock, asked: &Receiver<Lot>, done: &Sender<Free>) {
+fn write_back(volume: &Volume, clock: Clock, asked: &Receiver<Lot>, done: &Sender<Done>) {
     while let Ok(lot) = asked.recv() {
-        if let Some(free) = lot.write_back(volume, clock) {
-            // Where the flusher has ended, the broker stops and makes everything durable itself.
-            let _ = done.send(free);
-        }
+        // Where the flusher has ended, the broker stops and makes everything durable itself.
+        let _ = done.send(lot.write_back(volume, clock));
+        volume.flusher.nudge();
     }
 }
 
 impl Lot {
     /// Makes all partitions durable in their own files, and gives the file of the journal back.
-    fn write_back(self, volume: &Volume, clock: Clock) -> Option<Free> {
-        let begun = self.partitions.into_iter();
-        let begun = begun.filter_map(|partition| Some((partition.begin_flush(volume)?, partition)));
-        volume.write_back(begun.unzip(), clock);
-        let written = self.written?;
-        // A log that is served no more has nothing for us, and may still be on its way to the disk.
-        drop(write(&volume.closing));
-        written.release().inspect_err(|failure| volume.fail(failure)).ok()
+    fn write_back(self, volume: &Volume, clock: Clock) -> Done {
+        {
+            let _syncing = read_over_disk(&volume.syncing);
+            let begun = self.partitions.into_iter();
+            let begun = begun.filter_map(|partition| Some((partition.begin_flush(volume)?, partition)));
+            volume.write_back(begun.unzip(), clock);
+        }
+        let Some(written) = self.written else { return Done { free: None } };
+        // Those which had nothing for us: they are being synced by others, or served no more and on their way to the disk.
+        drop(write_over_disk(&volume.syncing));
+        if volume.is_offline() {
+            return Done { free: None };
+        }
+        Done { free: written.release().inspect_err(|failure| volume.fail(failure)).ok() }
     }
 }
 

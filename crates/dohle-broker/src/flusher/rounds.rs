@@ -12,9 +12,9 @@ use dohle_log::journal::{Journal, Piece, Written};
 use dohle_log::log::Unsynced;
 
 use super::costs::Costs;
-use super::{Free, Lot};
+use super::{Done, Lot};
 use crate::clock::Clock;
-use crate::lock::hold_over_disk;
+use crate::lock::{hold_over_disk, read_over_disk};
 use crate::partition::Partition;
 use crate::volume::Volume;
 
@@ -37,7 +37,12 @@ pub(super) struct Rounds {
     costs: Costs,
     /// The journal, if there is to be one.
     journal: Option<Journaling>,
+    /// Partitions that wait to be written back.
+    rest: HashMap<(TopicId, Index), Arc<Partition>>,
+    /// Whether a lot is being written back.
+    is_writing_back: bool,
     lots: Sender<Lot>,
+    done: Receiver<Done>,
 }
 
 /// A journal, and who has something in the file that is written to.
@@ -49,7 +54,6 @@ struct Journaling {
     due: Option<Instant>,
     /// Whether the file before is still needed.
     is_needed: bool,
-    released: Receiver<Free>,
 }
 
 type Unjournaled = Vec<(Arc<Partition>, Unsynced<Files>)>;
@@ -60,7 +64,7 @@ impl Rounds {
         clock: Clock,
         journal_bytes: u64,
         lots: Sender<Lot>,
-        released: Receiver<Free>,
+        done: Receiver<Done>,
     ) -> Self {
         let journal = (journal_bytes > 0).then(|| Journaling {
             journal: Journal::beside(Files, volume.root(), &hold_over_disk(&volume.left)),
@@ -68,9 +72,9 @@ impl Rounds {
             partitions: HashMap::new(),
             due: None,
             is_needed: false,
-            released,
         });
-        Self { volume, clock, costs: Costs::default(), journal, lots }
+        let costs = Costs::default();
+        Self { volume, clock, costs, journal, rest: HashMap::new(), is_writing_back: false, lots, done }
     }
 
     /// Makes durable what is asked for, until the broker stops.
@@ -83,6 +87,9 @@ impl Rounds {
     }
 
     fn round(&mut self, dirty: Vec<Arc<Partition>>) {
+        if let Ok(done) = self.done.try_recv() {
+            self.note_done(done);
+        }
         dirty.iter().for_each(|partition| partition.hear());
         // A journal that is in use is the shorter way for a few as well.
         let is_in_use = self.journal.as_ref().map(Journaling::is_in_use);
@@ -92,6 +99,10 @@ impl Rounds {
             self.journal(dirty);
         }
         self.turn_if_due();
+        if !self.is_writing_back && !self.rest.is_empty() {
+            let partitions = self.rest.drain().map(|(_, partition)| partition).collect();
+            self.hand_over(partitions, None);
+        }
     }
 
     /// Makes a few partitions durable.
@@ -102,6 +113,8 @@ impl Rounds {
 
     /// Syncs partitions in their own files. Those that are being written back cannot be, and come back to be journaled.
     fn sync(&mut self, dirty: Vec<Arc<Partition>>) -> Unjournaled {
+        let volume = Arc::clone(&self.volume);
+        let _syncing = read_over_disk(&volume.syncing);
         let (mut begun, mut busy) = ((vec![], vec![]), vec![]);
         for partition in dirty {
             match partition.begin_flush(&self.volume) {
@@ -122,7 +135,7 @@ impl Rounds {
         }
         self.write(waiting);
         rest.retain(|partition| !self.will_be_written_back(partition));
-        self.hand_over(rest, None);
+        self.rest.extend(rest.into_iter().map(keyed));
     }
 
     /// What acknowledgements wait for, and the partitions for which a journal can do nothing.
@@ -151,12 +164,12 @@ impl Rounds {
                 journaling.due.get_or_insert(now.instant + JOURNALED_MAX);
                 for (partition, unsynced) in waiting {
                     partition.note_journaled(&unsynced, now);
-                    journaling.partitions.entry((partition.topic_id, partition.index)).or_insert(partition);
+                    journaling.partitions.extend([keyed(partition)]);
                 }
             }
             Err(failure) if failure.is_for_room() => {
                 self.volume.fail_unless_full(&failure, self.clock.instant());
-                self.hand_over(waiting.into_iter().map(|(partition, _)| partition).collect(), None);
+                self.rest.extend(waiting.into_iter().map(|(partition, _)| keyed(partition)));
             }
             Err(failure) => waiting.iter().for_each(|(partition, _)| partition.fail(&failure)),
         }
@@ -167,7 +180,6 @@ impl Rounds {
     fn turn_if_due(&mut self) {
         let now = self.clock.instant();
         let Some(journaling) = &mut self.journal else { return };
-        journaling.take_released();
         let size = journaling.journal.size();
         let is_full = size >= journaling.file_bytes_max;
         let is_worth = size >= WORTH_BYTES * journaling.partitions.len() as u64;
@@ -175,24 +187,44 @@ impl Rounds {
         if size == 0 || !is_full && !is_old && !is_worth {
             return;
         }
-        if journaling.is_needed && !is_full {
+        if self.is_writing_back && !is_full {
             journaling.due = journaling.due.map(|due| due.max(now + TRY_AGAIN));
             return;
         }
-        journaling.await_released();
-        journaling.is_needed = true;
-        journaling.due = None;
+        if self.is_writing_back
+            && let Ok(done) = self.done.recv()
+        {
+            self.note_done(done);
+        }
+        let Some(journaling) = &mut self.journal else { return };
         let partitions = journaling.partitions.drain().map(|(_, partition)| partition).collect();
         let written = journaling.journal.turn();
+        (journaling.is_needed, journaling.due) = (true, None);
         self.hand_over(partitions, written);
     }
 
-    fn hand_over(&self, partitions: Vec<Arc<Partition>>, written: Option<Written<Files>>) {
-        if !partitions.is_empty() || written.is_some() {
-            // The other thread ends after this one.
-            let _ = self.lots.send(Lot { partitions, written });
+    /// Takes back what was handed over. Where the disk has failed, what is in the journal is not to be touched any more.
+    fn note_done(&mut self, done: Done) {
+        self.is_writing_back = false;
+        let Some(journaling) = &mut self.journal else { return };
+        match done.free {
+            Some(free) => {
+                journaling.journal.take_back(free);
+                journaling.is_needed = false;
+            }
+            None if journaling.is_needed && self.volume.is_offline() => self.journal = None,
+            None => {}
         }
     }
+
+    fn hand_over(&mut self, partitions: Vec<Arc<Partition>>, written: Option<Written<Files>>) {
+        // The other thread ends after this one.
+        self.is_writing_back = self.lots.send(Lot { partitions, written }).is_ok();
+    }
+}
+
+fn keyed(partition: Arc<Partition>) -> ((TopicId, Index), Arc<Partition>) {
+    ((partition.topic_id, partition.index), partition)
 }
 
 impl Journaling {
@@ -206,25 +238,6 @@ impl Journaling {
     /// Whether something is in it that is nowhere else.
     fn is_in_use(&self) -> bool {
         self.is_needed || !self.partitions.is_empty()
-    }
-
-    fn take_released(&mut self) {
-        if let Ok(ready) = self.released.try_recv() {
-            self.take_back(ready);
-        }
-    }
-
-    fn await_released(&mut self) {
-        if self.is_needed
-            && let Ok(ready) = self.released.recv()
-        {
-            self.take_back(ready);
-        }
-    }
-
-    fn take_back(&mut self, ready: Free) {
-        self.journal.take_back(ready);
-        self.is_needed = false;
     }
 }
 
@@ -249,7 +262,7 @@ mod tests {
         volume: Arc<Volume>,
         rounds: Rounds,
         asked: Receiver<Lot>,
-        done: Sender<Free>,
+        done: Sender<Done>,
     }
 
     impl Scene {
@@ -258,8 +271,8 @@ mod tests {
             let fixture = Fixture::with(PARTITIONS as i32, Durability::Synced);
             let volume = fixture.partitions[0].volume();
             let (lots, asked) = mpsc::channel();
-            let (done, released) = mpsc::channel();
-            let rounds = Rounds::new(Arc::clone(&volume), Clock::start(), journal_bytes, lots, released);
+            let (done, written_back) = mpsc::channel();
+            let rounds = Rounds::new(Arc::clone(&volume), Clock::start(), journal_bytes, lots, written_back);
             let mut scene = Self { fixture, volume, rounds, asked, done };
             scene.append(0..PARTITIONS);
             scene.write_back();
@@ -276,7 +289,7 @@ mod tests {
         /// Does what the other thread is asked for, and says whether anything was.
         fn write_back(&self) -> bool {
             let Ok(lot) = self.asked.try_recv() else { return false };
-            lot.write_back(&self.volume, self.rounds.clock).into_iter().for_each(|free| self.done.send(free).unwrap());
+            self.done.send(lot.write_back(&self.volume, self.rounds.clock)).unwrap();
             true
         }
 
@@ -305,7 +318,7 @@ mod tests {
         scene.append(0..1);
         assert_eq!(scene.durable()[..2], [(3, 1), (2, 1)], "what is in use is used for a few as well");
         assert!(!scene.write_back());
-        let mut left = Left::read(Files, scene.volume.root()).unwrap();
+        let left = Left::read(Files, scene.volume.root()).unwrap();
         for (index, partition) in scene.fixture.partitions.iter().enumerate() {
             // What a power cut may take, and the worst that it leaves.
             scene.file(index).set_len(synced[index]).unwrap();
@@ -313,8 +326,8 @@ mod tests {
             let dir = scene.volume.directory.path_of(&partition.name());
             let (mut log, _) = Log::open(Files, &dir, Options::default(), &opening, Timestamp(1)).unwrap();
             assert_eq!(log.end(), Offset(1));
-            let pieces = left.take(&partition.name().to_string()).unwrap();
-            pieces.restore(partition.topic_id, scene.volume.root(), &mut log, Timestamp(1)).unwrap();
+            let pieces = left.of(&partition.name().to_string()).unwrap();
+            pieces.restore(partition.topic_id, &mut log, Timestamp(1)).unwrap();
             assert_eq!(log.end(), partition.high_watermark());
         }
     }
@@ -328,7 +341,40 @@ mod tests {
             assert!(scene.write_back());
             assert_eq!(scene.durable(), [(end, end); PARTITIONS]);
         }
-        assert_eq!(scene.journal_files(), 2);
+        assert_eq!(scene.journal_files(), 1);
+    }
+
+    #[test]
+    fn a_file_is_not_given_up_when_the_disk_has_failed_meanwhile() {
+        let mut scene = Scene::new(2);
+        scene.append(0..PARTITIONS);
+        scene.volume.fail(&std::io::Error::other("a bad day"));
+        assert!(scene.write_back());
+        scene.append(0..0);
+        assert!(scene.rounds.journal.is_none(), "nothing is written to it any more");
+        assert_eq!(Left::read(Files, scene.volume.root()).unwrap().len(), PARTITIONS);
+    }
+
+    #[test]
+    fn a_partition_that_is_being_synced_keeps_its_file_of_the_journal() {
+        let mut scene = Scene::new(2);
+        scene.append(0..PARTITIONS);
+        let partition = Arc::clone(&scene.fixture.partitions[0]);
+        let (volume, clock) = (Arc::clone(&scene.volume), scene.rounds.clock);
+        let syncing = read_over_disk(&scene.volume.syncing);
+        let flush = partition.begin_flush(&volume).unwrap();
+        let lot = scene.asked.try_recv().unwrap();
+        std::thread::scope(|scope| {
+            let writes_back = scope.spawn(move || lot.write_back(&volume, clock));
+            while scene.durable()[1..] != [(2, 2); PARTITIONS - 1] {
+                std::thread::yield_now();
+            }
+            assert!(!writes_back.is_finished());
+            assert_eq!(Left::read(Files, scene.volume.root()).unwrap().len(), PARTITIONS);
+            partition.end_flush(flush.run(), clock.now());
+            drop(syncing);
+            assert!(writes_back.join().unwrap().free.is_some());
+        });
     }
 
     #[test]

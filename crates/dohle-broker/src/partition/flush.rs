@@ -71,9 +71,11 @@ impl Partition {
     /// Notes what the disk has confirmed, and tells those who wait for it.
     pub(crate) fn end_flush(self: &Arc<Self>, flushed: Flushed, now: Now) {
         let noted = self.step(|leading, effects| {
+            let before = leading.log.durable();
             let upto = leading.log.flushed(flushed, now.wall)?;
             leading.leader.step(now.instant, Event::Synced { upto }, effects);
-            if leading.log.awaits_disk() {
+            // On a full disk upkeep asks again.
+            if upto > before && leading.log.awaits_disk() {
                 // Who asked while this flush was under way may have found that nothing else could be done.
                 effects.push(Effect::Sync);
             }

@@ -12,7 +12,7 @@ use dohle_replication::partition::{Effect, Event};
 
 use super::copy::{CopyError, flush_copy, pull_rest};
 use super::{Aftermath, Leading, Log, Partition, State};
-use crate::lock::{hold_over_disk, write};
+use crate::lock::{hold_over_disk, write, write_over_disk};
 use crate::volume::Volume;
 
 /// So much is copied under the lock at most, while nobody can write.
@@ -42,7 +42,7 @@ pub(crate) enum Relocated {
     Unwanted,
     /// It is served from where it was.
     Failed(CopyError),
-    /// It is not served any more: both directories hold all of it, and the next start finds out which one counts.
+    /// It is not served any more: both directories hold all of it, durably, and the next start finds out which one counts.
     Torn(Failure),
 }
 
@@ -50,6 +50,9 @@ impl Partition {
     /// Puts a copy in the place of the log. Waits for both disks.
     pub(crate) fn relocate(self: &Arc<Self>, successor: Successor<'_>, now: Now) -> Relocated {
         let mut aftermath = Aftermath::default();
+        // No flush is under way that would have to be waited for, if the log is to be closed.
+        let source = self.volume();
+        let alone = write_over_disk(&source.syncing);
         let relocated = {
             let mut state = hold_over_disk(&self.state);
             let leading = match &mut *state {
@@ -58,11 +61,15 @@ impl Partition {
             };
             let relocated = successor.replace(self, leading, now, &mut aftermath.effects);
             aftermath.moved = self.show(leading);
-            if let Relocated::Torn(_) = relocated {
-                drop(state.stop(ErrorCode::KafkaStorageError, &mut aftermath.effects));
+            if let Relocated::Torn(_) = relocated
+                && let Some(mut log) = state.stop(ErrorCode::KafkaStorageError, &mut aftermath.effects)
+                && let Err(failure) = log.close(now.wall)
+            {
+                source.fail(&failure);
             }
             relocated
         };
+        drop(alone);
         self.settle(aftermath);
         self.watchers.tell();
         relocated

@@ -182,13 +182,18 @@ pub fn write<D: Disk>(disk: &D, path: &Path, bytes: &[u8]) -> io::Result<D::File
 /// Puts `bytes` in the place of a file so that a crash leaves the old content or the new: temporary file, sync, rename, sync of the
 /// directory.
 pub fn replace<D: Disk>(disk: &D, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let temporary = beside(path, ".tmp");
+    let temporary = temporary(path);
     write_synced(disk, &temporary, bytes)?;
     disk.rename(&temporary, path)?;
     match path.parent() {
         Some(dir) => disk.sync_dir(dir),
         None => Ok(()),
     }
+}
+
+/// What a file is called that is to take the place of another.
+pub(crate) fn temporary(path: &Path) -> PathBuf {
+    beside(path, ".tmp")
 }
 
 /// The same path with something added to its name.

@@ -6,8 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use dohle_base::{Timestamp, TopicId};
+use dohle_base::{Offset, Timestamp, TopicId};
 
 use super::{entry, number, path};
 use crate::disk::{Disk, File, Kind, remove_if_there};
@@ -23,18 +24,16 @@ pub struct Left<D: Disk> {
     numbers: Vec<u64>,
     /// By the name of the partition's directory.
     waiting: BTreeMap<String, Pieces<D::File>>,
-    /// Those that were taken and are not durable yet.
-    taken: BTreeSet<String>,
 }
 
 /// Batches of a partition, in the order in which they were written.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Pieces<F>(Vec<Kept<F>>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Kept<F> {
     file: F,
-    number: u64,
+    path: Arc<Path>,
     topic: TopicId,
     range: Range<u64>,
 }
@@ -49,24 +48,25 @@ impl<D: Disk> Left<D> {
         numbers.sort_unstable();
         let mut waiting: BTreeMap<String, Pieces<D::File>> = BTreeMap::new();
         for number in &numbers {
-            let path = path(root, *number);
+            let path: Arc<Path> = path(root, *number).into();
             let file = disk.open(&path).map_err(Failure::of("open", &path))?;
             let end = file.size().map_err(Failure::of("look at", &path))?;
             let mut at = 0;
             while let Some((found, next)) = entry::read(&file, *number, at, end).map_err(Failure::of("read", &path))? {
                 for found in found.into_iter().filter(|found| present.contains(found.name.as_str())) {
-                    let kept = Kept { file: file.clone(), number: *number, topic: found.topic, range: found.range };
+                    let kept =
+                        Kept { file: file.clone(), path: Arc::clone(&path), topic: found.topic, range: found.range };
                     waiting.entry(found.name).or_insert_with(|| Pieces(vec![])).0.push(kept);
                 }
                 at = next;
             }
         }
-        Ok(Self { disk, root: root.to_owned(), numbers, waiting, taken: BTreeSet::new() })
+        Ok(Self { disk, root: root.to_owned(), numbers, waiting })
     }
 
     /// For how many partitions something is there.
     pub fn len(&self) -> usize {
-        self.waiting.len() + self.taken.len()
+        self.waiting.len()
     }
 
     /// Whether nothing is needed any more.
@@ -74,16 +74,14 @@ impl<D: Disk> Left<D> {
         self.len() == 0
     }
 
-    /// What is there for the log in the directory of this name, once.
-    pub fn take(&mut self, name: &str) -> Option<Pieces<D::File>> {
-        let pieces = self.waiting.remove(name)?;
-        self.taken.insert(name.to_owned());
-        Some(pieces)
+    /// What is there for the log in the directory of this name.
+    pub fn of(&self, name: &str) -> Option<Pieces<D::File>> {
+        self.waiting.get(name).cloned()
     }
 
     /// Notes that a log is durable with all that was there for it. With the last one the files go.
     pub fn settle(&mut self, name: &str) -> Result<(), Failure> {
-        self.taken.remove(name);
+        self.waiting.remove(name);
         if self.is_empty() { self.remove() } else { Ok(()) }
     }
 
@@ -113,28 +111,43 @@ impl<D: Disk> Left<D> {
 }
 
 impl<F: File> Pieces<F> {
+    /// Where the first batch begins; none where nothing is of this topic.
+    pub fn begin(&self, topic: TopicId) -> Result<Option<Offset>, LoadError> {
+        let Some(kept) = self.0.iter().find(|kept| kept.topic == topic) else { return Ok(None) };
+        let first = kept.scan().next().map_err(|stopped| LoadError::of(&kept.path, stopped))?;
+        Ok(first.map(|found| found.header.base_offset))
+    }
+
     /// Appends what the log lacks, and says how many batches that were. What is of another topic of the same name is none of its.
     pub fn restore<D: Disk<File = F>>(
         &self,
         topic: TopicId,
-        root: &Path,
         log: &mut Log<D>,
         now: Timestamp,
     ) -> Result<u64, LoadError> {
         let mut restored = 0;
         for kept in self.0.iter().filter(|kept| kept.topic == topic) {
-            let path = path(root, kept.number);
-            let mut scan = Scan::new(kept.file.clone(), kept.range.start, kept.range.end, CHUNK_LARGE);
-            while let Some(found) = scan.next().map_err(|stopped| LoadError::of(&path, stopped))? {
-                if found.header.last_offset() < log.end() {
+            let mut scan = kept.scan();
+            while let Some(found) = scan.next().map_err(|stopped| LoadError::of(&kept.path, stopped))? {
+                let (base, end) = (found.header.base_offset, log.end());
+                if found.header.last_offset() < end {
                     continue;
                 }
-                let batch = scan.batch(&found).map_err(Stopped::Io).map_err(|stopped| LoadError::of(&path, stopped))?;
-                log.append_as_follower(&batch, now).map_err(|error| refused(error, &found, &path))?;
+                if base > end {
+                    tracing::error!(dir = %log.dir().display(), from = end.0, upto = base.0, "records are lost before those in the journal");
+                }
+                let batch = scan.batch(&found).map_err(|error| LoadError::of(&kept.path, error.into()))?;
+                log.append_as_follower(&batch, now).map_err(|error| refused(error, &found, &kept.path))?;
                 restored += 1;
             }
         }
         Ok(restored)
+    }
+}
+
+impl<F: File> Kept<F> {
+    fn scan(&self) -> Scan<F> {
+        Scan::new(self.file.clone(), self.range.start, self.range.end, CHUNK_LARGE)
     }
 }
 

@@ -228,8 +228,8 @@ fn recover(disk: &Memory, world: &World) -> Option<Vec<Log<Memory>>> {
         let options = Options { segment_bytes: 1_500, index_interval_bytes: 100, ..Options::default() };
         let opening = Opening { clean: false, recovery_point: led.recovery_point, start: Offset::ZERO };
         let mut log = Log::open(disk.clone(), &dir(place), options, &opening, NOW).ok()?.0;
-        if let Some(pieces) = left.take(&name(place).to_string()) {
-            restored += pieces.restore(topic(place), root, &mut log, NOW).ok()?;
+        if let Some(pieces) = left.of(&name(place).to_string()) {
+            restored += pieces.restore(topic(place), &mut log, NOW).ok()?;
         }
         log.doubt_directory();
         let flush = log.begin_flush()?;
@@ -322,11 +322,11 @@ fn bare(disk: &Memory) -> Memory {
 #[test]
 fn another_topic_of_the_same_name_gets_nothing() {
     let disk = bare(&journaled().disk);
-    let mut left = Left::read(disk.clone(), Path::new(ROOT)).unwrap();
+    let left = Left::read(disk.clone(), Path::new(ROOT)).unwrap();
     let mut log = open(&disk, 0, Offset::ZERO);
-    let pieces = left.take(&name(0).to_string()).unwrap();
-    assert_eq!(pieces.restore(topic(1), Path::new(ROOT), &mut log, NOW).unwrap(), 0);
-    assert_eq!(pieces.restore(topic(0), Path::new(ROOT), &mut log, NOW).unwrap(), 1);
+    let pieces = left.of(&name(0).to_string()).unwrap();
+    assert_eq!(pieces.restore(topic(1), &mut log, NOW).unwrap(), 0);
+    assert_eq!(pieces.restore(topic(0), &mut log, NOW).unwrap(), 1);
     assert_eq!(log.end(), Offset(3));
 }
 
@@ -337,7 +337,7 @@ fn what_is_left_stays_until_the_last_log_is_durable() {
     let mut left = read();
     for log in 0..LOGS {
         assert_eq!((read().len(), left.len()), (LOGS, LOGS - log));
-        drop(left.take(&name(log).to_string()).unwrap());
+        assert!(left.of(&name(log).to_string()).is_some());
         left.settle(&name(log).to_string()).unwrap();
     }
     assert_eq!((read().len(), read().next_number()), (0, 0));

@@ -5,7 +5,7 @@
 //! index or the epochs, may wait until a full disk has room again.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use dohle_base::{Offset, Timestamp};
@@ -13,7 +13,7 @@ use dohle_base::{Offset, Timestamp};
 use super::Log;
 use super::unsynced::Place;
 use crate::directory::{Directory, partition};
-use crate::disk::{Disk, File, replace};
+use crate::disk::{Disk, File, replace, temporary, write};
 use crate::epochs::FILE_NAME as EPOCHS_FILE_NAME;
 use crate::failure::Failure;
 use crate::options::Durability;
@@ -41,9 +41,8 @@ pub(super) struct Durable<F> {
     pub(super) names: Names,
     /// The version of the epochs that the file has.
     pub(super) epochs: u64,
-    /// The version in which the file lacks only an epoch that has no record yet. Nobody can have a record of it, so that it is worth no sync
-    /// until it has one.
-    pub(super) epochs_idle: u64,
+    /// The version of the epochs in which the file lacks only those that begin at this offset and behind it.
+    pub(super) epochs_young: Option<(u64, Offset)>,
     pub(super) flushing: bool,
     /// Bytes written since the last flush began.
     pub(super) gathered: u64,
@@ -117,7 +116,7 @@ impl<F> Durable<F> {
             snapshots: Vec::new(),
             names: Names::Kept,
             epochs: 0,
-            epochs_idle: 0,
+            epochs_young: None,
             flushing: false,
             gathered: 0,
             generation: 0,
@@ -166,14 +165,12 @@ impl<D: Disk> Log<D> {
         self.durable.reached = None;
     }
 
-    /// Whether the file of epochs is to be written.
+    /// Whether the file of epochs is to be written. What begins in the segment that is written to, may wait until that is closed: whoever opens the
+    /// log reads that segment, unless the stop was clean.
     pub(super) fn epochs_changed(&self) -> bool {
-        let idle = self.durable.epochs_idle == self.epochs.version() && self.newest_epoch_is_empty();
-        self.durable.epochs != self.epochs.version() && !idle
-    }
-
-    fn newest_epoch_is_empty(&self) -> bool {
-        self.epochs.starts().last().is_some_and(|newest| newest.start == self.end())
+        let version = self.epochs.version();
+        let wait = self.durable.epochs_young.is_some_and(|(young, from)| young == version && from >= self.active.base);
+        self.durable.epochs != version && !wait
     }
 
     /// What has to be done so that all is durable that is in the log now; none when nothing is to be done, when a flush is under
@@ -270,6 +267,11 @@ impl<D: Disk> Log<D> {
             let path = self.active_path();
             self.active.trim().map_err(Failure::of("trim", &path))?;
         }
+        if self.durable.epochs_young.is_some_and(|(_, from)| from < end) {
+            self.durable.epochs_young = None;
+        }
+        // Nobody tells any more how a flush under way has ended.
+        assert!(!self.durable.flushing, "a log is closed at rest");
         if let Some(flush) = self.begin_flush() {
             // Nothing comes later that could do again what found no room now.
             self.note_flush(flush.run(), now)?;
@@ -312,18 +314,20 @@ impl<D: Disk> Flush<D> {
     /// The same for many logs of one directory, whose files are synced with one call where the disk knows such a thing: dozens of files cost
     /// little more than one then.
     pub fn run_together(flushes: Vec<Self>, directory: &Directory<D>) -> Vec<Flushed> {
-        let indexes: Vec<_> = flushes.iter().map(Self::write_indexes).collect();
-        let written = indexes.iter().flatten().flatten();
-        let files: Vec<D::File> = flushes.iter().flat_map(|flush| &flush.files).chain(written).cloned().collect();
+        let written: Vec<_> = flushes.iter().map(Self::write_beside).collect();
+        let beside = written.iter().flatten().flatten();
+        let files: Vec<D::File> = flushes.iter().flat_map(|flush| &flush.files).chain(beside).cloned().collect();
         let Some(synced) = directory.sync_together(&files) else {
             return flushes.into_iter().map(Self::run).collect();
         };
-        let concluded = flushes.into_iter().zip(indexes).map(|(flush, indexes)| {
-            let told = synced.as_ref().map(drop).map_err(|error| io::Error::new(error.kind(), error.to_string()));
-            let outcome = flush.settle_all(told, indexes.map(drop));
-            flush.conclude(outcome)
-        });
-        concluded.collect()
+        let mut outcomes: Vec<_> = flushes.iter().zip(written).map(|(flush, it)| flush.settle(&synced, it)).collect();
+        if flushes.iter().any(|flush| flush.epochs.is_some()) {
+            // A second time, for the names of epochs: before, what bears them was not durable.
+            let synced = directory.sync_together(&files).unwrap_or_else(|| Err(io::ErrorKind::Unsupported.into()));
+            let all = flushes.iter().zip(outcomes);
+            outcomes = all.map(|(flush, outcome)| outcome.and_then(|()| flush.confirm(&synced))).collect();
+        }
+        flushes.into_iter().zip(outcomes).map(|(flush, outcome)| flush.conclude(outcome)).collect()
     }
 
     fn conclude(self, outcome: Result<(), Failed>) -> Flushed {
@@ -334,7 +338,7 @@ impl<D: Disk> Flush<D> {
 
     /// Syncs the batches, and then stores what goes with them.
     fn sync_each(&self) -> Result<(), Failed> {
-        self.confirm(self.files.iter().try_for_each(File::sync))?;
+        self.confirm(&self.files.iter().try_for_each(File::sync))?;
         if self.names == Names::New {
             partition::confirm(&self.disk, &self.dir).map_err(Failed::Broken)?;
         }
@@ -346,16 +350,31 @@ impl<D: Disk> Flush<D> {
         self.store_epochs()
     }
 
-    /// Stores what is left when batches, indexes and names were synced together.
-    fn settle_all(&self, synced: io::Result<()>, indexes: Result<(), Failed>) -> Result<(), Failed> {
+    /// Writes what goes with the batches, to be synced with them. The epochs have another name until they are durable.
+    fn write_beside(&self) -> Result<Vec<D::File>, Failed> {
+        let mut files = self.write_indexes()?;
+        if let Some(bytes) = &self.epochs {
+            let path = self.epochs_path();
+            files.push(write(&self.disk, &temporary(&path), bytes).map_err(|error| Failed::of("write", &path, error))?);
+        }
+        Ok(files)
+    }
+
+    /// Says how a sync of the whole has ended for this log, of which `written` is what goes with the batches, and gives the epochs their name.
+    fn settle(&self, synced: &io::Result<()>, written: Result<Vec<D::File>, Failed>) -> Result<(), Failed> {
         self.confirm(synced)?;
-        indexes?;
-        self.store_epochs()
+        written?;
+        if self.epochs.is_none() {
+            return Ok(());
+        }
+        let path = self.epochs_path();
+        self.disk.rename(&temporary(&path), &path).map_err(|error| Failed::of("replace", &path, error))
     }
 
     /// Whatever the reason for an error: pages that were not written are gone, and a second sync would not say so.
-    fn confirm(&self, synced: io::Result<()>) -> Result<(), Failed> {
-        synced.map_err(Failure::of("sync a file of", &self.dir)).map_err(Failed::Broken)
+    fn confirm(&self, synced: &io::Result<()>) -> Result<(), Failed> {
+        let told = synced.as_ref().map_err(|error| io::Error::new(error.kind(), error.to_string()));
+        told.map(|()| ()).map_err(Failure::of("sync a file of", &self.dir)).map_err(Failed::Broken)
     }
 
     /// Writes the indexes of closed segments. They may become durable before their batches do: where a crash has left batches in doubt nobody
@@ -372,10 +391,14 @@ impl<D: Disk> Flush<D> {
         Failed::of("store the indexes of", &self.dir, error)
     }
 
+    fn epochs_path(&self) -> PathBuf {
+        self.dir.join(EPOCHS_FILE_NAME)
+    }
+
     /// The directory is synced with the file.
     fn store_epochs(&self) -> Result<(), Failed> {
         let Some(bytes) = &self.epochs else { return Ok(()) };
-        let path = self.dir.join(EPOCHS_FILE_NAME);
+        let path = self.epochs_path();
         replace(&self.disk, &path, bytes).map_err(|error| Failed::of("replace", &path, error))
     }
 }

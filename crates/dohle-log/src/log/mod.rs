@@ -136,12 +136,14 @@ impl<D: Disk> Log<D> {
     }
 
     /// Notes that a leader begins its epoch at the end of the log, before it has written anything (KIP-101). Durable with its first
-    /// record.
+    /// record: it is read from there, or stands in the file of epochs.
     pub fn begin_epoch(&mut self, epoch: LeaderEpoch) {
-        let (end, changed) = (self.end(), self.epochs_changed());
+        let (end, version, changed) = (self.end(), self.epochs.version(), self.epochs_changed());
+        let is_stored = self.durable.epochs == version;
+        let young = self.durable.epochs_young.filter(|(young, _)| !is_stored && *young == version);
         self.epochs.assign(epoch, end);
         if !changed {
-            self.durable.epochs_idle = self.epochs.version();
+            self.durable.epochs_young = Some((self.epochs.version(), young.map_or(end, |(_, from)| from)));
         }
     }
 
