@@ -24,7 +24,7 @@ const JOURNALED_MAX: Duration = Duration::from_secs(5);
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// Partitions that have more than this to be made durable, one with another, are not journaled: to write it twice would cost more than
 /// what else is written with it to their own files.
-const PIECE_BYTES_MAX: u64 = 64 << 10;
+const PIECE_BYTES_MAX: u64 = 32 << 10;
 
 /// With so much for each partition that is in it, one with another, a file is turned: most of what is written back is batches then, and what gathers does not
 /// hold anybody up when it is.

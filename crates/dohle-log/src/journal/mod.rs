@@ -14,6 +14,7 @@ mod left;
 #[cfg(test)]
 mod tests;
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use dohle_base::TopicId;
@@ -100,7 +101,8 @@ impl<D: Disk> Journal<D> {
             at += self.buffer.len() as u64;
             rest = others;
         }
-        file.sync().map_err(failed("sync"))?;
+        // Whatever the reason, it is not for want of room that can be waited for: what was not written nobody knows.
+        file.sync().map_err(io::Error::other).map_err(failed("sync"))?;
         self.file = Some(Open { number, file, size: at });
         if self.buffer.capacity() > BUFFER_BYTES_MAX {
             self.buffer = Vec::new();
