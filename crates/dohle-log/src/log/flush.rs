@@ -374,7 +374,7 @@ impl<D: Disk> Flush<D> {
     /// Whatever the reason for an error: pages that were not written are gone, and a second sync would not say so.
     fn confirm(&self, synced: &io::Result<()>) -> Result<(), Failed> {
         let told = synced.as_ref().map_err(|error| io::Error::new(error.kind(), error.to_string()));
-        told.map(|()| ()).map_err(Failure::of("sync a file of", &self.dir)).map_err(Failed::Broken)
+        told.copied().map_err(Failure::of("sync a file of", &self.dir)).map_err(Failed::Broken)
     }
 
     /// Writes the indexes of closed segments. They may become durable before their batches do: where a crash has left batches in doubt nobody
