@@ -22,10 +22,10 @@ use crate::volume::Volume;
 const JOURNALED_MAX: Duration = Duration::from_secs(5);
 /// While a file cannot be turned, it is tried again so often.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
-/// Partitions that have more than this to be made durable, one with another, are not journaled: to write it twice would cost more than
-/// what else is written with it to their own files.
-const PIECE_BYTES_MAX: u64 = 32 << 10;
-
+/// What a sync of the files themselves costs beyond their batches, in bytes that the disk could write in that time: once, and for each file. Who has more
+/// than that to be made durable is not journaled, because it would be written twice.
+const ROUND_BYTES: u64 = 2 << 20;
+const FILE_BYTES: u64 = 16 << 10;
 /// With so much for each partition that is in it, one with another, a file is turned: most of what is written back is batches then, and what gathers does not
 /// hold anybody up when it is.
 const WORTH_BYTES: u64 = 256 << 10;
@@ -130,7 +130,7 @@ impl Rounds {
     fn journal(&mut self, dirty: Vec<Arc<Partition>>) {
         let (mut waiting, mut rest) = self.waiting(dirty);
         let bytes: u64 = waiting.iter().map(|(_, unsynced)| unsynced.size()).sum();
-        if bytes > PIECE_BYTES_MAX * waiting.len() as u64 {
+        if bytes > ROUND_BYTES + FILE_BYTES * waiting.len() as u64 {
             waiting = self.sync(waiting.into_iter().map(|(partition, _)| partition).collect());
         }
         self.write(waiting);
