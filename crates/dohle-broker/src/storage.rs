@@ -333,9 +333,14 @@ impl Storage {
             drop(partition.stop(ErrorCode::KafkaStorageError));
             return;
         }
+        let mut volume = partition.volume();
         // What was journaled of it is needed until it is closed.
-        let volume = partition.volume();
-        let _alone = write_over_disk(&volume.syncing);
+        let mut alone = write_over_disk(&volume.syncing);
+        while !partition.is_on(&volume) {
+            drop(alone);
+            volume = partition.volume();
+            alone = write_over_disk(&volume.syncing);
+        }
         let Some(mut log) = partition.stop(ErrorCode::NotLeaderOrFollower) else { return };
         match log.close(now) {
             Ok(()) => {
@@ -423,6 +428,8 @@ impl Storage {
         let listing = lying.map(|lying| lying.listing).unwrap_or_default();
         let (mut opening, left) = (volume.opening(name), hold_over_disk(&volume.left).of(&name.to_string()));
         let start = opening.start;
+        // A stop is not clean for a log that could not be opened by the broker before, and so has not got what is left.
+        opening.clean &= left.is_none();
         if let Some(begin) = left.as_ref().map(|left| left.begin(topic)).transpose()?.flatten() {
             // What is left may begin before the start, and be all that leads to it.
             opening.start = start.min(begin);

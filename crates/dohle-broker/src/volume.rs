@@ -48,6 +48,8 @@ pub(crate) struct Volume {
     /// Read while partitions are synced in their own files, from the begin of their flushes to the end. Whoever writes knows that no flush is under
     /// way, and how those before have ended.
     pub(crate) syncing: RwLock<()>,
+    /// Held from a sync of the whole until what it tells is noted.
+    pub(crate) told_of_all: Mutex<()>,
     /// How much clients' batches may still take.
     pub(crate) room: Room,
     /// How many logs lie here, roughly: for the choice among disks.
@@ -78,6 +80,7 @@ impl Volume {
             flusher: Flusher::default(),
             left: Mutex::new(left),
             syncing: RwLock::default(),
+            told_of_all: Mutex::default(),
             room: Room::default(),
             logs: AtomicUsize::new(0),
             clean_stop,

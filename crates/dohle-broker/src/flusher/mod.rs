@@ -15,7 +15,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use dohle_base::Instant;
+use dohle_base::{ErrorCode, Instant};
 use dohle_log::disk::{Disk, Files};
 use dohle_log::journal::{Ready, Written};
 use dohle_log::log::Flush;
@@ -23,7 +23,7 @@ use dohle_log::log::Flush;
 use self::costs::{Costs, Way};
 use self::rounds::Rounds;
 use crate::clock::Clock;
-use crate::lock::{hold, read_over_disk, write_over_disk};
+use crate::lock::{hold, hold_over_disk, read_over_disk, write_over_disk};
 use crate::partition::Partition;
 use crate::vital;
 use crate::volume::Volume;
@@ -52,7 +52,7 @@ struct Lot {
     written: Option<Written<Files>>,
 }
 
-/// A lot that was written back. Where the disk has failed, what was journaled stays where it is.
+/// A lot that was written back. Where the disk or a log has failed, what was journaled stays where it is.
 struct Done {
     free: Option<Ready<<Files as Disk>::File>>,
 }
@@ -120,14 +120,13 @@ impl Lot {
     fn write_back(self, volume: &Volume, clock: Clock) -> Done {
         {
             let _syncing = read_over_disk(&volume.syncing);
-            let begun = self.partitions.into_iter();
-            let begun = begun.filter_map(|partition| Some((partition.begin_flush(volume)?, partition)));
-            volume.write_back(begun.unzip(), clock);
+            let begin = |partition: &Arc<Partition>| Some((partition.begin_flush(volume)?, Arc::clone(partition)));
+            volume.write_back(self.partitions.iter().filter_map(begin).unzip(), clock);
         }
         let Some(written) = self.written else { return Done { free: None } };
         // Those which had nothing for us: they are being synced by others, or served no more and on their way to the disk.
         drop(write_over_disk(&volume.syncing));
-        if volume.is_offline() {
+        if volume.is_offline() || self.partitions.iter().any(|partition| partition.has_failed()) {
             return Done { free: None };
         }
         Done { free: written.release().inspect_err(|failure| volume.fail(failure)).ok() }
@@ -163,6 +162,11 @@ impl Volume {
                 }
             }
             Way::Together => {
+                // The system tells of an error once: whoever comes after the one who was told finds the disk out of service.
+                let _told = hold_over_disk(&self.told_of_all);
+                if self.is_offline() {
+                    return partitions.iter().for_each(|partition| drop(partition.stop(ErrorCode::KafkaStorageError)));
+                }
                 let flushed = Flush::run_together(flushes, &self.directory);
                 let now = clock.now();
                 partitions.iter().zip(flushed).for_each(|(partition, flushed)| partition.end_flush(flushed, now));

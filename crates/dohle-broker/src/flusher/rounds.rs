@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::Duration;
 
-use dohle_base::{Instant, Partition as Index, TopicId};
+use dohle_base::{Instant, Partition as Index, Rng, TopicId};
 use dohle_log::Failure;
 use dohle_log::disk::Files;
 use dohle_log::journal::{Journal, Piece, Written};
@@ -13,6 +13,7 @@ use dohle_log::log::Unsynced;
 
 use super::costs::Costs;
 use super::{Done, Lot};
+use crate::chance;
 use crate::clock::Clock;
 use crate::lock::{hold_over_disk, read_over_disk};
 use crate::partition::Partition;
@@ -67,7 +68,7 @@ impl Rounds {
         done: Receiver<Done>,
     ) -> Self {
         let journal = (journal_bytes > 0).then(|| Journaling {
-            journal: Journal::beside(Files, volume.root(), &hold_over_disk(&volume.left)),
+            journal: Journal::beside(Files, volume.root(), &hold_over_disk(&volume.left), Rng::new(chance::number())),
             file_bytes_max: journal_bytes / 2,
             partitions: HashMap::new(),
             due: None,
@@ -197,7 +198,8 @@ impl Rounds {
             self.note_done(done);
         }
         let Some(journaling) = &mut self.journal else { return };
-        let partitions = journaling.partitions.drain().map(|(_, partition)| partition).collect();
+        self.rest.extend(journaling.partitions.drain());
+        let partitions = self.rest.drain().map(|(_, partition)| partition).collect();
         let written = journaling.journal.turn();
         (journaling.is_needed, journaling.due) = (true, None);
         self.hand_over(partitions, written);
@@ -212,8 +214,9 @@ impl Rounds {
                 journaling.journal.take_back(free);
                 journaling.is_needed = false;
             }
-            None if journaling.is_needed && self.volume.is_offline() => self.journal = None,
-            None => {}
+            None if self.volume.is_offline() => self.journal = None,
+            // The file stays for the next start, if there was one.
+            None => journaling.is_needed = false,
         }
     }
 
@@ -367,6 +370,10 @@ mod tests {
         std::thread::scope(|scope| {
             let writes_back = scope.spawn(move || lot.write_back(&volume, clock));
             while scene.durable()[1..] != [(2, 2); PARTITIONS - 1] {
+                std::thread::yield_now();
+            }
+            // The barrier: whoever wants to write keeps others from reading.
+            while scene.volume.syncing.try_read().is_ok() {
                 std::thread::yield_now();
             }
             assert!(!writes_back.is_finished());

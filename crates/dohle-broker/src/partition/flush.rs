@@ -86,6 +86,11 @@ impl Partition {
         }
     }
 
+    /// Whether nothing more can be made durable of what was written to its log.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.look(|log, _| log.is_offline()).unwrap_or(false)
+    }
+
     /// Takes the partition and its whole disk out of service.
     pub(crate) fn fail(self: &Arc<Self>, failure: &Failure) {
         self.volume().fail(failure);

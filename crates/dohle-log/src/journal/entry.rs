@@ -1,6 +1,6 @@
 //! An entry of a journal as it stands in a file.
 //!
-//! `size: u32, checksum: u32 | number: u64, position: u64, count: u32, count × (name: u16 + bytes, topic: 16 bytes, size: u32), batches`, all
+//! `size: u32, checksum: u32 | number: u64, salt: u64, position: u64, count: u32, count × (name: u16 + bytes, topic: 16 bytes, size: u32), batches`, all
 //! big-endian. The checksum (CRC-32C) and the size are of what stands behind them. Entries begin at whole blocks: one that is durable is never written
 //! to again.
 
@@ -15,7 +15,7 @@ use crate::disk::{Disk, File};
 /// What a disk writes in one piece, or more.
 const BLOCK: usize = 4 << 10;
 const PREFIX: usize = 8;
-const HEAD: usize = PREFIX + 20;
+const HEAD: usize = PREFIX + 28;
 
 /// Batches of a log in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +30,7 @@ pub(super) struct Found {
 /// Puts an entry for `position` of the file `number` into `buffer`, in whole blocks, and nothing else.
 pub(super) fn encode<D: Disk>(
     number: u64,
+    salt: u64,
     position: u64,
     pieces: &[Piece<'_, D>],
     buffer: &mut Vec<u8>,
@@ -38,6 +39,7 @@ pub(super) fn encode<D: Disk>(
     buffer.clear();
     buffer.extend([0; PREFIX]);
     buffer.extend(number.to_be_bytes());
+    buffer.extend(salt.to_be_bytes());
     buffer.extend(position.to_be_bytes());
     buffer.extend(whole(pieces.len())?.to_be_bytes());
     for piece in pieces {
@@ -59,16 +61,30 @@ pub(super) fn encode<D: Disk>(
     Ok(())
 }
 
-/// Reads the entry at `position` of the file `number`: what is in it, and where the next one begins. None where none was written: nothing that was
+/// What was read of an entry: what is in it, the salt of its file, and where the next one begins.
+pub(super) struct Read {
+    pub(super) found: Vec<Found>,
+    pub(super) salt: u64,
+    pub(super) next: u64,
+}
+
+/// Reads the entry at `position` of the file `number`, which bears the file's salt where that is known. None where none was written: nothing that was
 /// acknowledged stands there or behind it.
-pub(super) fn read<F: File>(file: &F, number: u64, position: u64, end: u64) -> io::Result<Option<(Vec<Found>, u64)>> {
+pub(super) fn read<F: File>(
+    file: &F,
+    number: u64,
+    salt: Option<u64>,
+    position: u64,
+    end: u64,
+) -> io::Result<Option<Read>> {
     let mut head = [0; HEAD];
     if position + HEAD as u64 > end || file.read_at(position, &mut head)? < HEAD {
         return Ok(None);
     }
     let size = u64::from(u32::from_be_bytes(array(&head, 0)));
-    let (written_for, written_at) = (u64::from_be_bytes(array(&head, 8)), u64::from_be_bytes(array(&head, 16)));
-    let is_here = written_for == number && written_at == position;
+    let number_at = |at| u64::from_be_bytes(array(&head, at));
+    let (written_for, salted, written_at) = (number_at(8), number_at(16), number_at(24));
+    let is_here = written_for == number && written_at == position && salt.is_none_or(|salt| salt == salted);
     if !is_here || size < (HEAD - PREFIX) as u64 || position + PREFIX as u64 + size > end {
         return Ok(None);
     }
@@ -78,7 +94,7 @@ pub(super) fn read<F: File>(file: &F, number: u64, position: u64, end: u64) -> i
         return Ok(None);
     }
     let next = (position + PREFIX as u64 + size).next_multiple_of(BLOCK as u64);
-    Ok(parse(&bytes, position + PREFIX as u64).map(|found| (found, next)))
+    Ok(parse(&bytes, position + PREFIX as u64).map(|found| Read { found, salt: salted, next }))
 }
 
 /// What is in an entry whose bytes behind the prefix begin at `begin`.

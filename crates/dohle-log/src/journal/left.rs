@@ -51,14 +51,14 @@ impl<D: Disk> Left<D> {
             let path: Arc<Path> = path(root, *number).into();
             let file = disk.open(&path).map_err(Failure::of("open", &path))?;
             let end = file.size().map_err(Failure::of("look at", &path))?;
-            let mut at = 0;
-            while let Some((found, next)) = entry::read(&file, *number, at, end).map_err(Failure::of("read", &path))? {
-                for found in found.into_iter().filter(|found| present.contains(found.name.as_str())) {
+            let (mut at, mut salt) = (0, None);
+            while let Some(read) = entry::read(&file, *number, salt, at, end).map_err(Failure::of("read", &path))? {
+                for found in read.found.into_iter().filter(|found| present.contains(found.name.as_str())) {
                     let kept =
                         Kept { file: file.clone(), path: Arc::clone(&path), topic: found.topic, range: found.range };
                     waiting.entry(found.name).or_insert_with(|| Pieces(vec![])).0.push(kept);
                 }
-                at = next;
+                (at, salt) = (read.next, Some(read.salt));
             }
         }
         Ok(Self { disk, root: root.to_owned(), numbers, waiting })

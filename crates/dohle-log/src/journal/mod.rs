@@ -6,7 +6,8 @@
 //! it back to the logs that lack it.
 //!
 //! Laws: an entry is durable when [`Journal::write`] comes back; a file that is written anew begins with its new number, and an entry bears the number
-//! and the place that it was written for, so that nothing old is taken for something new. Whoever cuts a log's end back makes all logs
+//! and the place that it was written for, so that nothing old is taken for something new, and what its file's first entry bears that nobody could
+//! guess, so that nothing that a client wrote is taken for an entry. Whoever cuts a log's end back makes all logs
 //! durable and releases all files first: an entry of what was cut off would come back.
 
 mod entry;
@@ -17,7 +18,7 @@ mod tests;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use dohle_base::TopicId;
+use dohle_base::{Rng, TopicId};
 
 use crate::directory::PartitionName;
 use crate::disk::{Disk, File};
@@ -45,11 +46,14 @@ pub struct Journal<D: Disk> {
     /// The file that is written to after that, if it is there.
     ready: Option<Ready<D::File>>,
     buffer: Vec<u8>,
+    rng: Rng,
 }
 
 #[derive(Clone, Debug)]
 struct Open<F> {
     number: u64,
+    /// What a client cannot guess who writes what looks like an entry.
+    salt: u64,
     file: F,
     size: u64,
 }
@@ -79,8 +83,8 @@ pub struct Ready<F>(Open<F>);
 
 impl<D: Disk> Journal<D> {
     /// A journal in a directory of logs, beside the files that are there.
-    pub fn beside(disk: D, root: &Path, left: &Left<D>) -> Self {
-        Self { disk, root: root.to_owned(), file: None, next: left.next_number(), ready: None, buffer: Vec::new() }
+    pub fn beside(disk: D, root: &Path, left: &Left<D>, rng: Rng) -> Self {
+        Self { disk, root: root.to_owned(), file: None, next: left.next_number(), ready: None, buffer: Vec::new(), rng }
     }
 
     /// How many bytes the file has that is written to.
@@ -90,20 +94,20 @@ impl<D: Disk> Journal<D> {
 
     /// Makes batches durable. When only room is missing, nothing has happened.
     pub fn write(&mut self, pieces: &[Piece<'_, D>]) -> Result<(), Failure> {
-        let Open { number, file, size: begin } = self.open()?;
+        let Open { number, salt, file, size: begin } = self.open()?;
         let (path, mut rest, mut at) = (path(&self.root, number), pieces, begin);
         let failed = |action| Failure::of(action, &path);
         while !rest.is_empty() {
             let count = gathered(rest);
             let (some, others) = rest.split_at(count);
-            entry::encode(number, at, some, &mut self.buffer).map_err(failed("gather for"))?;
+            entry::encode(number, salt, at, some, &mut self.buffer).map_err(failed("gather for"))?;
             file.write_at(at, &self.buffer, &[]).map_err(failed("write"))?;
             at += self.buffer.len() as u64;
             rest = others;
         }
         // Whatever the reason, it is not for want of room that can be waited for: what was not written nobody knows.
         file.sync().map_err(io::Error::other).map_err(failed("sync"))?;
-        self.file = Some(Open { number, file, size: at });
+        self.file = Some(Open { number, salt, file, size: at });
         if self.buffer.capacity() > BUFFER_BYTES_MAX {
             self.buffer = Vec::new();
         }
@@ -126,11 +130,12 @@ impl<D: Disk> Journal<D> {
         if let Some(open) = &self.file {
             return Ok(open.clone());
         }
-        let open = match self.ready.take() {
+        let mut open = match self.ready.take() {
             Some(Ready(open)) => open,
             None => self.create(self.next)?,
         };
         self.next = open.number + 1;
+        open.salt = self.rng.next_u64();
         self.file = Some(open.clone());
         Ok(open)
     }
@@ -139,7 +144,7 @@ impl<D: Disk> Journal<D> {
         let path = path(&self.root, number);
         let file = self.disk.create(&path).map_err(Failure::of("create", &path))?;
         self.disk.sync_dir(&self.root).map_err(Failure::of("sync", &self.root))?;
-        Ok(Open { number, file, size: 0 })
+        Ok(Open { number, salt: 0, file, size: 0 })
     }
 }
 
@@ -151,7 +156,7 @@ impl<D: Disk> Written<D> {
         self.disk.rename(&from, &to).map_err(Failure::of("rename", &from))?;
         let file = self.disk.open(&to).map_err(Failure::of("open", &to))?;
         self.disk.sync_dir(&self.root).map_err(Failure::of("sync", &self.root))?;
-        Ok(Ready(Open { number, file, size: 0 }))
+        Ok(Ready(Open { number, salt: 0, file, size: 0 }))
     }
 }
 

@@ -114,7 +114,7 @@ impl World {
         });
         let logs = logs.collect();
         let left = Left::read(disk.clone(), Path::new(ROOT)).unwrap();
-        let journal = Journal::beside(disk.clone(), Path::new(ROOT), &left);
+        let journal = Journal::beside(disk.clone(), Path::new(ROOT), &left, Rng::new(7));
         Self { disk, journal, logs, releasing: None, values: 0 }
     }
 

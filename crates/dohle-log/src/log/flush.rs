@@ -261,6 +261,10 @@ impl<D: Disk> Log<D> {
     /// Makes everything durable, as at a clean stop: batches, indexes, producers, epochs. Waits for the disk. Nothing is appended
     /// behind it.
     pub fn close(&mut self, now: Timestamp) -> Result<(), Failure> {
+        if self.durable.failed {
+            let source = io::Error::other("an earlier write or sync has failed");
+            return Err(Failure::of("close", &self.dir)(source));
+        }
         let end = self.end();
         self.take_snapshot(end)?;
         if self.active.has_reserved() {
@@ -342,12 +346,20 @@ impl<D: Disk> Flush<D> {
         if self.names == Names::New {
             partition::confirm(&self.disk, &self.dir).map_err(Failed::Broken)?;
         }
+        // Before anything for which there may be no room: a segment without its name is none.
+        if self.names != Names::Kept {
+            self.sync_names()?;
+        }
         let indexes = self.write_indexes()?;
         indexes.iter().try_for_each(File::sync).map_err(|error| self.unstored(error))?;
-        if self.epochs.is_none() && (self.names != Names::Kept || !indexes.is_empty()) {
-            self.disk.sync_dir(&self.dir).map_err(Failure::of("sync", &self.dir)).map_err(Failed::Broken)?;
+        if self.epochs.is_none() && !indexes.is_empty() {
+            self.sync_names()?;
         }
         self.store_epochs()
+    }
+
+    fn sync_names(&self) -> Result<(), Failed> {
+        self.disk.sync_dir(&self.dir).map_err(Failure::of("sync", &self.dir)).map_err(Failed::Broken)
     }
 
     /// Writes what goes with the batches, to be synced with them. The epochs have another name until they are durable.
