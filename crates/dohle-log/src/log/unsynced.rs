@@ -46,8 +46,10 @@ impl<D: Disk> Log<D> {
         let from = |segment| if segment == reached.segment { reached.position } else { 0 };
         let mut parts = vec![(self.active.file.clone(), from(self.active.base)..self.active.size)];
         for sealed in self.sealed.iter().rev().take_while(|sealed| sealed.end > reached.offset) {
-            // What cannot be opened now, a flush may.
-            parts.push((sealed.open(&self.disk).ok()?, from(sealed.base)..sealed.size));
+            // One that no flush has taken yet is open. What cannot be opened now, a flush may.
+            let open = self.durable.unsynced.iter().find(|(base, _)| *base == sealed.base);
+            let file = open.map_or_else(|| sealed.open(&self.disk), |(_, file)| Ok(file.clone())).ok()?;
+            parts.push((file, from(sealed.base)..sealed.size));
         }
         parts.reverse();
         let (revision, generation) = (self.revision, self.durable.generation);
