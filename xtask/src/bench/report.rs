@@ -97,7 +97,10 @@ fn wanted(versus: &Versus<'_>, floor: Option<f64>) -> String {
         Target::Times(times) => format!("≥ {times}×"),
         Target::AtMost(most) => format!("≤ {most} {}", versus.figure.unit),
     };
-    let floor = floor.map(|floor| format!(", or ≤ {}", digits(floor * FLOOR_PART_MAX)));
+    let floor = floor.map(|floor| match versus.target {
+        Target::Times(_) => format!(", or ≥ {}", digits(floor / FLOOR_PART_MAX)),
+        Target::Shown | Target::Part(_) | Target::AtMost(_) => format!(", or ≤ {}", digits(floor * FLOOR_PART_MAX)),
+    });
     target + &floor.unwrap_or_default()
 }
 
@@ -108,7 +111,10 @@ fn verdict(versus: &Versus<'_>, dohle: Option<Spread>, ratio: Option<f64>, floor
         Target::Times(times) => ratio.map(|ratio| ratio >= times),
         Target::AtMost(most) => dohle.map(|dohle| dohle.median <= most),
     };
-    let is_at_the_floor = dohle.zip(floor).is_some_and(|(dohle, floor)| dohle.median <= floor * FLOOR_PART_MAX);
+    let is_at_the_floor = dohle.zip(floor).is_some_and(|(dohle, floor)| match versus.target {
+        Target::Times(_) => dohle.median * FLOOR_PART_MAX >= floor,
+        Target::Shown | Target::Part(_) | Target::AtMost(_) => dohle.median <= floor * FLOOR_PART_MAX,
+    });
     match is_met {
         _ if is_at_the_floor => "met",
         Some(true) => "met",
@@ -248,6 +254,27 @@ mod tests {
         assert_eq!(said(&[(Kafka, 1.0), (DohleRelaxed, 0.51)]), "missed");
         assert_eq!(said(&[(Kafka, 0.1), (DohleRelaxed, 0.12)]), "met", "it stands at the floor");
         assert_eq!(said(&[(DohleRelaxed, 0.5)]), NOTHING);
+    }
+
+    #[test]
+    fn where_more_is_better_the_floor_is_not_to_be_fallen_short_of() {
+        use Entrant::{Dohle, Floor, KafkaFsync};
+        const TAKEN: Figure = Figure {
+            target: Target::Times(10.0),
+            floor: None,
+            ..Figure::new("a", "b", "run/broker_cpu_seconds", 1.0, Target::Shown)
+        };
+        const MORE: Row = Row { pair: [KafkaFsync, Dohle], figures: &[TAKEN], ..ROW };
+        let said = |dohle: f64, floor: f64| {
+            let measured = measured("1a.small", &[(KafkaFsync, 1.0), (Dohle, dohle), (Floor, floor)]);
+            let text = lines(&MORE, &measured);
+            let cells: Vec<_> =
+                text.lines().next().unwrap().rsplit('|').take(3).map(|it| it.trim().to_owned()).collect();
+            (cells[2].clone(), cells[1].clone())
+        };
+        assert_eq!(said(8.0, 10.4), ("≥ 10×, or ≥ 8.00".to_owned(), "met".to_owned()));
+        assert_eq!(said(7.9, 10.4).1, "missed");
+        assert_eq!(said(10.0, 20.0).1, "met");
     }
 
     #[test]

@@ -24,6 +24,11 @@ const FLOOR_16_KIB: Option<Floor> = Some(Floor::Produce {
     kept: Segments { bytes: 16 << 20, closed: 1 },
 });
 
+/// The floor of 50 producers that wait for each acknowledgement. It does not sync.
+const fn floor_one_at_a_time(files: usize, kept: Segments) -> Option<Floor> {
+    Some(Floor::Produce { frame_bytes: 16 << 10, connections: 50, in_flight: 1, files, kept })
+}
+
 /// 10,000 partitions.
 const MANY: Topic = Topic { topics: 10, partitions: 1000, config: &[] };
 
@@ -312,6 +317,7 @@ pub(super) const ROWS: &[Row] = &[
         topic: partitions(100),
         kept: HUNDRED,
         pair: [KafkaFsync, Dohle],
+        floor: floor_one_at_a_time(100, Segments { bytes: 16 << 20, closed: 1 }),
         work: Work::Load(&[Measure(
             "run",
             "produce --record-size 1024 --batch-size 16384 --connections 50 --in-flight 1 \
@@ -325,6 +331,7 @@ pub(super) const ROWS: &[Row] = &[
         workload: "the same over 10,000 partitions; more is better, for MB/s",
         topic: MANY,
         pair: [KafkaFsync, Dohle],
+        floor: floor_one_at_a_time(10_000, Segments { bytes: 64 << 20, closed: 3 }),
         work: Work::Load(&[Measure(
             "run",
             "produce --record-size 1024 --batch-size 16384 --connections 50 --in-flight 1 \
