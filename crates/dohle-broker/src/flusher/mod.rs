@@ -41,6 +41,8 @@ pub(crate) struct Flusher {
 #[derive(Default)]
 struct Queue {
     dirty: Vec<Arc<Partition>>,
+    /// Whether the flusher sleeps. A call to the system for everyone who asks while it works would wake nobody.
+    sleeps: bool,
     /// Whether a lot was written back since the last round.
     nudged: bool,
     closed: bool,
@@ -60,26 +62,34 @@ struct Done {
 impl Flusher {
     /// Puts a partition into the next round.
     pub(crate) fn ask(&self, partition: Arc<Partition>) {
-        hold(&self.queue).dirty.push(partition);
-        self.filled.notify_one();
+        self.tell(|queue| queue.dirty.push(partition));
     }
 
     /// Lets the threads end when all that asked so far is durable.
     pub(crate) fn close(&self) {
-        hold(&self.queue).closed = true;
-        self.filled.notify_one();
+        self.tell(|queue| queue.closed = true);
     }
 
     /// Begins a round although nobody asks.
     fn nudge(&self) {
-        hold(&self.queue).nudged = true;
-        self.filled.notify_one();
+        self.tell(|queue| queue.nudged = true);
+    }
+
+    fn tell(&self, change: impl FnOnce(&mut Queue)) {
+        let mut queue = hold(&self.queue);
+        change(&mut queue);
+        let sleeps = std::mem::take(&mut queue.sleeps);
+        drop(queue);
+        if sleeps {
+            self.filled.notify_one();
+        }
     }
 
     /// Waits until somebody asks, or until `due`; none when the broker stops.
     fn next(&self, clock: Clock, due: Option<Instant>) -> Option<Vec<Arc<Partition>>> {
         let mut queue = hold(&self.queue);
         while queue.dirty.is_empty() && !queue.closed && !std::mem::take(&mut queue.nudged) {
+            queue.sleeps = true;
             let Some(due) = due else {
                 queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
                 continue;
@@ -90,6 +100,7 @@ impl Flusher {
             }
             queue = self.filled.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0;
         }
+        queue.sleeps = false;
         let dirty = std::mem::take(&mut queue.dirty);
         if dirty.is_empty() && queue.closed { None } else { Some(dirty) }
     }
