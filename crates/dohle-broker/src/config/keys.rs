@@ -51,7 +51,7 @@ pub(crate) const BROKER_KEYS: Table = Table(&[
     key(
         "log.journal.bytes",
         Kind::Long,
-        "268435456",
+        "1073741824",
         Accepts::Between(0, i64::MAX),
         "What each directory takes for acknowledging batches of many partitions with one write; 0 syncs their own files.",
     ),

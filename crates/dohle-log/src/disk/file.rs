@@ -18,6 +18,8 @@ use std::time::UNIX_EPOCH;
 #[cfg(not(target_os = "linux"))]
 use dohle_base::Timestamp;
 
+#[cfg(target_os = "linux")]
+use super::DIRECT_BLOCK;
 #[cfg(not(target_os = "linux"))]
 use super::Kind;
 use super::{Disk, Entry, File};
@@ -202,6 +204,20 @@ impl File for Handle {
     }
 
     #[cfg(target_os = "linux")]
+    fn go_direct(&self) -> io::Result<()> {
+        use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+        let file = self.wake()?;
+        if !takes_blocks(&file)? {
+            return Ok(());
+        }
+        match fcntl_setfl(&*file, fcntl_getfl(&*file)? | OFlags::DIRECT) {
+            // The file system has nothing but its cache.
+            Err(rustix::io::Errno::INVAL) => Ok(()),
+            done => Ok(done?),
+        }
+    }
+
+    #[cfg(target_os = "linux")]
     fn warm(&self, range: Range<u64>) -> io::Result<()> {
         // Who has no such device waits when the bytes are used.
         let Some(nowhere) = nowhere() else { return Ok(()) };
@@ -222,6 +238,19 @@ impl File for Handle {
     fn rest(&self) {
         *self.0.open.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
+}
+
+/// Whether what goes past the page cache may be so small, as far as the system tells.
+#[cfg(target_os = "linux")]
+fn takes_blocks(file: &fs::File) -> io::Result<bool> {
+    use rustix::fs::{AtFlags, StatxFlags, statx};
+    let about = match statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::DIOALIGN) {
+        Err(rustix::io::Errno::NOSYS) => return Ok(true),
+        about => about?,
+    };
+    let largest = about.stx_dio_offset_align.max(about.stx_dio_mem_align) as usize;
+    let is_told = about.stx_mask & StatxFlags::DIOALIGN.bits() != 0;
+    Ok(!is_told || (1..=DIRECT_BLOCK).contains(&largest))
 }
 
 /// Takes all bytes and keeps none. What is sent there is read ahead in pieces that grow, as for everyone who reads on and on, and is not copied;

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dohle_base::{Rng, Timestamp};
 
-use super::{Disk, Entry, File, Kind};
+use super::{DIRECT_BLOCK, Disk, Entry, File, Kind};
 
 /// What the disk writes in one piece at a power cut.
 const SECTOR: usize = 512;
@@ -51,6 +51,8 @@ pub struct MemoryLock {
 #[derive(Debug, Default)]
 struct State {
     inodes: BTreeMap<u64, Inode>,
+    /// Files that take nothing but whole blocks.
+    direct: BTreeSet<u64>,
     inode_next: u64,
     operations: u64,
     faults: BTreeMap<u64, Fault>,
@@ -545,15 +547,20 @@ impl File for MemoryFile {
         let mut state = self.disk.state();
         let ending = state.begin()?;
         let mut bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+        let block = if state.direct.contains(&self.inode) { DIRECT_BLOCK } else { 1 };
+        let is_aligned = |part: &IoSlice<'_>| part.len() % block == 0 && part.as_ptr().align_offset(block) == 0;
+        if at % block as u64 != 0 || !parts.iter().filter(|part| !part.is_empty()).all(is_aligned) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
         if ending == Ending::Half {
-            bytes.truncate(bytes.len().div_ceil(2));
+            bytes.truncate((bytes.len() / block).div_ceil(2) * block);
         }
         let (used, space, now) = (state.used(), state.space, state.now);
         let Some(Inode::File { live, pending, modified, .. }) = state.inodes.get_mut(&self.inode) else {
             return Err(io::ErrorKind::NotFound.into());
         };
         if let Some(space) = space {
-            let room = (space.saturating_sub(used) + live.len() as u64).saturating_sub(at) as usize;
+            let room = (space.saturating_sub(used) + live.len() as u64).saturating_sub(at) as usize / block * block;
             if room == 0 {
                 return Err(io::ErrorKind::StorageFull.into());
             }
@@ -607,6 +614,13 @@ impl File for MemoryFile {
     }
 
     fn rest(&self) {}
+
+    fn go_direct(&self) -> io::Result<()> {
+        let mut state = self.disk.state();
+        state.look()?;
+        state.direct.insert(self.inode);
+        Ok(())
+    }
 }
 
 #[cfg(test)]

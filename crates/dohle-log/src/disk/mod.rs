@@ -26,6 +26,9 @@ pub use listing::Listing;
 pub use memory::{Fault, Memory, MemoryFile};
 pub use read_only::{ReadHandle, ReadOnly};
 
+/// What goes past the page cache is whole blocks of so many bytes, in the file and in memory.
+pub const DIRECT_BLOCK: usize = 4 << 10;
+
 /// A place that keeps named files in directories. Clones are the same place.
 pub trait Disk: Clone + Send + Sync + 'static {
     /// An open file.
@@ -77,6 +80,12 @@ pub trait File: Clone + Send + Sync + 'static {
     fn descriptor(&self) -> Option<Arc<fs::File>>;
     /// Gives back what the open file costs until the next call. Only when all that was written is synced.
     fn rest(&self);
+
+    /// From here on what is written goes past the page cache where the disk can do that: nothing but whole blocks of [`DIRECT_BLOCK`], from memory that
+    /// begins at one.
+    fn go_direct(&self) -> io::Result<()> {
+        Ok(())
+    }
 
     /// Waits until these bytes are in memory; does nothing where the disk cannot do that.
     fn warm(&self, _range: Range<u64>) -> io::Result<()> {

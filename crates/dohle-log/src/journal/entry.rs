@@ -10,10 +10,9 @@ use std::ops::Range;
 use dohle_base::{TopicId, Uuid};
 
 use super::Piece;
-use crate::disk::{Disk, File};
+use super::buffer::Buffer;
+use crate::disk::{DIRECT_BLOCK, Disk, File};
 
-/// What a disk writes in one piece, or more.
-const BLOCK: usize = 4 << 10;
 const PREFIX: usize = 8;
 const HEAD: usize = PREFIX + 28;
 
@@ -33,31 +32,31 @@ pub(super) fn encode<D: Disk>(
     salt: u64,
     position: u64,
     pieces: &[Piece<'_, D>],
-    buffer: &mut Vec<u8>,
+    buffer: &mut Buffer,
 ) -> io::Result<()> {
     let whole = |size: usize| u32::try_from(size).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge));
     buffer.clear();
-    buffer.extend([0; PREFIX]);
-    buffer.extend(number.to_be_bytes());
-    buffer.extend(salt.to_be_bytes());
-    buffer.extend(position.to_be_bytes());
-    buffer.extend(whole(pieces.len())?.to_be_bytes());
+    buffer.put(&[0; PREFIX]);
+    buffer.put(&number.to_be_bytes());
+    buffer.put(&salt.to_be_bytes());
+    buffer.put(&position.to_be_bytes());
+    buffer.put(&whole(pieces.len())?.to_be_bytes());
     for piece in pieces {
         let name = piece.name.to_string();
         let length = u16::try_from(name.len()).expect("a directory's name is short");
-        buffer.extend(length.to_be_bytes());
-        buffer.extend(name.as_bytes());
-        buffer.extend(piece.topic.0);
-        buffer.extend(whole(piece.batches.size() as usize)?.to_be_bytes());
+        buffer.put(&length.to_be_bytes());
+        buffer.put(name.as_bytes());
+        buffer.put(&piece.topic.0);
+        buffer.put(&whole(piece.batches.size() as usize)?.to_be_bytes());
     }
     for piece in pieces {
-        piece.batches.read(buffer)?;
+        piece.batches.read(buffer.room(piece.batches.size() as usize))?;
     }
     let size = whole(buffer.len() - PREFIX)?;
-    let checksum = checksum(&buffer[PREFIX..]);
-    buffer[..4].copy_from_slice(&size.to_be_bytes());
-    buffer[4..PREFIX].copy_from_slice(&checksum.to_be_bytes());
-    buffer.resize(buffer.len().next_multiple_of(BLOCK), 0);
+    let checksum = checksum(&buffer.bytes()[PREFIX..]);
+    buffer.bytes_mut(0..4).copy_from_slice(&size.to_be_bytes());
+    buffer.bytes_mut(4..PREFIX).copy_from_slice(&checksum.to_be_bytes());
+    buffer.fill_block();
     Ok(())
 }
 
@@ -93,7 +92,7 @@ pub(super) fn read<F: File>(
     if read < bytes.len() || checksum(&bytes) != u32::from_be_bytes(array(&head, 4)) {
         return Ok(None);
     }
-    let next = (position + PREFIX as u64 + size).next_multiple_of(BLOCK as u64);
+    let next = (position + PREFIX as u64 + size).next_multiple_of(DIRECT_BLOCK as u64);
     Ok(parse(&bytes, position + PREFIX as u64).map(|found| Read { found, salt: salted, next }))
 }
 

@@ -10,6 +10,7 @@
 //! guess, so that nothing that a client wrote is taken for an entry. Whoever cuts a log's end back makes all logs
 //! durable and releases all files first: an entry of what was cut off would come back.
 
+mod buffer;
 mod entry;
 mod left;
 #[cfg(test)]
@@ -20,6 +21,7 @@ use std::path::{Path, PathBuf};
 
 use dohle_base::{Rng, TopicId};
 
+use self::buffer::Buffer;
 use crate::directory::PartitionName;
 use crate::disk::{Disk, File};
 use crate::failure::Failure;
@@ -45,7 +47,7 @@ pub struct Journal<D: Disk> {
     next: u64,
     /// The file that is written to after that, if it is there.
     ready: Option<Ready<D::File>>,
-    buffer: Vec<u8>,
+    buffer: Buffer,
     rng: Rng,
 }
 
@@ -84,7 +86,15 @@ pub struct Ready<F>(Open<F>);
 impl<D: Disk> Journal<D> {
     /// A journal in a directory of logs, beside the files that are there.
     pub fn beside(disk: D, root: &Path, left: &Left<D>, rng: Rng) -> Self {
-        Self { disk, root: root.to_owned(), file: None, next: left.next_number(), ready: None, buffer: Vec::new(), rng }
+        Self {
+            disk,
+            root: root.to_owned(),
+            file: None,
+            next: left.next_number(),
+            ready: None,
+            buffer: Buffer::default(),
+            rng,
+        }
     }
 
     /// How many bytes the file has that is written to.
@@ -101,7 +111,7 @@ impl<D: Disk> Journal<D> {
             let count = gathered(rest);
             let (some, others) = rest.split_at(count);
             entry::encode(number, salt, at, some, &mut self.buffer).map_err(failed("gather for"))?;
-            file.write_at(at, &self.buffer, &[]).map_err(failed("write"))?;
+            file.write_at(at, self.buffer.bytes(), &[]).map_err(failed("write"))?;
             at += self.buffer.len() as u64;
             rest = others;
         }
@@ -109,7 +119,7 @@ impl<D: Disk> Journal<D> {
         file.sync().map_err(io::Error::other).map_err(failed("sync"))?;
         self.file = Some(Open { number, salt, file, size: at });
         if self.buffer.capacity() > BUFFER_BYTES_MAX {
-            self.buffer = Vec::new();
+            self.buffer = Buffer::default();
         }
         Ok(())
     }
@@ -143,6 +153,7 @@ impl<D: Disk> Journal<D> {
     fn create(&self, number: u64) -> Result<Open<D::File>, Failure> {
         let path = path(&self.root, number);
         let file = self.disk.create(&path).map_err(Failure::of("create", &path))?;
+        file.go_direct().map_err(Failure::of("open", &path))?;
         self.disk.sync_dir(&self.root).map_err(Failure::of("sync", &self.root))?;
         Ok(Open { number, salt: 0, file, size: 0 })
     }
@@ -155,6 +166,7 @@ impl<D: Disk> Written<D> {
         let (from, to) = (path(&self.root, self.number), path(&self.root, number));
         self.disk.rename(&from, &to).map_err(Failure::of("rename", &from))?;
         let file = self.disk.open(&to).map_err(Failure::of("open", &to))?;
+        file.go_direct().map_err(Failure::of("open", &to))?;
         self.disk.sync_dir(&self.root).map_err(Failure::of("sync", &self.root))?;
         Ok(Ready(Open { number, salt: 0, file, size: 0 }))
     }

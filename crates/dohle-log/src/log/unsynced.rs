@@ -82,14 +82,14 @@ impl<D: Disk> Unsynced<D> {
         self.parts.iter().map(|(_, range)| range.end - range.start).sum()
     }
 
-    /// Puts the batches behind what is in `into`.
-    pub(crate) fn read(&self, into: &mut Vec<u8>) -> io::Result<()> {
+    /// Fills `into`, which is as large, with the batches.
+    pub(crate) fn read(&self, mut into: &mut [u8]) -> io::Result<()> {
         for (file, range) in &self.parts {
-            let begin = into.len();
-            into.resize(begin + (range.end - range.start) as usize, 0);
-            if file.read_at(range.start, &mut into[begin..])? < into.len() - begin {
+            let (part, rest) = into.split_at_mut((range.end - range.start) as usize);
+            if file.read_at(range.start, part)? < part.len() {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
+            into = rest;
         }
         Ok(())
     }
