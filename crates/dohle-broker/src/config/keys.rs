@@ -53,7 +53,7 @@ pub(crate) const BROKER_KEYS: Table = Table(&[
         Kind::Long,
         "1073741824",
         Accepts::Between(0, i64::MAX),
-        "What each directory takes for acknowledging batches of many partitions with one write; 0 syncs their own files.",
+        "What each directory takes, at most a 32nd of its disk, for acknowledging batches of many partitions with one write; 0 syncs their own files.",
     ),
     key(
         "num.recovery.threads.per.data.dir",

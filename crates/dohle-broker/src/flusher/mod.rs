@@ -31,6 +31,9 @@ use crate::volume::Volume;
 /// Files that have so much to be written back, one with another, are synced one by one.
 const ALONE_BYTES_MIN: u64 = 64 << 10;
 
+/// A journal is at most this part of its disk.
+const JOURNAL_MOST_PART: u64 = 32;
+
 /// Partitions that wait for their disk.
 #[derive(Default)]
 pub(crate) struct Flusher {
@@ -41,7 +44,7 @@ pub(crate) struct Flusher {
 #[derive(Default)]
 struct Queue {
     dirty: Vec<Arc<Partition>>,
-    /// Whether the flusher sleeps. A call to the system for everyone who asks while it works would wake nobody.
+    /// Whether the flusher sleeps, and nobody has woken it yet. A call to the system for everyone who asks while it works would wake nobody.
     sleeps: bool,
     /// Whether a lot was written back since the last round.
     nudged: bool,
@@ -78,9 +81,8 @@ impl Flusher {
     fn tell(&self, change: impl FnOnce(&mut Queue)) {
         let mut queue = hold(&self.queue);
         change(&mut queue);
-        let sleeps = std::mem::take(&mut queue.sleeps);
-        drop(queue);
-        if sleeps {
+        // With the lock, because whoever is held up between the two would hold up all who ask after him.
+        if std::mem::take(&mut queue.sleeps) {
             self.filled.notify_one();
         }
     }
@@ -106,13 +108,14 @@ impl Flusher {
     }
 }
 
-/// Starts the threads of a disk, whose journal takes `journal_bytes`; they end after [`Flusher::close`].
+/// Starts the threads of a disk, whose journal takes `journal_bytes` or what the disk is large enough for; they end after [`Flusher::close`].
 pub(crate) fn start(volume: &Arc<Volume>, clock: Clock, journal_bytes: u64) -> io::Result<[JoinHandle<()>; 2]> {
     let (lots, asked) = mpsc::channel();
     let (done, released) = mpsc::channel();
     let back = Arc::clone(volume);
     let writes_back = vital::spawn("write-back", move || write_back(&back, clock, &asked, &done))?;
-    let mut rounds = Rounds::new(Arc::clone(volume), clock, journal_bytes, lots, released);
+    let most = volume.space().map_or(u64::MAX, |space| space.total / JOURNAL_MOST_PART);
+    let mut rounds = Rounds::new(Arc::clone(volume), clock, journal_bytes.min(most), lots, released);
     let flusher = vital::spawn("flusher", move || rounds.run())?;
     Ok([flusher, writes_back])
 }

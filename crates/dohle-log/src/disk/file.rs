@@ -11,6 +11,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 #[cfg(target_os = "linux")]
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 #[cfg(not(target_os = "linux"))]
 use std::time::UNIX_EPOCH;
@@ -18,13 +19,11 @@ use std::time::UNIX_EPOCH;
 #[cfg(not(target_os = "linux"))]
 use dohle_base::Timestamp;
 
-#[cfg(target_os = "linux")]
-use super::DIRECT_BLOCK;
 #[cfg(not(target_os = "linux"))]
 use super::Kind;
 use super::{Disk, Entry, File};
 #[cfg(target_os = "linux")]
-use super::{listed, whole};
+use super::{direct, listed, whole};
 
 /// The file system.
 #[derive(Clone, Copy, Debug, Default)]
@@ -38,11 +37,17 @@ pub struct Handle(Arc<Named>);
 struct Named {
     path: PathBuf,
     open: RwLock<Option<Arc<fs::File>>>,
+    /// Whether what is written goes past the page cache.
+    direct: AtomicBool,
 }
 
 impl Handle {
     fn new(path: &Path, file: fs::File) -> Self {
-        Self(Arc::new(Named { path: path.to_owned(), open: RwLock::new(Some(Arc::new(file))) }))
+        Self(Arc::new(Named {
+            path: path.to_owned(),
+            open: RwLock::new(Some(Arc::new(file))),
+            direct: AtomicBool::new(false),
+        }))
     }
 
     /// The open file; opened again where it rested.
@@ -55,6 +60,7 @@ impl Handle {
             return Ok(Arc::clone(open));
         }
         let open = Arc::new(open(&self.0.path)?);
+        self.0.direct.store(false, Ordering::Relaxed);
         *place = Some(Arc::clone(&open));
         Ok(open)
     }
@@ -162,7 +168,16 @@ impl File for Handle {
 
     #[cfg(not(target_vendor = "apple"))]
     fn write_some(&self, at: u64, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-        Ok(rustix::io::pwritev(&*self.wake()?, parts, at)?)
+        let file = self.wake()?;
+        let written = rustix::io::pwritev(&*file, parts, at);
+        #[cfg(target_os = "linux")]
+        if written == Err(rustix::io::Errno::INVAL) && self.0.direct.swap(false, Ordering::Relaxed) {
+            // That is a refusal: nothing was tried. Some file systems say only now that they cannot go past their cache.
+            tracing::info!(path = %self.0.path.display(), "the file system does not write past its cache");
+            direct::end(&file)?;
+            return Ok(rustix::io::pwritev(&*file, parts, at)?);
+        }
+        Ok(written?)
     }
 
     #[cfg(target_vendor = "apple")]
@@ -204,17 +219,9 @@ impl File for Handle {
     }
 
     #[cfg(target_os = "linux")]
-    fn go_direct(&self) -> io::Result<()> {
-        use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-        let file = self.wake()?;
-        if !takes_blocks(&file)? {
-            return Ok(());
-        }
-        match fcntl_setfl(&*file, fcntl_getfl(&*file)? | OFlags::DIRECT) {
-            // The file system has nothing but its cache.
-            Err(rustix::io::Errno::INVAL) => Ok(()),
-            done => Ok(done?),
-        }
+    fn go_direct(&self) {
+        let is_direct = self.wake().and_then(|file| direct::begin(&file)).unwrap_or(false);
+        self.0.direct.store(is_direct, Ordering::Relaxed);
     }
 
     #[cfg(target_os = "linux")]
@@ -238,19 +245,6 @@ impl File for Handle {
     fn rest(&self) {
         *self.0.open.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
-}
-
-/// Whether what goes past the page cache may be so small, as far as the system tells.
-#[cfg(target_os = "linux")]
-fn takes_blocks(file: &fs::File) -> io::Result<bool> {
-    use rustix::fs::{AtFlags, StatxFlags, statx};
-    let about = match statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::DIOALIGN) {
-        Err(rustix::io::Errno::NOSYS) => return Ok(true),
-        about => about?,
-    };
-    let largest = about.stx_dio_offset_align.max(about.stx_dio_mem_align) as usize;
-    let is_told = about.stx_mask & StatxFlags::DIOALIGN.bits() != 0;
-    Ok(!is_told || (1..=DIRECT_BLOCK).contains(&largest))
 }
 
 /// Takes all bytes and keeps none. What is sent there is read ahead in pieces that grow, as for everyone who reads on and on, and is not copied;
@@ -289,6 +283,21 @@ mod tests {
         for range in [0..0, (3 << 20) - 1..4 << 20] {
             file.warm(range).unwrap();
         }
+    }
+
+    #[test]
+    fn what_goes_direct_goes_through_the_cache_where_it_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = Files.create(&dir.path().join("a")).unwrap();
+        file.go_direct();
+        let is_direct = || file.0.direct.load(Ordering::Relaxed);
+        let was_direct = is_direct();
+        file.write_at(1, b"no block", b"").unwrap();
+        assert!(!is_direct(), "it was refused");
+        let mut bytes = [0; 9];
+        assert_eq!((file.read_at(0, &mut bytes).unwrap(), &bytes), (9, b"\0no block"));
+        file.go_direct();
+        assert_eq!(is_direct(), was_direct);
     }
 
     #[test]

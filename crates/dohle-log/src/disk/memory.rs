@@ -9,6 +9,7 @@ use std::fs;
 use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dohle_base::{Rng, Timestamp};
@@ -28,6 +29,8 @@ pub struct Memory(Arc<Mutex<State>>);
 pub struct MemoryFile {
     disk: Memory,
     inode: u64,
+    /// Whether it takes nothing but whole blocks, and gives nothing.
+    direct: Arc<AtomicBool>,
 }
 
 /// What goes wrong at one operation.
@@ -51,8 +54,6 @@ pub struct MemoryLock {
 #[derive(Debug, Default)]
 struct State {
     inodes: BTreeMap<u64, Inode>,
-    /// Files that take nothing but whole blocks.
-    direct: BTreeSet<u64>,
     inode_next: u64,
     operations: u64,
     faults: BTreeMap<u64, Fault>,
@@ -412,7 +413,7 @@ impl Disk for Memory {
             }
             Err(_) => state.put(path, new)?,
         };
-        ending.report(MemoryFile { disk: self.clone(), inode })
+        ending.report(MemoryFile::of(self, inode))
     }
 
     fn open(&self, path: &Path) -> io::Result<MemoryFile> {
@@ -420,7 +421,7 @@ impl Disk for Memory {
         state.look()?;
         let inode = state.find(path)?;
         match state.inodes.get(&inode) {
-            Some(Inode::File { .. }) => Ok(MemoryFile { disk: self.clone(), inode }),
+            Some(Inode::File { .. }) => Ok(MemoryFile::of(self, inode)),
             Some(Inode::Directory { .. }) | None => Err(io::ErrorKind::IsADirectory.into()),
         }
     }
@@ -530,8 +531,21 @@ impl Drop for MemoryLock {
     }
 }
 
+impl MemoryFile {
+    fn of(disk: &Memory, inode: u64) -> Self {
+        Self { disk: disk.clone(), inode, direct: Arc::default() }
+    }
+
+    fn is_direct(&self) -> bool {
+        self.direct.load(Ordering::Relaxed)
+    }
+}
+
 impl File for MemoryFile {
     fn read_some(&self, at: u64, into: &mut [u8]) -> io::Result<usize> {
+        if self.is_direct() {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
         let state = self.disk.state();
         state.look()?;
         let Some(Inode::File { live, .. }) = state.inodes.get(&self.inode) else {
@@ -547,9 +561,9 @@ impl File for MemoryFile {
         let mut state = self.disk.state();
         let ending = state.begin()?;
         let mut bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
-        let block = if state.direct.contains(&self.inode) { DIRECT_BLOCK } else { 1 };
+        let block = if self.is_direct() { DIRECT_BLOCK } else { 1 };
         let is_aligned = |part: &IoSlice<'_>| part.len() % block == 0 && part.as_ptr().align_offset(block) == 0;
-        if at % block as u64 != 0 || !parts.iter().filter(|part| !part.is_empty()).all(is_aligned) {
+        if at % block as u64 != 0 || !parts.iter().all(is_aligned) {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         if ending == Ending::Half {
@@ -615,11 +629,8 @@ impl File for MemoryFile {
 
     fn rest(&self) {}
 
-    fn go_direct(&self) -> io::Result<()> {
-        let mut state = self.disk.state();
-        state.look()?;
-        state.direct.insert(self.inode);
-        Ok(())
+    fn go_direct(&self) {
+        self.direct.store(true, Ordering::Relaxed);
     }
 }
 
@@ -629,6 +640,22 @@ mod tests {
 
     fn read(disk: &Memory, path: &str) -> Option<Vec<u8>> {
         super::super::read_whole(disk, Path::new(path)).unwrap()
+    }
+
+    #[test]
+    fn what_goes_direct_is_written_in_blocks_and_goes_on_after_a_short_write() {
+        let disk = Memory::new();
+        let file = disk.create(Path::new("/a")).unwrap();
+        file.go_direct();
+        let memory = vec![7; 5 * DIRECT_BLOCK];
+        let begin = memory.as_ptr().align_offset(DIRECT_BLOCK);
+        let blocks = &memory[begin..begin + 3 * DIRECT_BLOCK];
+        let refused = |at, bytes| file.write_at(at, bytes, &[]).unwrap_err().kind() == io::ErrorKind::InvalidInput;
+        assert!(refused(0, &blocks[..100]) && refused(1, blocks) && refused(0, &memory[begin + 1..][..DIRECT_BLOCK]));
+        disk.fail(disk.operations() + 1, Fault::Short);
+        file.write_at(0, blocks, &[]).unwrap();
+        assert!(file.read_at(0, &mut [0]).is_err());
+        assert_eq!(read(&disk, "/a").unwrap(), blocks);
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! What a call wrote may be forgotten by a power cut until [`File::sync`] came back; a name that was created, renamed or removed
 //! may be forgotten until [`Disk::sync_dir`] came back. Knows nothing of segments.
 
+#[cfg(target_os = "linux")]
+mod direct;
 mod file;
 #[cfg(target_os = "linux")]
 mod listed;
@@ -81,11 +83,9 @@ pub trait File: Clone + Send + Sync + 'static {
     /// Gives back what the open file costs until the next call. Only when all that was written is synced.
     fn rest(&self);
 
-    /// From here on what is written goes past the page cache where the disk can do that: nothing but whole blocks of [`DIRECT_BLOCK`], from memory that
-    /// begins at one.
-    fn go_direct(&self) -> io::Result<()> {
-        Ok(())
-    }
+    /// Lets what is written go past the page cache, where the disk can do that, until it [rests](Self::rest). Whole blocks of [`DIRECT_BLOCK`] are written then
+    /// from memory that begins at one, and nothing is read through this handle.
+    fn go_direct(&self) {}
 
     /// Waits until these bytes are in memory; does nothing where the disk cannot do that.
     fn warm(&self, _range: Range<u64>) -> io::Result<()> {
@@ -97,12 +97,15 @@ pub trait File: Clone + Send + Sync + 'static {
         let size = head.len() + tail.len();
         let mut done = 0;
         while done < size {
-            let rest = if done < head.len() {
-                [IoSlice::new(&head[done..]), IoSlice::new(tail)]
-            } else {
-                [IoSlice::new(&tail[done - head.len()..]), IoSlice::new(&[])]
+            let both =
+                [IoSlice::new(&head[done.min(head.len())..]), IoSlice::new(&tail[done.saturating_sub(head.len())..])];
+            // An empty part would be one more that has to begin at a block.
+            let rest = match (done < head.len(), tail.is_empty()) {
+                (true, false) => &both[..],
+                (true, true) => &both[..1],
+                (false, _) => &both[1..],
             };
-            match self.write_some(at + done as u64, &rest) {
+            match self.write_some(at + done as u64, rest) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(written) => done += written,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -33,9 +33,9 @@ impl Buffer {
         &mut self.bytes[self.begin + at..self.begin + self.length]
     }
 
-    /// Clears what is left of the last block.
-    pub(super) fn fill_block(&mut self) {
-        let left = self.length.next_multiple_of(DIRECT_BLOCK) - self.length;
+    /// Clears what is left of the last of such blocks.
+    pub(super) fn fill(&mut self, block: usize) {
+        let left = self.length.next_multiple_of(block) - self.length;
         self.room(left).fill(0);
     }
 
@@ -46,7 +46,7 @@ impl Buffer {
 
     /// What it could gather without more memory.
     pub(super) fn capacity(&self) -> usize {
-        self.bytes.len()
+        self.bytes.len().saturating_sub(DIRECT_BLOCK)
     }
 
     /// What was gathered.
@@ -74,19 +74,21 @@ mod tests {
     #[test]
     fn what_is_gathered_begins_at_a_block_of_memory_however_it_grows() {
         let mut buffer = Buffer::default();
-        for turn in 0..3_u8 {
+        for sizes in [&[1, 36, DIRECT_BLOCK, 10 * DIRECT_BLOCK + 1, 7][..], &[11 * DIRECT_BLOCK + 1], &[300; 100], &[9]]
+        {
             buffer.clear();
             let mut expected = vec![];
-            for size in [1, 36, DIRECT_BLOCK, 10 * DIRECT_BLOCK + 1, 7] {
-                let bytes = vec![turn + size as u8; size];
+            for size in sizes {
+                let bytes = vec![*size as u8; *size];
                 buffer.put(&bytes);
                 expected.extend(bytes);
                 assert_eq!(buffer.bytes(), expected);
                 assert_eq!(buffer.bytes().as_ptr().align_offset(DIRECT_BLOCK), 0);
             }
-            buffer.fill_block();
-            expected.resize(12 * DIRECT_BLOCK, 0);
-            assert_eq!(buffer.bytes(), expected);
+            buffer.fill(DIRECT_BLOCK);
+            expected.resize(expected.len().next_multiple_of(DIRECT_BLOCK), 0);
+            assert_eq!(buffer.bytes(), expected, "nothing of what was gathered before");
         }
+        assert!((12 * DIRECT_BLOCK..24 * DIRECT_BLOCK).contains(&buffer.capacity()));
     }
 }

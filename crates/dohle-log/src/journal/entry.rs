@@ -13,6 +13,9 @@ use super::Piece;
 use super::buffer::Buffer;
 use crate::disk::{DIRECT_BLOCK, Disk, File};
 
+/// What a disk writes in one piece, or more. Written down: the next entry is looked for at a block.
+const BLOCK: usize = 4 << 10;
+const _: () = assert!(BLOCK.is_multiple_of(DIRECT_BLOCK));
 const PREFIX: usize = 8;
 const HEAD: usize = PREFIX + 28;
 
@@ -56,7 +59,7 @@ pub(super) fn encode<D: Disk>(
     let checksum = checksum(&buffer.bytes()[PREFIX..]);
     buffer.bytes_mut(0..4).copy_from_slice(&size.to_be_bytes());
     buffer.bytes_mut(4..PREFIX).copy_from_slice(&checksum.to_be_bytes());
-    buffer.fill_block();
+    buffer.fill(BLOCK);
     Ok(())
 }
 
@@ -92,7 +95,7 @@ pub(super) fn read<F: File>(
     if read < bytes.len() || checksum(&bytes) != u32::from_be_bytes(array(&head, 4)) {
         return Ok(None);
     }
-    let next = (position + PREFIX as u64 + size).next_multiple_of(DIRECT_BLOCK as u64);
+    let next = (position + PREFIX as u64 + size).next_multiple_of(BLOCK as u64);
     Ok(parse(&bytes, position + PREFIX as u64).map(|found| Read { found, salt: salted, next }))
 }
 

@@ -153,7 +153,7 @@ impl<D: Disk> Journal<D> {
     fn create(&self, number: u64) -> Result<Open<D::File>, Failure> {
         let path = path(&self.root, number);
         let file = self.disk.create(&path).map_err(Failure::of("create", &path))?;
-        file.go_direct().map_err(Failure::of("open", &path))?;
+        file.go_direct();
         self.disk.sync_dir(&self.root).map_err(Failure::of("sync", &self.root))?;
         Ok(Open { number, salt: 0, file, size: 0 })
     }
@@ -166,7 +166,7 @@ impl<D: Disk> Written<D> {
         let (from, to) = (path(&self.root, self.number), path(&self.root, number));
         self.disk.rename(&from, &to).map_err(Failure::of("rename", &from))?;
         let file = self.disk.open(&to).map_err(Failure::of("open", &to))?;
-        file.go_direct().map_err(Failure::of("open", &to))?;
+        file.go_direct();
         self.disk.sync_dir(&self.root).map_err(Failure::of("sync", &self.root))?;
         Ok(Ready(Open { number, salt: 0, file, size: 0 }))
     }

@@ -331,6 +331,18 @@ fn another_topic_of_the_same_name_gets_nothing() {
 }
 
 #[test]
+fn a_file_is_written_past_the_cache_when_it_is_new_and_when_it_is_written_anew() {
+    let mut world = journaled();
+    let takes_no_bytes =
+        |journal: &mut Journal<Memory>| journal.open().unwrap().file.write_at(0, b"bytes", &[]).is_err();
+    for _ in 0..3 {
+        assert!(takes_no_bytes(&mut world.journal));
+        let written = world.journal.turn().unwrap();
+        world.journal.take_back(written.release().unwrap());
+    }
+}
+
+#[test]
 fn what_is_left_stays_until_the_last_log_is_durable() {
     let world = journaled();
     let read = || Left::read(world.disk.clone(), Path::new(ROOT)).unwrap();
@@ -347,16 +359,19 @@ fn what_is_left_stays_until_the_last_log_is_durable() {
 fn a_journal_that_finds_no_room_has_done_nothing_and_goes_on_when_there_is_some() {
     let mut world = journaled();
     let durable = world.logs[0].durable;
-    world.take(Step::Append(0, 3)).unwrap();
+    // More than a block, so that a part of it is written.
+    (0..20).for_each(|_| world.take(Step::Append(0, 3)).unwrap());
     let batches = world.logs[0].log.unsynced().unwrap();
     let pieces = [Piece { name: &name(0), topic: topic(0), batches: &batches }];
-    world.disk.limit(Some(world.disk.used() + 100));
+    let size = world.journal.size();
+    world.disk.limit(Some(world.disk.used() + 4_096));
     assert!(world.journal.write(&pieces).unwrap_err().is_for_room());
+    assert_eq!(world.disk.open(&path(Path::new(ROOT), 0)).unwrap().size().unwrap(), size + 4_096);
     let after = world.disk.copy().crash(&mut Rng::new(1));
     check(&world, &recover(&after, &world).unwrap());
     world.disk.limit(None);
     world.journal.write(&pieces).unwrap();
     world.logs[0].durable = world.logs[0].log.note_journaled(&batches);
-    assert_eq!((durable, world.logs[0].durable), (Offset(3), Offset(6)));
+    assert_eq!((durable, world.logs[0].durable), (Offset(3), Offset(63)));
     check(&world, &recover(&bare(&world.disk), &world).unwrap());
 }
