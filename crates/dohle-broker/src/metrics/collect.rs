@@ -45,6 +45,12 @@ fn broker(page: &mut Exposition, context: &Context, view: &View) {
         "Connections above a limit.",
         context.crowd.turned_away.get(),
     );
+    one(
+        "dohle_connections_moved_total",
+        Kind::Counter,
+        "Connections that went to another core.",
+        context.crowd.moved.get(),
+    );
     one("dohle_request_memory_bytes", Kind::Gauge, "Memory that requests take.", context.requests_budget.used());
     one(
         "dohle_answer_memory_bytes",

@@ -93,6 +93,8 @@ pub(crate) struct Asked {
     pub(crate) overlaps: bool,
     /// Set while nothing behind it may start, although it overlaps: what it does to the world is still to be done.
     pub(crate) holds_up: Rc<Cell<bool>>,
+    /// Whether it has been waited for.
+    pub(crate) has_waited: bool,
     /// The memory that its bytes are counted for, returned when it is answered.
     pub(crate) _share: Share,
 }
@@ -105,7 +107,13 @@ pub(crate) struct Answers {
 
 enum Slot {
     Working(Asked),
-    Done(Answer),
+    Done(Answered),
+}
+
+/// An answer, and whether it was waited for: not if it was there in the turn in which it was asked for.
+pub(crate) struct Answered {
+    pub(crate) answer: Answer,
+    pub(crate) has_waited: bool,
 }
 
 impl Answers {
@@ -125,14 +133,14 @@ impl Answers {
     }
 
     /// Waits for the answer to the oldest request and lets the others work meanwhile. With nobody waiting, it never comes.
-    pub(crate) async fn next(&mut self) -> Answer {
+    pub(crate) async fn next(&mut self) -> Answered {
         poll_fn(|context| self.poll(context)).await
     }
 
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Answer> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Answered> {
         self.work(context);
         match self.queue.pop_front() {
-            Some(Slot::Done(answer)) => Poll::Ready(answer),
+            Some(Slot::Done(answered)) => Poll::Ready(answered),
             Some(working) => {
                 self.queue.push_front(working);
                 Poll::Pending
@@ -150,11 +158,18 @@ impl Answers {
                 return;
             }
             match asked.answering.as_mut().poll(context) {
-                // The request's bytes and its share of memory go here.
-                Poll::Ready(answer) => *slot = Slot::Done(answer),
-                Poll::Pending if overlaps && !asked.holds_up.get() => unanswered = true,
-                Poll::Pending => return,
+                Poll::Ready(answer) => {
+                    let has_waited = asked.has_waited;
+                    // The request's bytes and its share of memory go here.
+                    *slot = Slot::Done(Answered { answer, has_waited });
+                    continue;
+                }
+                Poll::Pending => asked.has_waited = true,
             }
+            if !overlaps || asked.holds_up.get() {
+                return;
+            }
+            unanswered = true;
         }
     }
 }
@@ -190,7 +205,13 @@ mod tests {
                 });
                 let (share, holds_up) = (Budget::new(1).open(), Rc::new(Cell::new(false)));
                 fixture.holds_up.push(Rc::clone(&holds_up));
-                fixture.answers.push(Asked { answering, overlaps: *overlaps, holds_up, _share: share });
+                fixture.answers.push(Asked {
+                    answering,
+                    overlaps: *overlaps,
+                    holds_up,
+                    has_waited: false,
+                    _share: share,
+                });
                 fixture.finish.push(Some(finish));
             }
             fixture

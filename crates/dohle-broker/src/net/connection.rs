@@ -1,10 +1,15 @@
 //! One connection on its one core: frames in, requests worked on, answers out in order.
 //!
 //! Owns the order of things and the patience with a client; what a request means is the dispatcher's.
+//! Law: a connection goes to another core between two requests, when everything is answered and sent.
 
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -12,12 +17,12 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::answers::{Answer, Answers};
+use super::answers::{Answer, Answered, Answers};
 use super::frame::{self, Frames};
 use super::outbox::Outbox;
 use super::peer::Peer;
 use crate::context::Context;
-use crate::dispatch;
+use crate::{cores, dispatch};
 
 /// How often a busy connection is looked at: patience is measured in these.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
@@ -48,6 +53,15 @@ pub(crate) enum End {
     Idle,
     #[error("the broker stops")]
     Stopped,
+    #[error("goes on on core {0}")]
+    Leaves(usize),
+}
+
+/// A connection that is on no core.
+pub(crate) struct Adrift {
+    stream: std::net::TcpStream,
+    peer: Peer,
+    frames: Frames,
 }
 
 pub(crate) struct Connection {
@@ -60,6 +74,12 @@ pub(crate) struct Connection {
     outbox: Outbox,
     /// Requests since something was sent.
     asked_since: usize,
+    /// Somebody has waited for an answer that is to be sent.
+    hurries: bool,
+    /// The core's look in which this connection has last done something.
+    look: u32,
+    /// The core to which it goes when everything is answered.
+    leaves_for: Option<usize>,
     stop: watch::Receiver<bool>,
     patience: Patience,
 }
@@ -75,13 +95,33 @@ struct Patience {
 }
 
 impl Connection {
-    pub(crate) fn new(context: Arc<Context>, stream: TcpStream, peer: Rc<Peer>) -> Self {
-        let (source, sink) = stream.into_split();
-        let frames = Frames::new(Arc::clone(&context.requests_budget), context.settings.net.request_bytes_max);
+    /// Takes a connection to this core.
+    pub(crate) fn here(context: Arc<Context>, adrift: Adrift) -> io::Result<Self> {
+        let Adrift { stream, peer, frames } = adrift;
+        let (source, sink) = TcpStream::from_std(stream)?.into_split();
         let stop = context.stop.subscribe();
-        let (answers, outbox) = (Answers::default(), Outbox::default());
         let patience = Patience::new(context.settings.net.idle_max);
-        Self { context, peer, frames, source, sink, answers, outbox, asked_since: 0, stop, patience }
+        Ok(Self {
+            context,
+            peer: Rc::new(peer),
+            frames,
+            source,
+            sink,
+            answers: Answers::default(),
+            outbox: Outbox::default(),
+            asked_since: 0,
+            hurries: false,
+            look: 0,
+            leaves_for: None,
+            stop,
+            patience,
+        })
+    }
+
+    /// Takes it from this core, when everything was answered.
+    pub(crate) fn leave(self) -> io::Result<Adrift> {
+        let stream = self.source.reunite(self.sink).map_err(io::Error::other)?.into_std()?;
+        Ok(Adrift { stream, peer: Peer::clone(&self.peer), frames: self.frames })
     }
 
     /// Serves the client until one of the two has had enough.
@@ -97,18 +137,19 @@ impl Connection {
 
     async fn turn(&mut self) -> Result<(), End> {
         let stopping = *self.stop.borrow();
-        if stopping && self.answers.is_empty() && self.outbox.is_empty() {
-            return Err(End::Stopped);
+        let ending = stopping || self.leaves_for.is_some();
+        if ending && self.answers.is_empty() && self.outbox.is_empty() {
+            return Err(self.leaves_for.filter(|_| !stopping).map_or(End::Stopped, End::Leaves));
         }
-        let reading = !stopping && self.answers.has_room() && self.outbox.has_room();
+        let reading = !ending && self.answers.has_room() && self.outbox.has_room();
         // Answers to requests that came together leave together: what is here already is worked on first.
         let full = self.outbox.is_full() || (self.asked_since >= ASKED_MAX && !self.outbox.is_empty());
         tokio::select! {
             biased;
             sent = self.outbox.send(&self.sink), if full => self.sent(sent?),
-            answer = self.answers.next(), if !self.answers.is_empty() => self.answer(answer)?,
+            answered = self.answers.next(), if !self.answers.is_empty() => self.answer(answered)?,
             frame = self.frames.next(&mut self.source), if reading => self.ask(frame?)?,
-            sent = self.outbox.send(&self.sink), if !full && !self.outbox.is_empty() => self.sent(sent?),
+            sent = send(&self.outbox, &self.sink, self.hurries), if !full && !self.outbox.is_empty() => self.sent(sent?),
             () = self.patience.alarm.as_mut() => self.look(reading)?,
             _ = self.stop.changed(), if !stopping => {}
         }
@@ -117,18 +158,20 @@ impl Connection {
 
     fn sent(&mut self, bytes: usize) {
         self.outbox.advance(bytes);
-        self.asked_since = 0;
+        (self.asked_since, self.hurries) = (0, self.hurries && !self.outbox.is_empty());
         self.patience.sent += bytes as u64;
     }
 
     fn ask(&mut self, frame: frame::Frame) -> Result<(), End> {
         self.patience.wake();
         self.asked_since += 1;
+        self.leaves_for = self.leaves_for.or_else(|| cores::stir(&mut self.look));
         self.answers.push(dispatch::ask(&self.context, &self.peer, frame)?);
         Ok(())
     }
 
-    fn answer(&mut self, answer: Answer) -> Result<(), End> {
+    fn answer(&mut self, Answered { answer, has_waited }: Answered) -> Result<(), End> {
+        self.hurries |= has_waited;
         match answer {
             Answer::Send(answer) => self.outbox.push(answer),
             Answer::Nothing => {}
@@ -158,6 +201,34 @@ impl Connection {
             self.patience.look_again(idle_max);
         }
         Ok(())
+    }
+}
+
+/// Sends; where nobody has waited, the other tasks of the core have their turn before: who waited for what was just written has it before the writer has the
+/// acknowledgement.
+async fn send(outbox: &Outbox, sink: &OwnedWriteHalf, hurries: bool) -> io::Result<usize> {
+    let mut others_had_turn = hurries;
+    poll_fn(|context| {
+        if std::mem::replace(&mut others_had_turn, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+    outbox.send(sink).await
+}
+
+impl Adrift {
+    /// A connection that has sent nothing yet.
+    pub(crate) fn new(context: &Context, stream: std::net::TcpStream, peer: Peer) -> Self {
+        let frames = Frames::new(Arc::clone(&context.requests_budget), context.settings.net.request_bytes_max);
+        Self { stream, peer, frames }
+    }
+
+    /// Where it comes from.
+    pub(crate) fn client(&self) -> SocketAddr {
+        self.peer.address
     }
 }
 

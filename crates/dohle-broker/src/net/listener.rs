@@ -1,11 +1,10 @@
 //! Accepts connections and deals them to the cores.
 //!
-//! Owns the limits on how many there may be; a connection lives on the core that it was dealt to.
+//! Owns the limits on how many there may be; a connection lives on one core at a time.
 
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,12 +13,13 @@ use dohle_base::metric::Counter;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::connection::{Connection, End};
+use super::connection::{Adrift, Connection, End};
 use super::frame;
 use super::peer::{Peer, Software};
 use crate::config::listeners::Listener;
 use crate::config::settings::Net;
 use crate::context::Context;
+use crate::cores::Task;
 use crate::lock::hold;
 
 /// How long a listener rests when the system has no descriptor left for another connection.
@@ -32,6 +32,7 @@ pub(crate) struct Crowd {
     by_address: Mutex<HashMap<IpAddr, usize>>,
     pub(crate) accepted: Counter,
     pub(crate) turned_away: Counter,
+    pub(crate) moved: Counter,
 }
 
 /// A place in the crowd, given up when dropped.
@@ -139,18 +140,27 @@ fn admit(context: &Arc<Context>, stream: TcpStream, address: SocketAddr, listene
     };
     let prepared = prepare(&stream, &context.settings.net).and_then(|()| stream.into_std());
     let Ok(stream) = prepared else { return };
-    let (context, listener) = (Arc::clone(context), Arc::clone(listener));
-    let dealer = Arc::clone(&context);
-    dealer.cores.deal(Box::new(move || {
+    let peer = Peer { address, listener: Arc::clone(listener), software: Software::default().into() };
+    context.cores.deal(serve(place, Adrift::new(context, stream, peer)));
+}
+
+/// Serves a connection on the core that gets it, until it ends or goes to another one.
+fn serve(place: Place, adrift: Adrift) -> Task {
+    Box::new(move || {
         Box::pin(async move {
-            let peer = Rc::new(Peer { address, listener, software: Software::default().into() });
-            if let Ok(stream) = TcpStream::from_std(stream) {
-                let end = Connection::new(Arc::clone(&context), stream, peer).run().await;
-                tell(&context, address, &end);
+            let (context, client) = (Arc::clone(&place.context), adrift.client());
+            let Ok(mut connection) = Connection::here(Arc::clone(&context), adrift) else { return };
+            match connection.run().await {
+                End::Leaves(core) => {
+                    if let Ok(adrift) = connection.leave() {
+                        context.crowd.moved.add(1);
+                        context.cores.deal_to(core, serve(place, adrift));
+                    }
+                }
+                end => tell(&context, client, &end),
             }
-            drop(place);
         })
-    }));
+    })
 }
 
 fn prepare(stream: &TcpStream, net: &Net) -> io::Result<()> {

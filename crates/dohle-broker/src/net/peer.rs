@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::config::listeners::Listener;
 
 /// What is known of the other end.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Peer {
     /// Where it called from.
     pub(crate) address: SocketAddr,

@@ -1,5 +1,6 @@
 //! Order, limits and manners on a connection.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use dohle_base::ErrorCode;
@@ -11,8 +12,9 @@ use dohle_protocol::message::produce::ProduceRequest;
 use dohle_protocol::{Message, Reader};
 
 use crate::broker::Broker;
-use crate::client::{Client, batch, fetch, produce};
+use crate::client::{Client, PATIENCE, batch, fetch, produce};
 use crate::producer::wait;
+use crate::upkeep::get;
 
 #[test]
 fn requests_sent_at_once_are_answered_in_their_order() {
@@ -32,6 +34,40 @@ fn requests_sent_at_once_are_answered_in_their_order() {
             client.receive::<MetadataRequest>(9);
         }
     }
+}
+
+#[test]
+fn connections_that_go_to_another_core_lose_nothing_on_the_way() {
+    if std::thread::available_parallelism().is_ok_and(|cores| cores.get() == 1) {
+        return eprintln!("skipped: there is one core");
+    }
+    let broker = Broker::with(&[("http.listener", "127.0.0.1:0"), ("log.durability", "relaxed")]);
+    let is_over = AtomicBool::new(false);
+    let work = |name: &str| {
+        let mut client = broker.client();
+        client.created(name);
+        let records = batch(&["a", "b"]).bytes().clone();
+        let mut offset = 0;
+        while !is_over.load(Ordering::Relaxed) {
+            // More than is answered at once, so that some are on their way whenever the connection is to go.
+            (0..40).for_each(|_| client.send(&produce(name, records.clone(), 1), 9));
+            for _ in 0..40 {
+                let response = client.receive::<ProduceRequest>(9);
+                assert_eq!(response.responses[0].partition_responses[0].base_offset, offset);
+                offset += 2;
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for name in ["t0", "t1", "t2", "t3"] {
+            scope.spawn(move || work(name));
+        }
+        let has_moved = || !get(broker.http(), "/metrics").contains("dohle_connections_moved_total 0\n");
+        let begun = Instant::now();
+        while !has_moved() && begun.elapsed() < PATIENCE {}
+        is_over.store(true, Ordering::Relaxed);
+        assert!(has_moved());
+    });
 }
 
 #[test]

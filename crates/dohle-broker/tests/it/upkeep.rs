@@ -129,7 +129,7 @@ fn a_partition_that_is_quiet_holds_no_open_file_however_it_was_woken() {
     assert_eq!(client.values("t", 0), ["a", "b"]);
 }
 
-fn get(address: SocketAddr, path: &str) -> String {
+pub(crate) fn get(address: SocketAddr, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").unwrap();
     let mut page = String::new();
