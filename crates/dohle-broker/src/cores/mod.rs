@@ -10,7 +10,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -48,6 +48,8 @@ thread_local! {
 pub(crate) struct Cores {
     /// None once the broker stops.
     inboxes: RwLock<Vec<Inbox>>,
+    /// Tasks that were given for good.
+    kept: AtomicUsize,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -67,18 +69,24 @@ struct Gauge {
     busy: AtomicU32,
     /// Looks so far.
     looks: AtomicU32,
-    /// Tasks that have done something since the last look.
-    stirred: AtomicUsize,
-    /// So many of them are to go,
+    /// What tasks have told since the last look that they had done.
+    work: AtomicUsize,
+    /// Tasks that do so much together are to go,
     leaving: AtomicUsize,
     /// to this core.
     target: AtomicUsize,
 }
 
-/// Notes that a task does something that could as well go on on another core, and says on which it should. `look` is the task's own, 0 at first: it
-/// is asked once between two looks.
-pub(crate) fn stir(look: &mut u32) -> Option<usize> {
-    HERE.with(|here| here.get()?.stir(look))
+/// What a task has done since a look.
+#[derive(Default)]
+pub(crate) struct Work {
+    look: u32,
+    done: usize,
+}
+
+/// Notes that a task that could as well go on on another core does so much, in a unit that all such tasks share, and says on which it should go on.
+pub(crate) fn stir(work: &mut Work, more: usize) -> Option<usize> {
+    HERE.with(|here| here.get()?.stir(work, more))
 }
 
 impl Cores {
@@ -99,22 +107,31 @@ impl Cores {
             };
             threads.push(vital::spawn(&format!("core-{number}"), body)?);
         }
-        let cores = Arc::new(Self { inboxes: RwLock::new(inboxes), threads: Mutex::new(threads) });
+        let cores = Self { inboxes: RwLock::new(inboxes), kept: AtomicUsize::new(0), threads: Mutex::new(threads) };
+        let cores = Arc::new(cores);
         if count > 1 {
-            let balanced = Arc::clone(&cores);
-            cores.keep(Box::new(move || Box::pin(async move { balanced.balance().await })));
+            // Where nobody has the cores any more, their threads end.
+            let balanced = Arc::downgrade(&cores);
+            cores.keep(Box::new(move || Box::pin(balance(balanced))));
         }
         Ok(cores)
     }
 
     /// Gives a task to a core that has time for it. When the broker stops, it is waited for.
     pub(crate) fn deal(&self, task: Task) {
-        self.give(Term::Own, task);
+        let inboxes = read(&self.inboxes);
+        let core = balance::place(inboxes.iter().map(|inbox| inbox.gauge.busy()));
+        if let Some(inbox) = inboxes.get(core) {
+            inbox.give(Term::Own, task);
+        }
     }
 
-    /// The same, for a task that would never end: when the broker stops, it is dropped.
+    /// Gives a task that would never end to one core after the other: when the broker stops, it is dropped.
     pub(crate) fn keep(&self, task: Task) {
-        self.give(Term::Broker, task);
+        let (inboxes, kept) = (read(&self.inboxes), self.kept.fetch_add(1, Ordering::Relaxed));
+        if let Some(inbox) = inboxes.get(kept % inboxes.len().max(1)) {
+            inbox.give(Term::Broker, task);
+        }
     }
 
     /// Gives a task to the core of this number.
@@ -124,32 +141,17 @@ impl Cores {
         }
     }
 
-    fn give(&self, term: Term, task: Task) {
-        let inboxes = read(&self.inboxes);
-        let core = balance::place(inboxes.iter().map(|inbox| inbox.gauge.busy()));
-        if let Some(inbox) = inboxes.get(core) {
-            inbox.give(term, task);
-        }
-    }
-
-    /// Lets crowded cores hand over, as long as the broker runs.
-    async fn balance(&self) {
-        let mut last = Instant::now();
-        loop {
-            tokio::time::sleep(LOOK_EVERY).await;
-            let now = Instant::now();
-            self.look(now - last);
-            last = now;
-        }
-    }
-
-    fn look(&self, since: Duration) {
+    /// Looks who has much to do, and lets crowded cores hand over unless they are doing so; says whether any does.
+    fn look(&self, since: Duration, is_moving: bool) -> bool {
         let inboxes = read(&self.inboxes);
         let loads: Vec<Load> = inboxes.iter().map(|inbox| inbox.gauge.look(since)).collect();
-        for Handover { from, to, count } in balance::handovers(&loads) {
-            inboxes[from].gauge.hand_over(count, to);
+        // What was handed over since the last look is not in the loads yet.
+        let handovers = if is_moving { vec![] } else { balance::handovers(&loads) };
+        for Handover { from, to, work } in &handovers {
+            inboxes[*from].gauge.hand_over(*work, *to);
         }
         inboxes.iter().for_each(|inbox| inbox.gauge.end_look());
+        !handovers.is_empty()
     }
 
     /// Lets the tasks end, for a few seconds, and waits for the threads.
@@ -181,19 +183,27 @@ impl Gauge {
         f64::from(self.busy.load(Ordering::Relaxed)) / 1e3
     }
 
-    /// What was done since the last look. What was to be handed over by now and was not, stays.
+    /// What was done since the last look. What was to be handed over by now and was not told to go, stays.
     fn look(&self, since: Duration) -> Load {
-        let busy =
-            self.runtime.get().map_or(0, |runtime| runtime.metrics().worker_total_busy_duration(0).as_nanos() as u64);
-        let more = busy - self.busy_until.swap(busy, Ordering::Relaxed);
-        self.busy.store((more as f64 / since.as_nanos() as f64 * 1e3) as u32, Ordering::Relaxed);
+        let more = self.runtime.get().map_or(0, |runtime| self.more_of(runtime));
+        let part = (more as f64 / since.as_nanos() as f64).min(1.0);
+        self.busy.store((part * 1e3) as u32, Ordering::Relaxed);
         self.leaving.store(0, Ordering::Relaxed);
-        Load { busy: self.busy(), stirred: self.stirred.swap(0, Ordering::Relaxed) }
+        Load { busy: part, work: self.work.swap(0, Ordering::Relaxed) }
     }
 
-    fn hand_over(&self, count: usize, target: usize) {
+    /// For how many nanoseconds it was busy since the last look; for ever where it is, and has not come so far that it counts.
+    fn more_of(&self, runtime: &Handle) -> u64 {
+        let metrics = runtime.metrics();
+        let busy = metrics.worker_total_busy_duration(0).as_nanos() as u64;
+        let more = busy - self.busy_until.swap(busy, Ordering::Relaxed);
+        let is_awake = metrics.worker_park_unpark_count(0).is_multiple_of(2);
+        if more == 0 && is_awake { u64::MAX } else { more }
+    }
+
+    fn hand_over(&self, work: usize, target: usize) {
         self.target.store(target, Ordering::Relaxed);
-        self.leaving.store(count, Ordering::Relaxed);
+        self.leaving.store(work, Ordering::Release);
     }
 
     /// From here on everybody is counted, and may be told to go, once more.
@@ -201,15 +211,33 @@ impl Gauge {
         self.looks.fetch_add(1, Ordering::Release);
     }
 
-    fn stir(&self, look: &mut u32) -> Option<usize> {
+    /// A task tells once between two looks what it has done, and goes if that is no more than what is to go.
+    fn stir(&self, work: &mut Work, more: usize) -> Option<usize> {
+        work.done += more;
         let looks = self.looks.load(Ordering::Acquire);
-        if std::mem::replace(look, looks) == looks {
+        if work.look == looks {
             return None;
         }
-        self.stirred.fetch_add(1, Ordering::Relaxed);
-        let goes =
-            self.leaving.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |leaving| leaving.checked_sub(1)).is_ok();
+        let done = std::mem::take(&mut work.done);
+        work.look = looks;
+        self.work.fetch_add(done, Ordering::Relaxed);
+        let goes = self
+            .leaving
+            .fetch_update(Ordering::Acquire, Ordering::Relaxed, |leaving| leaving.checked_sub(done))
+            .is_ok_and(|leaving| leaving > 0);
         goes.then(|| self.target.load(Ordering::Relaxed))
+    }
+}
+
+/// Lets crowded cores hand over, as long as there are any.
+async fn balance(cores: Weak<Cores>) {
+    let (mut last, mut is_moving) = (Instant::now(), false);
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let Some(cores) = cores.upgrade() else { return };
+        let now = Instant::now();
+        is_moving = cores.look(now - last, is_moving);
+        last = now;
     }
 }
 
@@ -247,17 +275,21 @@ fn note(term: Term, ended: Result<(), JoinError>) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+
     use super::*;
 
+    const PATIENCE: Duration = Duration::from_secs(30);
+
     #[test]
-    fn tasks_gather_unless_they_are_sent_elsewhere_and_may_end_before_the_threads_do() {
+    fn tasks_are_dealt_kept_and_sent_to_a_core_and_may_end_before_the_threads_do() {
         let cores = Cores::start(2).unwrap();
-        let (sender, names) = std::sync::mpsc::channel();
+        let (sender, names) = mpsc::channel();
         let task = || -> Task {
             let sender = sender.clone();
             Box::new(move || {
                 Box::pin(async move {
-                    sender.send(std::thread::current().name().map(str::to_owned)).unwrap();
+                    sender.send(name()).unwrap();
                     tokio::task::yield_now().await;
                 })
             })
@@ -265,50 +297,64 @@ mod tests {
         (0..3).for_each(|_| cores.deal(task()));
         cores.deal_to(1, task());
         drop(sender);
-        let mut names: Vec<_> = names.iter().flatten().collect();
-        names.sort();
-        assert_eq!(names, ["core-0", "core-0", "core-0", "core-1"]);
+        let names: Vec<_> = names.iter().collect();
+        assert_eq!(names.len(), 4);
+        assert!(names.contains(&"core-1".to_owned()));
         cores.join();
     }
 
     #[test]
-    fn as_many_go_as_are_told_to_and_each_is_asked_once_between_two_looks() {
+    fn who_does_no_more_than_what_is_to_go_goes_and_each_is_asked_once_between_two_looks() {
         let gauge = Gauge::default();
         gauge.end_look();
-        let mut looks = [0; 5];
-        assert!(looks.iter_mut().all(|look| gauge.stir(look).is_none()), "nobody is told to go");
-        assert_eq!(gauge.look(LOOK_EVERY).stirred, 5);
-        gauge.hand_over(2, 7);
+        let mut tasks = [5, 50, 10, 10, 10].map(|done| Work { look: 0, done });
+        assert!(tasks.iter_mut().all(|task| gauge.stir(task, 0).is_none()), "nobody is told to go");
+        assert_eq!(gauge.look(LOOK_EVERY).work, 85);
+        gauge.hand_over(27, 7);
         gauge.end_look();
-        let mut told: Vec<_> = looks.iter_mut().map(|look| gauge.stir(look)).collect();
-        told.extend(looks.iter_mut().map(|look| gauge.stir(look)));
-        assert_eq!(told, [Some(7), Some(7), None, None, None, None, None, None, None, None]);
-        gauge.hand_over(2, 7);
-        assert_eq!(gauge.look(LOOK_EVERY).stirred, 5);
+        let done = [5, 50, 10, 10, 10];
+        let mut told: Vec<_> = tasks.iter_mut().zip(done).map(|(task, done)| gauge.stir(task, done)).collect();
+        told.extend(tasks.iter_mut().map(|task| gauge.stir(task, 1)));
+        assert_eq!(told, [Some(7), None, Some(7), Some(7), None, None, None, None, None, None]);
+        gauge.hand_over(27, 7);
+        assert_eq!(gauge.look(LOOK_EVERY).work, 85);
         gauge.end_look();
-        assert_eq!(gauge.stir(&mut looks[0]), None, "what was not handed over in time stays");
+        assert_eq!(gauge.stir(&mut tasks[0], 1), None, "what was not told in time stays");
     }
 
     #[test]
     fn a_core_that_works_is_busy_and_hands_over_what_can_go() {
         let cores = Cores::start(2).unwrap();
-        let (sender, names) = std::sync::mpsc::channel();
-        for _ in 0..4 {
-            cores.deal_to(0, worker(&cores, &sender));
+        let (sender, names) = mpsc::channel();
+        (0..4).for_each(|_| cores.deal_to(0, worker(&cores, &sender)));
+        let begun = Instant::now();
+        while names.recv_timeout(PATIENCE).unwrap() != "core-1" {
+            assert!(begun.elapsed() < PATIENCE, "nobody went");
         }
-        while names.recv().unwrap() != "core-1" {}
         drop(names);
         cores.join();
     }
 
+    #[test]
+    fn threads_end_when_nobody_has_the_cores_any_more() {
+        let cores = Cores::start(2).unwrap();
+        let threads: Vec<_> = hold(&cores.threads).drain(..).collect();
+        drop(cores);
+        assert!(threads.into_iter().all(|thread| thread.join().is_ok()));
+    }
+
+    fn name() -> String {
+        std::thread::current().name().unwrap_or_default().to_owned()
+    }
+
     /// Works as long as somebody listens, and goes where it is told to.
-    fn worker(cores: &Arc<Cores>, sender: &std::sync::mpsc::Sender<String>) -> Task {
+    fn worker(cores: &Arc<Cores>, sender: &mpsc::Sender<String>) -> Task {
         let (cores, sender) = (Arc::clone(cores), sender.clone());
         Box::new(move || {
             Box::pin(async move {
-                let (name, mut look) = (std::thread::current().name().unwrap_or_default().to_owned(), 0);
-                while sender.send(name.clone()).is_ok() {
-                    if let Some(core) = stir(&mut look) {
+                let mut work = Work::default();
+                while sender.send(name()).is_ok() {
+                    if let Some(core) = stir(&mut work, 1) {
                         return cores.deal_to(core, worker(&cores, &sender));
                     }
                     let begun = Instant::now();

@@ -110,7 +110,7 @@ enum Slot {
     Done(Answered),
 }
 
-/// An answer, and whether it was waited for: not if it was there in the turn in which it was asked for.
+/// An answer, and whether it was waited for: not if it was there when the request was first worked on.
 pub(crate) struct Answered {
     pub(crate) answer: Answer,
     pub(crate) has_waited: bool,

@@ -3,6 +3,7 @@
 //! Owns the order of things and the patience with a client; what a request means is the dispatcher's.
 //! Law: a connection goes to another core between two requests, when everything is answered and sent.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -30,6 +31,11 @@ const LOOK_EVERY: Duration = Duration::from_secs(15);
 const UNREAD_MAX: Duration = Duration::from_secs(60);
 /// How long a client may pause within a frame.
 const PAUSE_IN_FRAME_MAX: Duration = Duration::from_secs(30);
+
+/// A connection that is to go on on another core reads nothing until everything is answered, but no longer than this: it may wait for what never comes.
+const LEAVES_WITHIN: Duration = Duration::from_millis(20);
+/// So many bytes of requests are as much work as one more request.
+const WORK_BYTES: usize = 16 << 10;
 
 /// So many requests are worked on before what can be sent is sent: some are never answered.
 const ASKED_MAX: usize = 16;
@@ -74,12 +80,11 @@ pub(crate) struct Connection {
     outbox: Outbox,
     /// Requests since something was sent.
     asked_since: usize,
-    /// Somebody has waited for an answer that is to be sent.
-    hurries: bool,
-    /// The core's look in which this connection has last done something.
-    look: u32,
-    /// The core to which it goes when everything is answered.
-    leaves_for: Option<usize>,
+    /// What is to be sent goes at once: somebody has waited for it, or others had their turn.
+    hurries: Cell<bool>,
+    work: cores::Work,
+    /// The core to which it goes when everything is answered, and until when that may be.
+    leaves_for: Option<(usize, Instant)>,
     stop: watch::Receiver<bool>,
     patience: Patience,
 }
@@ -110,8 +115,8 @@ impl Connection {
             answers: Answers::default(),
             outbox: Outbox::default(),
             asked_since: 0,
-            hurries: false,
-            look: 0,
+            hurries: Cell::new(false),
+            work: cores::Work::default(),
             leaves_for: None,
             stop,
             patience,
@@ -139,7 +144,7 @@ impl Connection {
         let stopping = *self.stop.borrow();
         let ending = stopping || self.leaves_for.is_some();
         if ending && self.answers.is_empty() && self.outbox.is_empty() {
-            return Err(self.leaves_for.filter(|_| !stopping).map_or(End::Stopped, End::Leaves));
+            return Err(self.leaves_for.filter(|_| !stopping).map_or(End::Stopped, |(core, _)| End::Leaves(core)));
         }
         let reading = !ending && self.answers.has_room() && self.outbox.has_room();
         // Answers to requests that came together leave together: what is here already is worked on first.
@@ -149,8 +154,9 @@ impl Connection {
             sent = self.outbox.send(&self.sink), if full => self.sent(sent?),
             answered = self.answers.next(), if !self.answers.is_empty() => self.answer(answered)?,
             frame = self.frames.next(&mut self.source), if reading => self.ask(frame?)?,
-            sent = send(&self.outbox, &self.sink, self.hurries), if !full && !self.outbox.is_empty() => self.sent(sent?),
+            sent = send(&self.outbox, &self.sink, &self.hurries), if !full && !self.outbox.is_empty() => self.sent(sent?),
             () = self.patience.alarm.as_mut() => self.look(reading)?,
+            () = given_up(self.leaves_for) => self.leaves_for = None,
             _ = self.stop.changed(), if !stopping => {}
         }
         Ok(())
@@ -158,22 +164,26 @@ impl Connection {
 
     fn sent(&mut self, bytes: usize) {
         self.outbox.advance(bytes);
-        (self.asked_since, self.hurries) = (0, self.hurries && !self.outbox.is_empty());
+        self.asked_since = 0;
+        self.hurries.set(self.hurries.get() && !self.outbox.is_empty());
         self.patience.sent += bytes as u64;
     }
 
     fn ask(&mut self, frame: frame::Frame) -> Result<(), End> {
         self.patience.wake();
         self.asked_since += 1;
-        self.leaves_for = self.leaves_for.or_else(|| cores::stir(&mut self.look));
+        let told = cores::stir(&mut self.work, 1 + frame.bytes.len() / WORK_BYTES);
+        self.leaves_for = self.leaves_for.or(told.map(|core| (core, Instant::now() + LEAVES_WITHIN)));
         self.answers.push(dispatch::ask(&self.context, &self.peer, frame)?);
         Ok(())
     }
 
     fn answer(&mut self, Answered { answer, has_waited }: Answered) -> Result<(), End> {
-        self.hurries |= has_waited;
         match answer {
-            Answer::Send(answer) => self.outbox.push(answer),
+            Answer::Send(answer) => {
+                self.outbox.push(answer);
+                self.hurries.set(self.hurries.get() || has_waited);
+            }
             Answer::Nothing => {}
             Answer::Close => return Err(End::Unanswerable),
         }
@@ -206,10 +216,9 @@ impl Connection {
 
 /// Sends; where nobody has waited, the other tasks of the core have their turn before: who waited for what was just written has it before the writer has the
 /// acknowledgement.
-async fn send(outbox: &Outbox, sink: &OwnedWriteHalf, hurries: bool) -> io::Result<usize> {
-    let mut others_had_turn = hurries;
+async fn send(outbox: &Outbox, sink: &OwnedWriteHalf, hurries: &Cell<bool>) -> io::Result<usize> {
     poll_fn(|context| {
-        if std::mem::replace(&mut others_had_turn, true) {
+        if hurries.replace(true) {
             return Poll::Ready(());
         }
         context.waker().wake_by_ref();
@@ -217,6 +226,14 @@ async fn send(outbox: &Outbox, sink: &OwnedWriteHalf, hurries: bool) -> io::Resu
     })
     .await;
     outbox.send(sink).await
+}
+
+/// Waits until a connection may not wait any longer for its leave.
+async fn given_up(leaves_for: Option<(usize, Instant)>) {
+    match leaves_for {
+        Some((_, latest)) => sleep_until(latest).await,
+        None => std::future::pending().await,
+    }
 }
 
 impl Adrift {

@@ -149,15 +149,20 @@ fn serve(place: Place, adrift: Adrift) -> Task {
     Box::new(move || {
         Box::pin(async move {
             let (context, client) = (Arc::clone(&place.context), adrift.client());
-            let Ok(mut connection) = Connection::here(Arc::clone(&context), adrift) else { return };
-            match connection.run().await {
-                End::Leaves(core) => {
-                    if let Ok(adrift) = connection.leave() {
-                        context.crowd.moved.add(1);
-                        context.cores.deal_to(core, serve(place, adrift));
-                    }
+            let mut connection = match Connection::here(Arc::clone(&context), adrift) {
+                Ok(connection) => connection,
+                Err(error) => return tell(&context, client, &End::Failed(error)),
+            };
+            let left = match connection.run().await {
+                End::Leaves(core) => connection.leave().map(|adrift| (core, adrift)).map_err(End::Failed),
+                end => Err(end),
+            };
+            match left {
+                Ok((core, adrift)) => {
+                    context.crowd.moved.add(1);
+                    context.cores.deal_to(core, serve(place, adrift));
                 }
-                end => tell(&context, client, &end),
+                Err(end) => tell(&context, client, &end),
             }
         })
     })
