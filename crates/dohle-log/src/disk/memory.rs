@@ -562,8 +562,9 @@ impl File for MemoryFile {
         let ending = state.begin()?;
         let mut bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
         let block = if self.is_direct() { DIRECT_BLOCK } else { 1 };
-        let is_aligned = |part: &IoSlice<'_>| part.len() % block == 0 && part.as_ptr().align_offset(block) == 0;
-        if at % block as u64 != 0 || !parts.iter().all(is_aligned) {
+        let is_aligned =
+            |part: &IoSlice<'_>| part.len().is_multiple_of(block) && part.as_ptr().align_offset(block) == 0;
+        if !at.is_multiple_of(block as u64) || !parts.iter().all(is_aligned) {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         if ending == Ending::Half {
