@@ -106,7 +106,7 @@ pub(crate) fn ask(context: &Arc<Context>, peer: &Rc<Peer>, frame: Frame) -> Resu
         Err(HeaderError::UnknownVersion { api: ApiKey::ApiVersions, prefix }) => {
             let answer = unknown_versions(context, prefix);
             let (answering, holds_up) = (Box::pin(async { answer }), Rc::default());
-            return Ok(Asked { answering, overlaps: false, holds_up, has_waited: false, _share: frame.share });
+            return Ok(Asked { answering, overlaps: false, holds_up, _share: frame.share });
         }
         Err(error) => return Err(error.into()),
     };
@@ -124,8 +124,7 @@ pub(crate) fn ask(context: &Arc<Context>, peer: &Rc<Peer>, frame: Frame) -> Resu
         filed: Cell::default(),
     };
     let call = Call { context: Arc::clone(context), client, head, body };
-    let (answering, overlaps) = ((served.start)(call), served.api.overlaps);
-    Ok(Asked { answering, overlaps, holds_up, has_waited: false, _share: frame.share })
+    Ok(Asked { answering: (served.start)(call), overlaps: served.api.overlaps, holds_up, _share: frame.share })
 }
 
 /// A client that asks in a version from the future is told in the oldest what there is (KIP-511).

@@ -129,7 +129,8 @@ pub(super) struct Figure {
     pub per: Option<&'static str>,
     pub scale: f64,
     pub target: Target,
-    /// What the floor took where nobody has measured it here; within 1.3 times of it a figure is met whatever its ratio.
+    /// What the floor took where nobody has measured it here; within 1.3 times of it a figure is met whatever its ratio, but not
+    /// where more is better.
     pub floor: Option<f64>,
 }
 

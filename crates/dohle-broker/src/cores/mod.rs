@@ -282,7 +282,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(30);
 
     #[test]
-    fn tasks_are_dealt_kept_and_sent_to_a_core_and_may_end_before_the_threads_do() {
+    fn tasks_are_dealt_and_sent_to_a_core_and_may_end_before_the_threads_do() {
         let cores = Cores::start(2).unwrap();
         let (sender, names) = mpsc::channel();
         let task = || -> Task {

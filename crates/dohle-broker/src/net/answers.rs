@@ -93,8 +93,6 @@ pub(crate) struct Asked {
     pub(crate) overlaps: bool,
     /// Set while nothing behind it may start, although it overlaps: what it does to the world is still to be done.
     pub(crate) holds_up: Rc<Cell<bool>>,
-    /// Whether it has been waited for.
-    pub(crate) has_waited: bool,
     /// The memory that its bytes are counted for, returned when it is answered.
     pub(crate) _share: Share,
 }
@@ -106,7 +104,7 @@ pub(crate) struct Answers {
 }
 
 enum Slot {
-    Working(Asked),
+    Working { asked: Asked, has_waited: bool },
     Done(Answered),
 }
 
@@ -119,7 +117,7 @@ pub(crate) struct Answered {
 impl Answers {
     /// Puts a request behind the others.
     pub(crate) fn push(&mut self, asked: Asked) {
-        self.queue.push_back(Slot::Working(asked));
+        self.queue.push_back(Slot::Working { asked, has_waited: false });
     }
 
     /// Whether nobody waits.
@@ -152,19 +150,19 @@ impl Answers {
     fn work(&mut self, context: &mut Context<'_>) {
         let mut unanswered = false;
         for slot in &mut self.queue {
-            let Slot::Working(asked) = slot else { continue };
+            let Slot::Working { asked, has_waited } = slot else { continue };
             let overlaps = asked.overlaps;
             if unanswered && !overlaps {
                 return;
             }
             match asked.answering.as_mut().poll(context) {
                 Poll::Ready(answer) => {
-                    let has_waited = asked.has_waited;
+                    let has_waited = *has_waited;
                     // The request's bytes and its share of memory go here.
                     *slot = Slot::Done(Answered { answer, has_waited });
                     continue;
                 }
-                Poll::Pending => asked.has_waited = true,
+                Poll::Pending => *has_waited = true,
             }
             if !overlaps || asked.holds_up.get() {
                 return;
@@ -205,13 +203,7 @@ mod tests {
                 });
                 let (share, holds_up) = (Budget::new(1).open(), Rc::new(Cell::new(false)));
                 fixture.holds_up.push(Rc::clone(&holds_up));
-                fixture.answers.push(Asked {
-                    answering,
-                    overlaps: *overlaps,
-                    holds_up,
-                    has_waited: false,
-                    _share: share,
-                });
+                fixture.answers.push(Asked { answering, overlaps: *overlaps, holds_up, _share: share });
                 fixture.finish.push(Some(finish));
             }
             fixture
