@@ -21,8 +21,9 @@ use crate::segment::name::Stage;
 use crate::segment::{self, Sealed};
 
 /// A log whose acknowledgements do not wait for the disk is still written to it in pieces of this size: what gathers until the system has
-/// to write it holds everybody up then.
-const GATHERED_BYTES_MAX: u64 = 32 << 20;
+/// to write it holds everybody up then. While a piece is on its way an append may have to wait for the file's blocks and for its last page; so
+/// small ones.
+const GATHERED_BYTES_MAX: u64 = 2 << 20;
 
 /// What is durable of a log, and what has to become so.
 #[derive(Debug)]
