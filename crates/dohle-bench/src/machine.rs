@@ -12,6 +12,8 @@ const SYSTEM_TICKS: usize = 12;
 /// The fields of the first line of `/proc/stat` in which somebody worked: user, nice, system, interrupts (hard and soft). A
 /// guest's are among the user's, and what the host took away is nobody's here.
 const BUSY: [usize; 5] = [0, 1, 2, 5, 6];
+/// The field of it that counts what the host of a virtual machine gave to others while somebody here wanted it.
+const STOLEN: [usize; 1] = [7];
 
 /// Processor time that was used until now, in seconds.
 #[derive(Clone, Copy, Debug, Default)]
@@ -19,6 +21,7 @@ pub struct Clocks {
     generator: f64,
     broker: Option<f64>,
     machine: f64,
+    stolen: f64,
 }
 
 /// What was used between two moments.
@@ -30,6 +33,8 @@ pub struct Spent {
     pub broker: Option<f64>,
     /// Seconds of all processors of the machine.
     pub machine: f64,
+    /// Seconds that the host gave to others, of all processors.
+    pub stolen: f64,
     /// The memory of the process that was named.
     pub resident: Option<Resident>,
 }
@@ -37,10 +42,12 @@ pub struct Spent {
 impl Clocks {
     /// Reads them now; `broker` must be running.
     pub fn read(broker: Option<u32>) -> io::Result<Self> {
+        let [machine, stolen] = machine_seconds([&BUSY, &STOLEN])?;
         Ok(Self {
             generator: process_seconds("self")?,
             broker: broker.map(|pid| process_seconds(&pid.to_string())).transpose()?,
-            machine: machine_seconds()?,
+            machine,
+            stolen,
         })
     }
 
@@ -51,6 +58,7 @@ impl Clocks {
             generator: between(self.generator, earlier.generator),
             broker: self.broker.zip(earlier.broker).map(|(now, then)| between(now, then)),
             machine: between(self.machine, earlier.machine),
+            stolen: between(self.stolen, earlier.stolen),
             resident: None,
         }
     }
@@ -85,10 +93,19 @@ fn process_seconds(process: &str) -> io::Result<f64> {
     seconds(fields, &[USER_TICKS, SYSTEM_TICKS]).ok_or_else(|| unreadable(&path))
 }
 
-fn machine_seconds() -> io::Result<f64> {
+/// What the host has given to others until now, in seconds of all processors.
+pub fn stolen_seconds() -> io::Result<f64> {
+    machine_seconds([&STOLEN]).map(|[stolen]| stolen)
+}
+
+fn machine_seconds<const N: usize>(wanted: [&[usize]; N]) -> io::Result<[f64; N]> {
     let text = read("/proc/stat")?;
-    let line = text.lines().next().and_then(|line| line.strip_prefix("cpu "));
-    line.and_then(|line| seconds(line, &BUSY)).ok_or_else(|| unreadable("/proc/stat"))
+    let line = text.lines().next().and_then(|line| line.strip_prefix("cpu ")).unwrap_or_default();
+    let mut found = [0.0; N];
+    for (found, places) in found.iter_mut().zip(wanted) {
+        *found = seconds(line, places).ok_or_else(|| unreadable("/proc/stat"))?;
+    }
+    Ok(found)
 }
 
 fn seconds(fields: &str, wanted: &[usize]) -> Option<f64> {
@@ -108,7 +125,7 @@ fn unreadable(path: &str) -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    use super::{Clocks, resident_bytes, resident_bytes_roughly, seconds};
+    use super::{Clocks, resident_bytes, resident_bytes_roughly, seconds, stolen_seconds};
 
     #[test]
     fn ticks_are_found_by_their_place() {
@@ -125,5 +142,6 @@ mod tests {
         let before = Clocks::read(Some(me)).unwrap();
         let spent = Clocks::read(Some(me)).unwrap().since(&before);
         assert!(spent.generator >= 0.0 && spent.broker.unwrap() >= 0.0 && spent.machine >= 0.0);
+        assert!(before.machine >= before.generator && before.stolen <= stolen_seconds().unwrap());
     }
 }

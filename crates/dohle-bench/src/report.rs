@@ -46,6 +46,8 @@ pub struct Report {
     pub broker_cpu_seconds: Option<f64>,
     /// Processor time of everything on this machine.
     pub machine_cpu_seconds: f64,
+    /// Processor time that the host of a virtual machine gave to others while it was wanted here. Whoever waited for it is in the latencies.
+    pub stolen_cpu_seconds: f64,
     /// Resident memory of the process that was named.
     pub broker_resident_bytes: Option<Resident>,
     /// What a connection costs the process that was named.
@@ -81,6 +83,8 @@ pub struct Minute {
     pub latency_us: Option<Percentiles>,
     /// Resident memory of the process that was named, at the minute's end.
     pub broker_resident_bytes: Option<u64>,
+    /// Processor time that the host gave to others in it.
+    pub stolen_cpu_seconds: f64,
 }
 
 /// What bad neighbours did.
@@ -159,6 +163,7 @@ impl Results {
             generator_cpu_seconds: spent.generator,
             broker_cpu_seconds: spent.broker,
             machine_cpu_seconds: spent.machine,
+            stolen_cpu_seconds: spent.stolen,
             broker_resident_bytes: spent.resident,
             resident_bytes_per_connection: None,
             minutes: vec![],

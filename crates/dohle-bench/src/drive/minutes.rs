@@ -1,5 +1,6 @@
 //! The measured window minute by minute: whether a broker stays as it is.
 
+use super::watch::Seen;
 use crate::report::Minute;
 use crate::tally::Second;
 
@@ -11,12 +12,15 @@ pub(super) struct Minutes {
     over: Vec<Minute>,
     seconds: u32,
     counted: Second,
+    /// What the host had taken when the minute began.
+    stolen_before: Option<f64>,
 }
 
 impl Minutes {
-    /// Counts a second of the measured window, at whose end the broker had so much memory.
-    pub(super) fn take(&mut self, second: &Second, resident: Option<u64>) {
+    /// Counts a second of the measured window, at whose end this was seen.
+    pub(super) fn take(&mut self, second: &Second, seen: Seen) {
         self.counted.add(second);
+        let stolen_before = *self.stolen_before.get_or_insert(seen.stolen);
         self.seconds += 1;
         if self.seconds < SECONDS {
             return;
@@ -25,7 +29,13 @@ impl Minutes {
         let counted = self.counted.take();
         let flow = if counted.produced.requests > 0 { counted.produced } else { counted.consumed };
         let latency_us = counted.times.percentiles();
-        self.over.push(Minute { records: flow.records, latency_us, broker_resident_bytes: resident });
+        self.stolen_before = Some(seen.stolen);
+        self.over.push(Minute {
+            records: flow.records,
+            latency_us,
+            broker_resident_bytes: seen.resident,
+            stolen_cpu_seconds: ((seen.stolen - stolen_before) * 1e3).round() / 1e3,
+        });
     }
 
     /// All whole minutes, if there are two at least: one is the window itself.
@@ -50,17 +60,19 @@ mod tests {
         let mut minutes = Minutes::default();
         for number in 0..3 * SECONDS - 1 {
             let time = if number < SECONDS { 1_000 } else { 5_000 };
-            minutes.take(&second(time), Some(number.into()));
+            let stolen = if number < SECONDS { 5.0 } else { 5.25 };
+            minutes.take(&second(time), Seen { resident: Some(number.into()), stolen });
         }
         let over = minutes.over();
         let told = |minute: &Minute| (minute.records, minute.latency_us.unwrap().p99, minute.broker_resident_bytes);
         assert_eq!(over.iter().map(told).collect::<Vec<_>>(), [(120, 1.0, Some(59)), (120, 5.0, Some(119))]);
+        assert_eq!(over.iter().map(|minute| minute.stolen_cpu_seconds).collect::<Vec<_>>(), [0.0, 0.25]);
     }
 
     #[test]
     fn a_single_minute_is_the_window_itself() {
         let mut minutes = Minutes::default();
-        (0..SECONDS).for_each(|_| minutes.take(&second(1), None));
+        (0..SECONDS).for_each(|_| minutes.take(&second(1), Seen::default()));
         assert_eq!(minutes.over(), []);
     }
 }

@@ -109,7 +109,7 @@ impl Loops {
         failed.map_or(Ok(()), Err)
     }
 
-    fn take_second(&mut self, number: u64, second: &Second, resident: Option<u64>, tell: &mut dyn FnMut(News)) {
+    fn take_second(&mut self, number: u64, second: &Second, seen: Seen, tell: &mut dyn FnMut(News)) {
         let (count, all) = self.seconds.entry(number).or_default();
         *count += 1;
         all.add(second);
@@ -119,7 +119,7 @@ impl Loops {
         const SECOND: u64 = 1_000_000_000;
         let measured = number * SECOND > self.window.begin && number * SECOND <= self.window.end;
         if measured {
-            self.minutes.take(all, resident);
+            self.minutes.take(all, seen);
         }
         tell(News::Second { number, measured, counted: all });
         self.seconds.retain(|other, _| *other > number);
@@ -131,6 +131,15 @@ impl Loops {
     }
 }
 
+/// What was seen of the machine, a second ago at most.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Seen {
+    /// The memory of the process that was named.
+    pub(super) resident: Option<u64>,
+    /// Processor time that the host has given to others until now.
+    pub(super) stolen: f64,
+}
+
 /// Reads the clocks and the memory when their time has come.
 pub(crate) struct Watch {
     clock: Clock,
@@ -139,12 +148,12 @@ pub(crate) struct Watch {
     begun: Option<Clocks>,
     ended: Option<Clocks>,
     resident: Resident,
-    last_seen: u64,
+    last_seen: Seen,
 }
 
 impl Watch {
     pub(crate) fn new(clock: Clock, window: Window, pid: Option<u32>) -> Self {
-        Self { clock, window, pid, begun: None, ended: None, resident: Resident::default(), last_seen: 0 }
+        Self { clock, window, pid, begun: None, ended: None, resident: Resident::default(), last_seen: Seen::default() }
     }
 
     /// Reads what is due now; how long until something is.
@@ -159,7 +168,8 @@ impl Watch {
         }
         let now_resident = resident(self.pid, machine::resident_bytes_roughly)?;
         self.resident.max = self.resident.max.max(now_resident);
-        self.last_seen = now_resident;
+        let stolen = read_clock(machine::stolen_seconds())?;
+        self.last_seen = Seen { resident: self.pid.map(|_| now_resident), stolen };
         let next = match (&self.begun, &self.ended) {
             (None, _) => self.window.begin,
             (_, None) => self.window.end,
@@ -178,9 +188,8 @@ impl Watch {
         Ok(())
     }
 
-    /// The memory of the process that was named, a second ago at most.
-    pub(crate) fn last_seen(&self) -> Option<u64> {
-        self.pid.map(|_| self.last_seen)
+    fn last_seen(&self) -> Seen {
+        self.last_seen
     }
 
     /// What was used within the window.
@@ -191,8 +200,12 @@ impl Watch {
     }
 
     fn clocks(&self) -> Result<Clocks, Failure> {
-        Clocks::read(self.pid).map_err(|source| Failure::Machine { what: "read processor times", source })
+        read_clock(Clocks::read(self.pid))
     }
+}
+
+fn read_clock<T>(read: std::io::Result<T>) -> Result<T, Failure> {
+    read.map_err(|source| Failure::Machine { what: "read processor times", source })
 }
 
 /// The memory of the process that was named, or none of nobody.

@@ -13,13 +13,13 @@ Examples:
   dohle bench produce --partitions 100 --connections 50 --rate 200k   # 200,000 records a second, and how long each took
   dohle bench produce --record-size 100 --batch-size 1 --rate 5000    # one record in each request
   dohle bench produce --compression zstd --payload text --pid $(pgrep -f 'dohle server')
-  dohle bench produce --idempotent --config retention.bytes=256MiB --config segment.bytes=64MiB --json | jq .latency_ms
+  dohle bench produce --idempotent --config retention.bytes=256MiB --config segment.bytes=64MiB --json | jq .latency_us
 
 With a rate, requests start when they are due whatever became of those before, and their latency is counted from then. A
 topic that is not there is made. JSON (with --json), one object: {\"command\", \"seconds\", \"records\", \"bytes\", \"requests\",
 \"errors\", \"errors_by_name\", \"records_per_second\", \"mb_per_second\", \"latency_us\": {\"p50\", \"p90\", \"p99\", \"p99_9\", \"max\",
 \"mean\"} or null, \"end_to_end_us\", \"late_us\", \"unsent\", \"generator_cpu_seconds\", \"broker_cpu_seconds\",
-\"machine_cpu_seconds\", \"broker_resident_bytes\": {\"begin\", \"end\", \"max\"}}";
+\"machine_cpu_seconds\", \"stolen_cpu_seconds\", \"broker_resident_bytes\": {\"begin\", \"end\", \"max\"}}";
 
 #[derive(Args)]
 pub(in crate::command) struct Arguments {

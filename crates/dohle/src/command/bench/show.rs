@@ -113,6 +113,10 @@ fn figures(report: &Report) -> Vec<[String; 2]> {
         rows.push(row("a connection", format!("{} of the broker's memory", size::show(bytes as u64))));
     }
     rows.push(row("machine's CPU", format!("{:.2} s", report.machine_cpu_seconds)));
+    if report.stolen_cpu_seconds > 0.0 {
+        let stolen = report.stolen_cpu_seconds;
+        rows.push(row("taken by the host", format!("{stolen:.2} s of CPU; who waited for it is in the latencies")));
+    }
     if let Some(resident) = &report.broker_resident_bytes {
         let [begin, end, max] = [resident.begin, resident.end, resident.max].map(size::show);
         rows.push(row("broker's memory", format!("{begin} at the begin, {end} at the end, {max} at most")));
