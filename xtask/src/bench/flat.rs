@@ -10,21 +10,58 @@ const RESTS_FROM: usize = 20;
 const BEFORE_RETENTION: std::ops::Range<usize> = 0..4;
 const AFTER_RETENTION: std::ops::Range<usize> = 5..10;
 const MINUTES_PER_HOUR: f64 = 60.0;
+/// A minute is the broker's own as long as the host of a virtual machine takes less than a hundredth of one processor's time in it: of what took
+/// longest, more than a hundredth is the host's otherwise, and that is what a p99 shows.
+const QUIET_STOLEN_SECONDS_MAX: f64 = 0.6;
+/// With fewer minutes of its own nothing is said of a broker.
+const QUIET_MINUTES_MIN: usize = 20;
+
+/// One minute of a report.
+struct Minute {
+    p99: f64,
+    resident: Option<f64>,
+    is_quiet: bool,
+}
+
+impl Minute {
+    fn read(told: &Value) -> Option<Self> {
+        Some(Self {
+            p99: told.pointer("/latency_us/p99")?.as_f64()?,
+            resident: told.get("broker_resident_bytes").and_then(Value::as_f64),
+            is_quiet: told.get("stolen_cpu_seconds")?.as_f64()? <= QUIET_STOLEN_SECONDS_MAX,
+        })
+    }
+}
 
 /// What the minutes of a report come to, as parts of 1; none where it has too few.
 pub(super) fn of(report: &Value) -> Option<Value> {
-    let minutes = report.get("minutes")?.as_array()?;
-    let p99s: Vec<f64> =
-        minutes.iter().map(|minute| minute.pointer("/latency_us/p99")?.as_f64()).collect::<Option<_>>()?;
-    let resident = minutes.iter().filter_map(|minute| minute.get("broker_resident_bytes")?.as_f64());
-    let resident: Vec<f64> = resident.skip(RESTS_FROM).collect();
-    let median = Spread::of(&p99s)?;
-    let apart = (median.max - median.median).max(median.median - median.min) / median.median;
-    let middle = |range: std::ops::Range<usize>| Some(Spread::of(p99s.get(range)?)?.median);
-    let step = middle(AFTER_RETENTION).zip(middle(BEFORE_RETENTION)).map(|(after, before)| after / before - 1.0);
-    Some(
-        json!({"p99_apart": apart, "retention_step": step, "resident_slope": slope(&resident).map(|it| it * MINUTES_PER_HOUR)}),
-    )
+    let minutes: Vec<Minute> = report.get("minutes")?.as_array()?.iter().map(Minute::read).collect::<Option<_>>()?;
+    let all = p99s(&minutes, |_| true);
+    let quiet = p99s(&minutes, |minute| minute.is_quiet);
+    let resident: Vec<f64> = minutes.iter().filter_map(|minute| minute.resident).skip(RESTS_FROM).collect();
+    Some(json!({
+        "p99_apart": apart(&all)?,
+        "quiet_minutes": quiet.len(),
+        "quiet_p99_apart": if quiet.len() < QUIET_MINUTES_MIN { None } else { apart(&quiet) },
+        "retention_step": retention_step(&minutes),
+        "resident_slope": slope(&resident).map(|it| it * MINUTES_PER_HOUR),
+    }))
+}
+
+fn p99s(minutes: &[Minute], counts: impl Fn(&Minute) -> bool) -> Vec<f64> {
+    minutes.iter().filter(|minute| counts(minute)).map(|minute| minute.p99).collect()
+}
+
+/// How far from their median the furthest is.
+fn apart(p99s: &[f64]) -> Option<f64> {
+    let spread = Spread::of(p99s)?;
+    Some((spread.max - spread.median).max(spread.median - spread.min) / spread.median)
+}
+
+/// By how much the quiet minutes after retention has begun stand above those before.
+fn retention_step(minutes: &[Minute]) -> Option<f64> {
+    let median = |minutes: &[Minute]| Some(Spread::of(&p99s(minutes, |minute| minute.is_quiet))?.median);
+    Some(median(minutes.get(AFTER_RETENTION)?)? / median(minutes.get(BEFORE_RETENTION)?)? - 1.0)
 }
 
 /// By how much of their mean numbers grow from one to the next, by least squares.
@@ -44,26 +81,62 @@ fn slope(numbers: &[f64]) -> Option<f64> {
 mod tests {
     use super::*;
 
-    fn hour(p99: impl Fn(usize) -> f64, resident: impl Fn(usize) -> f64) -> Value {
-        let minute = |number| json!({"latency_us": {"p99": p99(number)}, "broker_resident_bytes": resident(number)});
-        json!({"minutes": (0..60).map(minute).collect::<Vec<_>>()})
+    fn hour(p99: impl Fn(usize) -> f64, resident: impl Fn(usize) -> f64, stolen: impl Fn(usize) -> f64) -> Value {
+        let minute = |number| {
+            json!({
+                "latency_us": {"p99": p99(number)},
+                "broker_resident_bytes": resident(number),
+                "stolen_cpu_seconds": stolen(number),
+            })
+        };
+        of(&json!({"minutes": (0..60).map(minute).collect::<Vec<_>>()})).unwrap()
+    }
+
+    fn even(_: usize) -> f64 {
+        5e7
+    }
+
+    fn nothing(_: usize) -> f64 {
+        0.0
     }
 
     #[test]
     fn what_stays_as_it_is_is_flat() {
-        let flat = of(&hour(|_| 100.0, |_| 5e7)).unwrap();
-        assert_eq!(flat, json!({"p99_apart": 0.0, "retention_step": 0.0, "resident_slope": 0.0}));
+        let flat = json!({
+            "p99_apart": 0.0,
+            "quiet_minutes": 60,
+            "quiet_p99_apart": 0.0,
+            "retention_step": 0.0,
+            "resident_slope": 0.0,
+        });
+        assert_eq!(hour(even, even, nothing), flat);
     }
 
     #[test]
     fn a_minute_a_step_and_a_leak_are_seen() {
-        let flat = of(&hour(|minute| if minute == 30 { 150.0 } else { 100.0 }, |_| 5e7)).unwrap();
-        assert_eq!(flat["p99_apart"], 0.5);
-        let flat = of(&hour(|minute| if minute < 4 { 100.0 } else { 130.0 }, |_| 5e7)).unwrap();
+        let flat = hour(|minute| if minute == 30 { 150.0 } else { 100.0 }, even, nothing);
+        assert_eq!((&flat["p99_apart"], &flat["quiet_p99_apart"]), (&json!(0.5), &json!(0.5)));
+        let flat = hour(|minute| if minute < 4 { 100.0 } else { 130.0 }, even, nothing);
         assert!((flat["retention_step"].as_f64().unwrap() - 0.3).abs() < 1e-9);
-        let flat = of(&hour(|_| 100.0, |minute| 1000.0 + minute as f64)).unwrap();
+        let flat = hour(even, |minute| 1000.0 + minute as f64, nothing);
         // 60 more of about 1,040 in an hour.
         assert!((flat["resident_slope"].as_f64().unwrap() - 60.0 / 1039.5).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_the_host_does_is_not_the_brokers_doing() {
+        let disturbed = |minute: usize| if minute.is_multiple_of(7) { 900.0 } else { 100.0 };
+        let stolen = |minute: usize| if minute.is_multiple_of(7) { 0.7 } else { 0.6 };
+        let flat = hour(disturbed, even, stolen);
+        assert_eq!((&flat["p99_apart"], &flat["quiet_p99_apart"]), (&json!(8.0), &json!(0.0)));
+        assert_eq!((&flat["quiet_minutes"], &flat["retention_step"]), (&json!(51), &json!(0.0)));
+    }
+
+    #[test]
+    fn too_few_quiet_minutes_say_nothing() {
+        let flat = hour(even, even, |minute| if minute < 41 { 2.0 } else { 0.0 });
+        assert_eq!((&flat["quiet_minutes"], &flat["quiet_p99_apart"]), (&json!(19), &Value::Null));
+        assert_eq!(flat["retention_step"], Value::Null);
     }
 
     #[test]
