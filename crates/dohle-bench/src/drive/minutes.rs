@@ -12,7 +12,7 @@ pub(super) struct Minutes {
     over: Vec<Minute>,
     seconds: u32,
     counted: Second,
-    /// What the host had taken when the minute began.
+    /// What the host had taken when the minute began; of the first one, at the end of its first second.
     stolen_before: Option<f64>,
 }
 

@@ -92,7 +92,7 @@ impl Loops {
         while self.missing > 0 {
             let wait = watch.look()?;
             match told.recv_timeout(wait) {
-                Ok(Told::Second(number, second)) => self.take_second(number, &second, watch.last_seen(), tell),
+                Ok(Told::Second(number, second)) => self.take_second(number, &second, watch.last_seen, tell),
                 Ok(Told::Error(error)) => tell(News::Error(&error)),
                 Ok(Told::Ended(ended)) => {
                     self.missing -= 1;
@@ -186,10 +186,6 @@ impl Watch {
             self.resident.max = self.resident.max.max(self.resident.end).max(self.resident.begin);
         }
         Ok(())
-    }
-
-    fn last_seen(&self) -> Seen {
-        self.last_seen
     }
 
     /// What was used within the window.
