@@ -35,8 +35,8 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// A JVM needs its time until its code is compiled.
-    pub(super) fn of(entrant: Entrant, is_quick: bool) -> Pace {
+    /// A JVM needs its time until its code is compiled. A window of hours is never cut short: what it is about shows late.
+    pub(super) fn of(entrant: Entrant, is_quick: bool, hours: Option<Duration>) -> Pace {
         let seconds = Duration::from_secs;
         let warm = match (entrant.is_kafka(), is_quick) {
             (true, false) => seconds(30),
@@ -44,11 +44,8 @@ impl Pace {
             (false, false) => seconds(5),
             (false, true) => seconds(2),
         };
-        if is_quick {
-            Pace { warm, window: seconds(5), rest: seconds(3), idle: seconds(10) }
-        } else {
-            Pace { warm, window: seconds(15), rest: seconds(10), idle: seconds(30) }
-        }
+        let (window, rest, idle) = if is_quick { (5, 3, 10) } else { (15, 10, 30) };
+        Pace { warm, window: hours.unwrap_or(seconds(window)), rest: seconds(rest), idle: seconds(idle) }
     }
 
     /// Puts the seconds into the words of a step.
@@ -64,7 +61,7 @@ impl Pace {
 
 /// Does the work and answers with what was told, an object with one entry for each measurement.
 pub(super) fn run(tools: &Tools, row: &Row, entrant: Entrant) -> Result<Value> {
-    let pace = Pace::of(entrant, tools.is_quick);
+    let pace = Pace::of(entrant, tools.is_quick, row.hours);
     if let (Entrant::Floor, Some(floor)) = (entrant, row.floor) {
         return floor::measure(floor, row.cores == Cores::Pinned, &pace);
     }
@@ -162,9 +159,11 @@ mod tests {
 
     #[test]
     fn the_words_of_a_step_get_the_seconds_of_the_pace() {
-        let pace = Pace::of(Entrant::Kafka, false);
+        let pace = Pace::of(Entrant::Kafka, false, None);
         assert_eq!(pace.fill("produce --warm-up {warm} --for {for}"), "produce --warm-up 30s --for 15s");
         assert_eq!(pace.fill("produce --for {all}"), "produce --for 105s");
-        assert_eq!(Pace::of(Entrant::Dohle, true).fill("{warm}"), "2s");
+        assert_eq!(Pace::of(Entrant::Dohle, true, None).fill("{warm}"), "2s");
+        let hour = Pace::of(Entrant::Dohle, true, Some(Duration::from_secs(3600)));
+        assert_eq!(hour.fill("produce --for {for}"), "produce --for 3600s");
     }
 }

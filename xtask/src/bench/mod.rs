@@ -169,7 +169,7 @@ fn chosen<'a>(rows: &'a [Row], only: &[String]) -> Result<Vec<&'a Row>> {
         }
     }
     let is_chosen = |row: &&Row| {
-        (only.is_empty() && !row.asked_for) || only.iter().any(|name| row.id == name || row.group() == name)
+        (only.is_empty() && row.hours.is_none()) || only.iter().any(|name| row.id == name || row.group() == name)
     };
     Ok(rows.iter().filter(is_chosen).collect())
 }

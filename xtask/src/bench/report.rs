@@ -215,7 +215,7 @@ mod tests {
         pair: [Entrant::Kafka, Entrant::DohleRelaxed],
         beside: &[Entrant::Dohle],
         floor: None,
-        asked_for: false,
+        hours: None,
         work: Work::Start,
         figures: FIGURES,
     };

@@ -2,6 +2,8 @@
 //!
 //! Values only; [`super::rows`] holds them, [`super::leg`] carries them out.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::entrant::Entrant;
@@ -22,8 +24,8 @@ pub(super) struct Row {
     pub beside: &'static [Entrant],
     /// What the work comes to without a broker; it is measured in the same turns.
     pub floor: Option<Floor>,
-    /// Takes hours: only when it is named.
-    pub asked_for: bool,
+    /// A measured window of its own, of an hour or more: such a row is run only when it is named.
+    pub hours: Option<Duration>,
     pub work: Work,
     pub figures: &'static [Figure],
 }

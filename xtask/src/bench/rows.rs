@@ -1,5 +1,7 @@
 //! The table of workloads: each a value, with the targets that the project has set itself. Numbers of rows are never given to others.
 
+use std::time::Duration;
+
 use super::entrant::Entrant::{Dohle, DohleRelaxed, Kafka, KafkaFsync, KafkaTuned};
 use super::floor::{Floor, Segments};
 use super::row::Step::{Beside, Forget, Measure, Run};
@@ -41,7 +43,7 @@ const PINNED: Row = Row {
     pair: [Kafka, DohleRelaxed],
     beside: &[],
     floor: None,
-    asked_for: false,
+    hours: None,
     work: Work::Load(&[]),
     figures: &[],
 };
@@ -366,13 +368,13 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         id: "14",
         workload: "one hour of 20 MB/s in batches of 16 KiB, 10 partitions, one consumer; retention begins after five minutes",
-        asked_for: true,
+        hours: Some(Duration::from_secs(3600)),
         topic: partitions(10),
         kept: Kept::Recent { segment_mib: 64, retention_mib: 512 },
         work: Work::Load(&[Measure(
             "run",
             "latency --record-size 1024 --batch-size 16384 --connections 4 --consumers 1 --rate 20000 \
-             --warm-up {warm} --for 3600s",
+             --warm-up {warm} --for {for}",
         )]),
         figures: &[
             Figure::end_to_end_p99(Shown),
