@@ -1,8 +1,8 @@
 //! Where tasks go: pure.
 //!
 //! Laws: a new task goes to the first core that has time to spare: to wake a core that sleeps takes long, and nobody has to be woken on the same one. A core
-//! that has none hands over half of what sets it apart from the idlest, and no task that is more than that, which would only be too much elsewhere. What
-//! was spread once is not gathered again.
+//! that has none hands over half of what sets it apart from the idlest, and no task that is more than that, which would only be too much elsewhere. Where
+//! two cores have had time to spare together for long enough, the tasks of the later go to the earlier: a moment in which all was slow leaves nothing behind.
 
 /// A core that is busy for less than this part of the time takes new tasks.
 const SPARE: f64 = 0.25;
@@ -10,6 +10,9 @@ const SPARE: f64 = 0.25;
 const CROWDED: f64 = 0.5;
 /// to one that is busy for so much less.
 const APART: f64 = 0.25;
+
+/// So many looks in a row have to find that two cores could be one before they become one.
+const CALM_LOOKS: u32 = 20;
 
 /// What a core has done since the last look.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,18 +38,46 @@ pub(super) fn place(busy: impl Iterator<Item = f64> + Clone) -> usize {
     spare.or_else(|| idlest().map(|(core, _)| core)).unwrap_or(0)
 }
 
-/// Who hands over to whom: the busiest to the idlest, the second to the second, so that many cores are at work after a few looks.
-pub(super) fn handovers(loads: &[Load]) -> Vec<Handover> {
+/// Looks from time to time who has much to do.
+#[derive(Default)]
+pub(super) struct Balance {
+    /// The last look let a crowded core hand over: what has gone is not in the loads of the next one yet.
+    is_moving: bool,
+    /// Looks in a row that found two cores that could be one.
+    calm: u32,
+}
+
+impl Balance {
+    /// Who hands over to whom from now until the next look.
+    pub(super) fn look(&mut self, loads: &[Load]) -> Vec<Handover> {
+        let relieved = if self.is_moving { vec![] } else { relieve(loads) };
+        self.is_moving = !relieved.is_empty();
+        // Two cores that become one stay together below what they have to spare, however much of it has gone already: nothing has to be waited for.
+        let gathered = gather(loads);
+        self.calm = if gathered.is_some() && relieved.is_empty() { self.calm.saturating_add(1) } else { 0 };
+        if self.calm < CALM_LOOKS { relieved } else { gathered.into_iter().collect() }
+    }
+}
+
+/// The busiest hands over to the idlest, the second to the second, so that many cores are at work after a few looks.
+fn relieve(loads: &[Load]) -> Vec<Handover> {
     let mut cores: Vec<usize> = (0..loads.len()).collect();
     cores.sort_by(|one, other| loads[*other].busy.total_cmp(&loads[*one].busy));
     let pairs = cores.iter().zip(cores.iter().rev()).take(cores.len() / 2);
-    pairs.filter_map(|(from, to)| handover(loads, *from, *to)).collect()
+    pairs.filter_map(|(from, to)| share(loads, *from, *to)).collect()
 }
 
-fn handover(loads: &[Load], from: usize, to: usize) -> Option<Handover> {
+fn share(loads: &[Load], from: usize, to: usize) -> Option<Handover> {
     let (Load { busy, work }, apart) = (loads[from], loads[from].busy - loads[to].busy);
     let work = (work as f64 * apart / busy / 2.0) as usize;
     (busy >= CROWDED && apart >= APART && work > 0).then_some(Handover { from, to, work })
+}
+
+/// The last core that can gives all it has to the first that can take it.
+fn gather(loads: &[Load]) -> Option<Handover> {
+    let takes = |from: usize| loads[..from].iter().position(|to| to.busy + loads[from].busy < SPARE);
+    let gives = |from: usize| Some(Handover { from, to: takes(from)?, work: usize::MAX });
+    (0..loads.len()).rev().filter(|from| loads[*from].work > 0).find_map(gives)
 }
 
 #[cfg(test)]
@@ -67,11 +98,44 @@ mod tests {
 
     #[test]
     fn a_crowded_core_hands_over_half_of_what_sets_it_apart() {
-        assert_eq!(handovers(&loads([(0.9, 50), (0.0, 0)])), [Handover { from: 0, to: 1, work: 25 }]);
-        assert_eq!(handovers(&loads([(0.4, 10), (0.8, 40)])), [Handover { from: 1, to: 0, work: 10 }]);
+        assert_eq!(relieve(&loads([(0.9, 50), (0.0, 0)])), [Handover { from: 0, to: 1, work: 25 }]);
+        assert_eq!(relieve(&loads([(0.4, 10), (0.8, 40)])), [Handover { from: 1, to: 0, work: 10 }]);
         for calm in [[(0.49, 50), (0.0, 0)], [(0.9, 50), (0.7, 1)], [(1.0, 1), (0.0, 0)]] {
-            assert_eq!(handovers(&loads(calm)), []);
+            assert_eq!(relieve(&loads(calm)), []);
         }
+    }
+
+    #[test]
+    fn what_was_handed_over_is_not_handed_over_twice() {
+        let mut balance = Balance::default();
+        let crowded = loads([(0.9, 50), (0.0, 0)]);
+        let handed_over: Vec<usize> = (0..4).map(|_| balance.look(&crowded).len()).collect();
+        assert_eq!(handed_over, [1, 0, 1, 0]);
+    }
+
+    #[test]
+    fn two_cores_that_have_long_had_time_to_spare_together_become_one() {
+        let calm = loads([(0.1, 10), (0.1, 10)]);
+        let mut balance = Balance::default();
+        let mut looks = |loads: &[Load], count| (0..count).flat_map(|_| balance.look(loads)).collect::<Vec<_>>();
+        assert_eq!(looks(&calm, CALM_LOOKS - 1), []);
+        assert_eq!(looks(&loads([(0.2, 10), (0.1, 10)]), 1), [], "a look that finds much to do begins anew");
+        assert_eq!(looks(&calm, CALM_LOOKS - 1), []);
+        let all = Handover { from: 1, to: 0, work: usize::MAX };
+        assert_eq!(looks(&calm, 2), [all; 2], "who does little is told later");
+        assert_eq!(looks(&loads([(0.2, 20), (0.0, 0)]), CALM_LOOKS), [], "nobody is left to go");
+    }
+
+    #[test]
+    fn as_many_cores_stay_as_have_to() {
+        let gathers = |cores: &[(f64, usize)]| {
+            let loads: Vec<Load> = cores.iter().map(|(busy, work)| Load { busy: *busy, work: *work }).collect();
+            gather(&loads).map(|Handover { from, to, .. }| (from, to))
+        };
+        assert_eq!(gathers(&[(0.2, 9), (0.1, 5), (0.1, 5)]), Some((2, 1)));
+        assert_eq!(gathers(&[(0.2, 9), (0.1, 5), (0.4, 20)]), None);
+        assert_eq!(gathers(&[(0.0, 0), (0.1, 5), (0.4, 20)]), Some((1, 0)));
+        assert_eq!(gathers(&[(0.1, 5)]), None);
     }
 
     /// One look at cores with tasks that do so much each, in hundredths of a core; how many have gone. Who does the most asks first.
@@ -80,7 +144,7 @@ mod tests {
         let loads: Vec<Load> =
             cores.iter().map(|tasks| Load { busy: (work(tasks) as f64 / 100.0).min(1.0), work: work(tasks) }).collect();
         let mut moved = 0;
-        for Handover { from, to, work: mut left } in handovers(&loads) {
+        for Handover { from, to, work: mut left } in relieve(&loads) {
             cores[from].sort_by(|one, other| other.cmp(one));
             let goes = |task: &mut usize| {
                 left.checked_sub(*task).is_some_and(|rest| {

@@ -18,7 +18,7 @@ use tokio::runtime::{Builder, Handle, LocalOptions};
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 
-use self::balance::{Handover, Load};
+use self::balance::{Balance, Handover, Load};
 use crate::lock::{hold, read, write};
 use crate::vital;
 
@@ -141,17 +141,14 @@ impl Cores {
         }
     }
 
-    /// Looks who has much to do, and lets crowded cores hand over unless they are doing so; says whether any does.
-    fn look(&self, since: Duration, is_moving: bool) -> bool {
+    /// Looks who has much to do, and says who hands over.
+    fn look(&self, since: Duration, balance: &mut Balance) {
         let inboxes = read(&self.inboxes);
         let loads: Vec<Load> = inboxes.iter().map(|inbox| inbox.gauge.look(since)).collect();
-        // What was handed over since the last look is not in the loads yet.
-        let handovers = if is_moving { vec![] } else { balance::handovers(&loads) };
-        for Handover { from, to, work } in &handovers {
-            inboxes[*from].gauge.hand_over(*work, *to);
+        for Handover { from, to, work } in balance.look(&loads) {
+            inboxes[from].gauge.hand_over(work, to);
         }
         inboxes.iter().for_each(|inbox| inbox.gauge.end_look());
-        !handovers.is_empty()
     }
 
     /// Lets the tasks end, for a few seconds, and waits for the threads.
@@ -229,14 +226,14 @@ impl Gauge {
     }
 }
 
-/// Lets crowded cores hand over, as long as there are any.
+/// Lets cores hand over, as long as there are any.
 async fn balance(cores: Weak<Cores>) {
-    let (mut last, mut is_moving) = (Instant::now(), false);
+    let (mut last, mut balance) = (Instant::now(), Balance::default());
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         let Some(cores) = cores.upgrade() else { return };
         let now = Instant::now();
-        is_moving = cores.look(now - last, is_moving);
+        cores.look(now - last, &mut balance);
         last = now;
     }
 }
@@ -326,10 +323,26 @@ mod tests {
     fn a_core_that_works_is_busy_and_hands_over_what_can_go() {
         let cores = Cores::start(2).unwrap();
         let (sender, names) = mpsc::channel();
-        (0..4).for_each(|_| cores.deal_to(0, worker(&cores, &sender)));
+        (0..4).for_each(|_| cores.deal_to(0, worker(&cores, &sender, works)));
         let begun = Instant::now();
         while names.recv_timeout(PATIENCE).unwrap() != "core-1" {
             assert!(begun.elapsed() < PATIENCE, "nobody went");
+        }
+        drop(names);
+        cores.join();
+    }
+
+    #[test]
+    fn tasks_that_do_little_on_two_cores_come_together() {
+        let cores = Cores::start(2).unwrap();
+        let (sender, names) = mpsc::channel();
+        let rests = || tokio::time::sleep(Duration::from_millis(2));
+        (0..4).for_each(|task| cores.deal_to(task % 2, worker(&cores, &sender, rests)));
+        let (begun, mut gathered) = (Instant::now(), 0);
+        // Of those on the second core nobody has said a word for as long as all of them say many.
+        while gathered < 1_000 {
+            assert!(begun.elapsed() < PATIENCE, "they are still apart");
+            gathered = if names.recv_timeout(PATIENCE).unwrap() == "core-0" { gathered + 1 } else { 0 };
         }
         drop(names);
         cores.join();
@@ -347,19 +360,27 @@ mod tests {
         std::thread::current().name().unwrap_or_default().to_owned()
     }
 
-    /// Works as long as somebody listens, and goes where it is told to.
-    fn worker(cores: &Arc<Cores>, sender: &mpsc::Sender<String>) -> Task {
+    async fn works() {
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_micros(100) {}
+        tokio::task::yield_now().await;
+    }
+
+    /// Goes on as long as somebody listens, and goes where it is told to.
+    fn worker<F: Future<Output = ()> + 'static>(
+        cores: &Arc<Cores>,
+        sender: &mpsc::Sender<String>,
+        step: impl Fn() -> F + Copy + Send + 'static,
+    ) -> Task {
         let (cores, sender) = (Arc::clone(cores), sender.clone());
         Box::new(move || {
             Box::pin(async move {
                 let mut work = Work::default();
                 while sender.send(name()).is_ok() {
                     if let Some(core) = stir(&mut work, 1) {
-                        return cores.deal_to(core, worker(&cores, &sender));
+                        return cores.deal_to(core, worker(&cores, &sender, step));
                     }
-                    let begun = Instant::now();
-                    while begun.elapsed() < Duration::from_micros(100) {}
-                    tokio::task::yield_now().await;
+                    step().await;
                 }
             })
         })
