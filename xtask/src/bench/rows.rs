@@ -317,9 +317,8 @@ pub(super) const ROWS: &[Row] = &[
         id: "12.100",
         workload: "50 producers with one request under way each, batches of 16 KiB, 100 partitions; all is synced",
         topic: partitions(100),
-        kept: HUNDRED,
         pair: [KafkaFsync, Dohle],
-        floor: floor_one_at_a_time(100, Segments { bytes: 16 << 20, closed: 1 }),
+        floor: floor_one_at_a_time(100, Segments { bytes: 64 << 20, closed: 3 }),
         work: Work::Load(&[Measure(
             "run",
             "produce --record-size 1024 --batch-size 16384 --connections 50 --in-flight 1 \
