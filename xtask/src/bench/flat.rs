@@ -10,25 +10,23 @@ const RESTS_FROM: usize = 20;
 const BEFORE_RETENTION: std::ops::Range<usize> = 0..4;
 const AFTER_RETENTION: std::ops::Range<usize> = 5..10;
 const MINUTES_PER_HOUR: f64 = 60.0;
-/// A minute is the broker's own as long as the host of a virtual machine takes less than a hundredth of one processor's time in it: of what took
-/// longest, more than a hundredth is the host's otherwise, and that is what a p99 shows.
-const QUIET_STOLEN_SECONDS_MAX: f64 = 0.6;
-/// With fewer minutes of its own nothing is said of a broker.
-const QUIET_MINUTES_MIN: usize = 20;
 
 /// One minute of a report.
 struct Minute {
     p99: f64,
+    /// How many times the p99 of a thread that only sleeps on the same machine in the same minute: what the host of a virtual machine does to all is in both.
+    over_wake: f64,
     resident: Option<f64>,
-    is_quiet: bool,
 }
 
 impl Minute {
     fn read(told: &Value) -> Option<Self> {
+        let p99 = |of: &str| told.get(of)?.get("p99")?.as_f64();
+        let latency = p99("latency_us")?;
         Some(Self {
-            p99: told.pointer("/latency_us/p99")?.as_f64()?,
+            p99: latency,
+            over_wake: latency / p99("wake_late_us")?,
             resident: told.get("broker_resident_bytes").and_then(Value::as_f64),
-            is_quiet: told.get("stolen_cpu_seconds")?.as_f64()? <= QUIET_STOLEN_SECONDS_MAX,
         })
     }
 }
@@ -36,31 +34,26 @@ impl Minute {
 /// What the minutes of a report come to, as parts of 1; none where it has too few.
 pub(super) fn of(report: &Value) -> Option<Value> {
     let minutes: Vec<Minute> = report.get("minutes")?.as_array()?.iter().map(Minute::read).collect::<Option<_>>()?;
-    let all = p99s(&minutes, |_| true);
-    let quiet = p99s(&minutes, |minute| minute.is_quiet);
+    let p99s: Vec<f64> = minutes.iter().map(|minute| minute.p99).collect();
+    let over_wake: Vec<f64> = minutes.iter().map(|minute| minute.over_wake).collect();
     let resident: Vec<f64> = minutes.iter().filter_map(|minute| minute.resident).skip(RESTS_FROM).collect();
     Some(json!({
-        "p99_apart": apart(&all)?,
-        "quiet_minutes": quiet.len(),
-        "quiet_p99_apart": if quiet.len() < QUIET_MINUTES_MIN { None } else { apart(&quiet) },
-        "retention_step": retention_step(&minutes),
+        "p99_apart": apart(&p99s)?,
+        "p99_over_wake_apart": apart(&over_wake)?,
+        "retention_step": retention_step(&over_wake),
         "resident_slope": slope(&resident).map(|it| it * MINUTES_PER_HOUR),
     }))
 }
 
-fn p99s(minutes: &[Minute], counts: impl Fn(&Minute) -> bool) -> Vec<f64> {
-    minutes.iter().filter(|minute| counts(minute)).map(|minute| minute.p99).collect()
-}
-
 /// How far from their median the furthest is.
-fn apart(p99s: &[f64]) -> Option<f64> {
-    let spread = Spread::of(p99s)?;
+fn apart(numbers: &[f64]) -> Option<f64> {
+    let spread = Spread::of(numbers)?;
     Some((spread.max - spread.median).max(spread.median - spread.min) / spread.median)
 }
 
-/// By how much the quiet minutes after retention has begun stand above those before.
-fn retention_step(minutes: &[Minute]) -> Option<f64> {
-    let median = |minutes: &[Minute]| Some(Spread::of(&p99s(minutes, |minute| minute.is_quiet))?.median);
+/// By how much the minutes after retention has begun stand above those before.
+fn retention_step(minutes: &[f64]) -> Option<f64> {
+    let median = |minutes: &[f64]| Some(Spread::of(minutes)?.median);
     Some(median(minutes.get(AFTER_RETENTION)?)? / median(minutes.get(BEFORE_RETENTION)?)? - 1.0)
 }
 
@@ -81,12 +74,12 @@ fn slope(numbers: &[f64]) -> Option<f64> {
 mod tests {
     use super::*;
 
-    fn hour(p99: impl Fn(usize) -> f64, resident: impl Fn(usize) -> f64, stolen: impl Fn(usize) -> f64) -> Value {
+    fn hour(p99: impl Fn(usize) -> f64, resident: impl Fn(usize) -> f64, wake: impl Fn(usize) -> f64) -> Value {
         let minute = |number| {
             json!({
                 "latency_us": {"p99": p99(number)},
+                "wake_late_us": {"p99": wake(number)},
                 "broker_resident_bytes": resident(number),
-                "stolen_cpu_seconds": stolen(number),
             })
         };
         of(&json!({"minutes": (0..60).map(minute).collect::<Vec<_>>()})).unwrap()
@@ -96,47 +89,28 @@ mod tests {
         5e7
     }
 
-    fn nothing(_: usize) -> f64 {
-        0.0
-    }
-
     #[test]
     fn what_stays_as_it_is_is_flat() {
-        let flat = json!({
-            "p99_apart": 0.0,
-            "quiet_minutes": 60,
-            "quiet_p99_apart": 0.0,
-            "retention_step": 0.0,
-            "resident_slope": 0.0,
-        });
-        assert_eq!(hour(even, even, nothing), flat);
+        let flat = json!({"p99_apart": 0.0, "p99_over_wake_apart": 0.0, "retention_step": 0.0, "resident_slope": 0.0});
+        assert_eq!(hour(even, even, even), flat);
     }
 
     #[test]
     fn a_minute_a_step_and_a_leak_are_seen() {
-        let flat = hour(|minute| if minute == 30 { 150.0 } else { 100.0 }, even, nothing);
-        assert_eq!((&flat["p99_apart"], &flat["quiet_p99_apart"]), (&json!(0.5), &json!(0.5)));
-        let flat = hour(|minute| if minute < 4 { 100.0 } else { 130.0 }, even, nothing);
+        let flat = hour(|minute| if minute == 30 { 150.0 } else { 100.0 }, even, even);
+        assert_eq!((&flat["p99_apart"], &flat["p99_over_wake_apart"]), (&json!(0.5), &json!(0.5)));
+        let flat = hour(|minute| if minute < 4 { 100.0 } else { 130.0 }, even, even);
         assert!((flat["retention_step"].as_f64().unwrap() - 0.3).abs() < 1e-9);
-        let flat = hour(even, |minute| 1000.0 + minute as f64, nothing);
+        let flat = hour(even, |minute| 1000.0 + minute as f64, even);
         // 60 more of about 1,040 in an hour.
         assert!((flat["resident_slope"].as_f64().unwrap() - 60.0 / 1039.5).abs() < 1e-9);
     }
 
     #[test]
-    fn what_the_host_does_is_not_the_brokers_doing() {
+    fn what_the_machine_does_to_all_is_not_the_brokers_doing() {
         let disturbed = |minute: usize| if minute.is_multiple_of(7) { 900.0 } else { 100.0 };
-        let stolen = |minute: usize| if minute.is_multiple_of(7) { 0.7 } else { 0.6 };
-        let flat = hour(disturbed, even, stolen);
-        assert_eq!((&flat["p99_apart"], &flat["quiet_p99_apart"]), (&json!(8.0), &json!(0.0)));
-        assert_eq!((&flat["quiet_minutes"], &flat["retention_step"]), (&json!(51), &json!(0.0)));
-    }
-
-    #[test]
-    fn too_few_quiet_minutes_say_nothing() {
-        let flat = hour(even, even, |minute| if minute < 41 { 2.0 } else { 0.0 });
-        assert_eq!((&flat["quiet_minutes"], &flat["quiet_p99_apart"]), (&json!(19), &Value::Null));
-        assert_eq!(flat["retention_step"], Value::Null);
+        let flat = hour(disturbed, even, |minute| disturbed(minute) / 2.0);
+        assert_eq!((&flat["p99_apart"], &flat["p99_over_wake_apart"]), (&json!(8.0), &json!(0.0)));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The measured window minute by minute: whether a broker stays as it is.
 
 use super::watch::Seen;
+use crate::histogram::Times;
 use crate::report::Minute;
 use crate::tally::Second;
 
@@ -12,14 +13,16 @@ pub(super) struct Minutes {
     over: Vec<Minute>,
     seconds: u32,
     counted: Second,
+    wakes: Times,
     /// What the host had taken when the minute began; of the first one, at the end of its first second.
     stolen_before: Option<f64>,
 }
 
 impl Minutes {
-    /// Counts a second of the measured window, at whose end this was seen.
-    pub(super) fn take(&mut self, second: &Second, seen: Seen) {
+    /// Counts a second of the measured window, how late the machine woke a sleeping thread in it, and what was seen at its end.
+    pub(super) fn take(&mut self, second: &Second, wakes: &Times, seen: Seen) {
         self.counted.add(second);
+        self.wakes.add(wakes);
         let stolen_before = *self.stolen_before.get_or_insert(seen.stolen);
         self.seconds += 1;
         if self.seconds < SECONDS {
@@ -33,6 +36,7 @@ impl Minutes {
         self.over.push(Minute {
             records: flow.records,
             latency_us,
+            wake_late_us: std::mem::take(&mut self.wakes).percentiles(),
             broker_resident_bytes: seen.resident,
             stolen_cpu_seconds: ((seen.stolen - stolen_before) * 1e3).round() / 1e3,
         });
@@ -61,18 +65,19 @@ mod tests {
         for number in 0..3 * SECONDS - 1 {
             let time = if number < SECONDS { 1_000 } else { 5_000 };
             let stolen = if number < SECONDS { 5.0 } else { 5.25 };
-            minutes.take(&second(time), Seen { resident: Some(number.into()), stolen });
+            minutes.take(&second(time), &second(time / 10).times, Seen { resident: Some(number.into()), stolen });
         }
         let over = minutes.over();
         let told = |minute: &Minute| (minute.records, minute.latency_us.unwrap().p99, minute.broker_resident_bytes);
         assert_eq!(over.iter().map(told).collect::<Vec<_>>(), [(120, 1.0, Some(59)), (120, 5.0, Some(119))]);
         assert_eq!(over.iter().map(|minute| minute.stolen_cpu_seconds).collect::<Vec<_>>(), [0.0, 0.25]);
+        assert_eq!(over.iter().map(|minute| minute.wake_late_us.unwrap().p99).collect::<Vec<_>>(), [0.1, 0.5]);
     }
 
     #[test]
     fn a_single_minute_is_the_window_itself() {
         let mut minutes = Minutes::default();
-        (0..SECONDS).for_each(|_| minutes.take(&second(1), Seen::default()));
+        (0..SECONDS).for_each(|_| minutes.take(&second(1), &Times::default(), Seen::default()));
         assert_eq!(minutes.over(), []);
     }
 }

@@ -8,6 +8,7 @@ mod group;
 mod minutes;
 mod open;
 mod producer;
+mod sleeper;
 mod watch;
 
 use std::time::Instant;

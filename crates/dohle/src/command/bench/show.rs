@@ -86,7 +86,12 @@ pub(super) fn text(report: &Report) -> String {
     }
     rows.extend(figures(report));
     let mut text = table(["", ""], rows).trim_start().to_owned();
-    let times = [("latency", report.latency_us), ("end to end", report.end_to_end_us), ("late", report.late_us)];
+    let times = [
+        ("latency", report.latency_us),
+        ("end to end", report.end_to_end_us),
+        ("late", report.late_us),
+        ("a bare wake-up", report.wake_late_us),
+    ];
     let times: Vec<_> = times.into_iter().filter_map(|(name, times)| Some(percentiles(name, &times?))).collect();
     if !times.is_empty() {
         text.push_str("\n\n");

@@ -1,0 +1,62 @@
+//! How late the machine wakes a thread that only sleeps: what every latency here has in it, whoever is measured. A virtual machine's host that has other
+//! things to do shows in it.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::histogram::Times;
+
+/// Often enough that a minute has thousands, and too seldom to be in anybody's way.
+const NAP: Duration = Duration::from_millis(10);
+
+/// A thread that sleeps again and again, until this is dropped.
+pub(super) struct Sleeper {
+    late: Arc<Mutex<Times>>,
+}
+
+impl Sleeper {
+    pub(super) fn start() -> io::Result<Self> {
+        let late = Arc::default();
+        let told = Arc::downgrade(&late);
+        thread::Builder::new().name("sleeper".to_owned()).spawn(move || sleep(&told))?;
+        Ok(Self { late })
+    }
+
+    /// How late it was woken each time since the last call.
+    pub(super) fn take(&self) -> Times {
+        std::mem::take(&mut hold(&self.late))
+    }
+}
+
+fn sleep(late: &Weak<Mutex<Times>>) {
+    loop {
+        let begun = Instant::now();
+        thread::sleep(NAP);
+        let more = begun.elapsed().saturating_sub(NAP);
+        let Some(late) = late.upgrade() else { return };
+        hold(&late).record(more.as_nanos() as u64);
+    }
+}
+
+fn hold(late: &Mutex<Times>) -> MutexGuard<'_, Times> {
+    late.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_tells_each_time_once() {
+        let (begun, mut told) = (Instant::now(), 0);
+        let sleeper = Sleeper::start().unwrap();
+        while told < 5 {
+            told += sleeper.take().count();
+            assert!(begun.elapsed() < Duration::from_secs(30), "it sleeps on");
+            thread::yield_now();
+        }
+        assert!(begun.elapsed() >= NAP * told as u32, "nobody wakes before the time");
+    }
+}
