@@ -1,8 +1,10 @@
 //! How late the machine wakes a thread that only sleeps: what every latency here has in it, whoever is measured. A virtual machine's host that has other
 //! things to do shows in it.
 
+use std::convert::Infallible;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,14 +16,16 @@ const NAP: Duration = Duration::from_millis(10);
 /// A thread that sleeps again and again, until this is dropped.
 pub(super) struct Sleeper {
     late: Arc<Mutex<Times>>,
+    /// Nothing is ever sent: the thread ends with it.
+    _lives: Sender<Infallible>,
 }
 
 impl Sleeper {
     pub(super) fn start() -> io::Result<Self> {
-        let late = Arc::default();
-        let told = Arc::downgrade(&late);
-        thread::Builder::new().name("sleeper".to_owned()).spawn(move || sleep(&told))?;
-        Ok(Self { late })
+        let (late, (lives, alarm)) = (Arc::default(), channel());
+        let told = Arc::clone(&late);
+        thread::Builder::new().name("sleeper".to_owned()).spawn(move || sleep(&alarm, &told))?;
+        Ok(Self { late, _lives: lives })
     }
 
     /// How late it was woken each time since the last call.
@@ -30,13 +34,14 @@ impl Sleeper {
     }
 }
 
-fn sleep(late: &Weak<Mutex<Times>>) {
+fn sleep(alarm: &Receiver<Infallible>, late: &Mutex<Times>) {
     loop {
         let begun = Instant::now();
-        thread::sleep(NAP);
-        let more = begun.elapsed().saturating_sub(NAP);
-        let Some(late) = late.upgrade() else { return };
-        hold(&late).record(more.as_nanos() as u64);
+        match alarm.recv_timeout(NAP) {
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        hold(late).record(begun.elapsed().saturating_sub(NAP).as_nanos() as u64);
     }
 }
 
