@@ -28,6 +28,7 @@ mod placements;
 mod publish;
 mod quorum;
 mod recovery;
+mod removals;
 mod running;
 mod scrubber;
 mod space;

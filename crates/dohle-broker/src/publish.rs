@@ -26,8 +26,8 @@ use crate::lock::hold;
 use crate::moves::Moves;
 use crate::partition::{Identity, Outcome, Partition};
 use crate::placements::Placements;
+use crate::removals::{Doomed, Removals};
 use crate::storage::{Opened, Storage, Wanted};
-use crate::upkeep::{Chores, Doomed};
 use crate::vital;
 use crate::waiters::Waiters;
 
@@ -75,7 +75,7 @@ pub(crate) struct Publisher {
     pub(crate) storage: Arc<Storage>,
     pub(crate) groups: Arc<Groups>,
     pub(crate) transactions: Arc<Transactions>,
-    pub(crate) chores: Arc<Chores>,
+    pub(crate) removals: Arc<Removals>,
     pub(crate) moves: Arc<Moves>,
     pub(crate) placements: Placements,
     pub(crate) waiters: Arc<Waiters<Outcome>>,
@@ -134,7 +134,7 @@ impl Publisher {
         let delay = log.map(|log| log.options().file_delete_delay).unwrap_or_default();
         let at = self.clock.instant() + delay;
         for (volume, path) in self.storage.delete(topic, index) {
-            self.chores.remove(at, Doomed::Partition(volume, path));
+            self.removals.add(at, Doomed::Partition(volume, path));
         }
     }
 

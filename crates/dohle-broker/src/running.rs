@@ -11,16 +11,18 @@ use crate::config::listeners::Listener;
 use crate::context::Context;
 use crate::partition::Partition;
 use crate::publish::Mailbox;
-use crate::upkeep::Chores;
+use crate::removals::Removals;
+use crate::upkeep::Ending;
 
 /// A broker that serves. Dropping it without [`Running::stop`] leaves it as if it had been killed: nothing that was acknowledged is
 /// lost, and the next start has to look at the logs.
 pub struct Running {
     pub(crate) context: Arc<Context>,
     pub(crate) mailbox: Arc<Mailbox>,
-    pub(crate) chores: Arc<Chores>,
+    pub(crate) ending: Arc<Ending>,
+    pub(crate) removals: Arc<Removals>,
     pub(crate) desk: Arc<Desk>,
-    /// Publisher, upkeep, cleaners, scrubber and movers, which end with their mailbox, their chores, their desk and their moves.
+    /// Publisher, upkeep, removals, cleaners, scrubber and movers, which end with what is named here and the moves.
     pub(crate) threads: Vec<JoinHandle<()>>,
     pub(crate) flushers: Vec<JoinHandle<()>>,
     pub(crate) listeners: Vec<Listener>,
@@ -55,7 +57,8 @@ impl Running {
         self.context.stop.send_replace(true);
         self.context.cores.join();
         self.mailbox.close();
-        self.chores.close();
+        self.ending.wish();
+        self.removals.close();
         self.desk.close();
         self.context.moves.close();
         for thread in self.threads {

@@ -39,11 +39,12 @@ use crate::placements::Placements;
 use crate::publish::{Mailbox, Publisher};
 use crate::quorum::state::QuorumStateError;
 use crate::quorum::{LeadError, Quorum};
+use crate::removals::Removals;
 use crate::running::Running;
 use crate::scrubber::Scrubber;
 use crate::storage::{Storage, StorageError};
 use crate::topics::Creations;
-use crate::upkeep::{Chores, Upkeep};
+use crate::upkeep::{Ending, Upkeep};
 use crate::waiters::Waiters;
 
 /// The part of the machine's memory that requests may take, and answers again, where nobody sets it: a quarter.
@@ -96,7 +97,7 @@ pub fn start(mut settings: Settings) -> Result<Running, StartError> {
     let written = |key: &'static str| settings.written.get(key).map(String::as_str);
     let group_settings = GroupSettings::resolve(BATCH_BYTES_MAX, written)?;
     let groups = Arc::new(Groups::new(group_settings, clock, Arc::clone(&cores)));
-    let (waiters, mailbox, chores) = (Waiters::new(), Arc::new(Mailbox::default()), Arc::new(Chores::default()));
+    let (waiters, mailbox, removals) = (Waiters::new(), Arc::new(Mailbox::default()), Arc::new(Removals::default()));
     let incarnation = chance::uuid();
     let membership = Membership { settings: &settings, listeners: &listeners, storage: &storage, clock };
     let quorum = membership.lead(Arc::clone(&catalog), Arc::clone(&mailbox), Arc::clone(&waiters))?;
@@ -106,7 +107,7 @@ pub fn start(mut settings: Settings) -> Result<Running, StartError> {
     let transactions = Arc::new(transactions);
     let desk = Arc::new(Desk::default());
     let placements = Placements { cores: Arc::clone(&cores), quorum: Arc::clone(&quorum) };
-    let (stored, doing, left_alone) = (Arc::clone(&storage), Arc::clone(&chores), Arc::clone(&desk));
+    let (stored, doing, left_alone) = (Arc::clone(&storage), Arc::clone(&removals), Arc::clone(&desk));
     let moves = Moves::new(clock, stored, doing, left_alone, placements.clone(), Rng::new(chance::number()));
     let moves = Arc::new(moves);
     let publisher = Publisher {
@@ -116,7 +117,7 @@ pub fn start(mut settings: Settings) -> Result<Running, StartError> {
         storage: Arc::clone(&storage),
         groups: Arc::clone(&groups),
         transactions: Arc::clone(&transactions),
-        chores: Arc::clone(&chores),
+        removals: Arc::clone(&removals),
         moves: Arc::clone(&moves),
         placements,
         waiters: Arc::clone(&waiters),
@@ -128,22 +129,25 @@ pub fn start(mut settings: Settings) -> Result<Running, StartError> {
 
     let (stored, shown, log) = (Arc::clone(&storage), Arc::clone(&catalog), Arc::clone(&quorum));
     let checkpoints = Arc::new(Checkpoints::new(stored, shown, log));
+    let ending = Arc::new(Ending::default());
     let upkeep = Upkeep {
         clock,
         settings: settings.upkeep.clone(),
         catalog: Arc::clone(&catalog),
         storage: Arc::clone(&storage),
-        chores: Arc::clone(&chores),
+        removals: Arc::clone(&removals),
+        ending: Arc::clone(&ending),
         checkpoints: Arc::clone(&checkpoints),
     };
     threads.push(upkeep.start().map_err(StartError::Thread)?);
+    threads.push(removals.start(clock).map_err(StartError::Thread)?);
     let (cleaner_cells, scrub_cells) = (Arc::default(), Arc::default());
     let cleaner = Cleaner {
         clock,
         rate: Rate::new(settings.cleaner.bytes_per_second),
         settings: settings.cleaner.clone(),
         catalog: Arc::clone(&catalog),
-        chores: Arc::clone(&chores),
+        removals: Arc::clone(&removals),
         desk: Arc::clone(&desk),
         cells: Arc::clone(&cleaner_cells),
     };
@@ -187,7 +191,7 @@ pub fn start(mut settings: Settings) -> Result<Running, StartError> {
         let (context, listener) = (Arc::clone(&context), Arc::new(listener.clone()));
         cores.deal(Box::new(move || Box::pin(listener::accept(context, socket, listener))));
     }
-    Ok(Running { context, mailbox, chores, desk, threads, flushers, listeners, http })
+    Ok(Running { context, mailbox, ending, removals, desk, threads, flushers, listeners, http })
 }
 
 /// Opens the sockets, so that a port that the system chose is known before anybody is told of it.

@@ -1,24 +1,21 @@
-//! What is done now and then, on a thread of its own: retention, deletion of files, checkpoints, flushes that nobody waits for, expiry of
+//! What is done now and then, on a thread of its own: retention, checkpoints, flushes that nobody waits for, expiry of
 //! silent producers.
 //!
 //! Owns the times; what there is to do, each partition knows.
 
-use std::collections::VecDeque;
-use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use dohle_base::{ErrorCode, Instant};
 use dohle_log::directory::Checkpoint;
-use dohle_log::disk::Files;
-use dohle_log::log::Removal;
 
 use crate::catalog::Catalog;
 use crate::checkpoints::Checkpoints;
 use crate::clock::Clock;
 use crate::config::settings;
 use crate::lock::hold;
+use crate::removals::{Doomed, Removals};
 use crate::storage::Storage;
 use crate::vital;
 use crate::volume::Volume;
@@ -30,26 +27,11 @@ const GIVE_BACK_EVERY: Duration = Duration::from_secs(2);
 /// The first look at retention comes this long after the start (`LogManager.initialTaskDelayMs`).
 const RETENTION_FIRST: Duration = Duration::from_secs(30);
 
-/// Files that wait to be removed, and the wish to end.
+/// The wish that the thread ends.
 #[derive(Default)]
-pub(crate) struct Chores {
-    list: Mutex<List>,
-    closed: Condvar,
-}
-
-#[derive(Default)]
-struct List {
-    /// In the order in which they came; each has its own moment.
-    doomed: VecDeque<(Instant, Doomed)>,
-    closed: bool,
-}
-
-/// What is to be removed.
-pub(crate) enum Doomed {
-    /// Files of dropped segments.
-    Segments(Removal<Files>),
-    /// A partition's whole directory.
-    Partition(Arc<Volume>, PathBuf),
+pub(crate) struct Ending {
+    wished: Mutex<bool>,
+    changed: Condvar,
 }
 
 /// The thread's own things.
@@ -58,39 +40,27 @@ pub(crate) struct Upkeep {
     pub(crate) settings: settings::Upkeep,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) storage: Arc<Storage>,
-    pub(crate) chores: Arc<Chores>,
+    pub(crate) removals: Arc<Removals>,
+    pub(crate) ending: Arc<Ending>,
     pub(crate) checkpoints: Arc<Checkpoints>,
 }
 
-impl Chores {
-    /// Removes something at a later moment.
-    pub(crate) fn remove(&self, at: Instant, doomed: Doomed) {
-        hold(&self.list).doomed.push_back((at, doomed));
-    }
-
+impl Ending {
     /// Lets the thread end.
-    pub(crate) fn close(&self) {
-        hold(&self.list).closed = true;
-        self.closed.notify_one();
+    pub(crate) fn wish(&self) {
+        *hold(&self.wished) = true;
+        self.changed.notify_one();
     }
 
     /// Waits for the next look; false when the broker stops.
     fn wait(&self) -> bool {
-        let open = |list: &mut List| !list.closed;
-        let waited = self.closed.wait_timeout_while(hold(&self.list), LOOK_EVERY, open);
-        !waited.unwrap_or_else(PoisonError::into_inner).0.closed
-    }
-
-    fn due(&self, now: Instant) -> Vec<Doomed> {
-        let mut list = hold(&self.list);
-        let (due, later): (VecDeque<_>, VecDeque<_>) = list.doomed.drain(..).partition(|(at, _)| *at <= now);
-        list.doomed = later;
-        due.into_iter().map(|(_, doomed)| doomed).collect()
+        let waited = self.changed.wait_timeout_while(hold(&self.wished), LOOK_EVERY, |wished| !*wished);
+        !*waited.unwrap_or_else(PoisonError::into_inner).0
     }
 }
 
 impl Upkeep {
-    /// Starts the thread; it ends after [`Chores::close`].
+    /// Starts the thread; it ends after [`Ending::wish`].
     pub(crate) fn start(mut self) -> std::io::Result<JoinHandle<()>> {
         vital::spawn("upkeep", move || {
             let begun = self.clock.instant();
@@ -105,7 +75,7 @@ impl Upkeep {
             self.sweep();
             // A loss that was told at this start is not told again at the next.
             self.checkpoints.write(Checkpoint::HighWatermark, begun);
-            while self.chores.wait() {
+            while self.ending.wait() {
                 self.look(&mut times);
             }
         })
@@ -117,16 +87,13 @@ impl Upkeep {
         for volume in self.storage.volumes() {
             let strays = volume.take_left_over(|name| view.topic(&name.topic).is_none());
             for path in volume.deleted().unwrap_or_default().into_iter().chain(strays) {
-                self.chores.remove(self.clock.instant(), Doomed::Partition(Arc::clone(volume), path));
+                self.removals.add(self.clock.instant(), Doomed::Partition(Arc::clone(volume), path));
             }
         }
     }
 
     fn look(&mut self, times: &mut Times) {
         let now = self.clock.instant();
-        for doomed in self.chores.due(now) {
-            remove(doomed);
-        }
         self.look_at_disks();
         self.flush_aged();
         if due(&mut times.memory, now, GIVE_BACK_EVERY) {
@@ -153,7 +120,7 @@ impl Upkeep {
         let wall = self.clock.wall();
         for partition in self.catalog.view().led.values() {
             match partition.retain(wall) {
-                Ok(Some((removal, delay))) => self.chores.remove(now + delay, Doomed::Segments(removal)),
+                Ok(Some((removal, delay))) => self.removals.add(now + delay, Doomed::Segments(removal)),
                 Ok(None) => {}
                 Err(failure) => partition.volume().fail_unless_full(&failure, now),
             }
@@ -220,20 +187,5 @@ fn give_memory_back() {
     // A system that has no thread to spare has other sorrows.
     if let Ok(thread) = std::thread::Builder::new().name("give-back".to_owned()).spawn(|| {}) {
         let _ = thread.join();
-    }
-}
-
-fn remove(doomed: Doomed) {
-    match doomed {
-        Doomed::Segments(removal) => {
-            if let Err(failure) = removal.remove() {
-                tracing::warn!("dropped segments are still there: {failure}");
-            }
-        }
-        Doomed::Partition(volume, path) => {
-            if let Err(failure) = volume.directory.remove_deleted(&path) {
-                tracing::warn!("a deleted partition is still there: {failure}");
-            }
-        }
     }
 }

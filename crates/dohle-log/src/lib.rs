@@ -2,7 +2,7 @@
 //!
 //! Knows no replica, no request, no thread and no clock: it is given `now`. A [`Log`](log::Log) is used under its partition's lock; what may
 //! wait for the disk comes out of it as a value that is run outside: a [`Flush`](log::Flush), a [`Plan`](log::Plan) and its
-//! [`Slice`](log::Slice), a [`Removal`](log::Removal).
+//! [`Slice`](log::Slice), a [`Removal`](removal::Removal).
 
 pub mod compact;
 pub mod directory;
@@ -14,6 +14,7 @@ pub mod journal;
 pub mod log;
 pub mod options;
 pub mod producers;
+pub mod removal;
 pub mod retain;
 pub mod scrub;
 

@@ -21,7 +21,7 @@ use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::config::settings;
 use crate::partition::Partition;
-use crate::upkeep::Chores;
+use crate::removals::Removals;
 
 use cells::CleanerCells;
 use desk::Work;
@@ -34,7 +34,7 @@ pub(crate) struct Cleaner {
     pub(crate) clock: Clock,
     pub(crate) settings: settings::Cleaner,
     pub(crate) catalog: Arc<Catalog>,
-    pub(crate) chores: Arc<Chores>,
+    pub(crate) removals: Arc<Removals>,
     pub(crate) desk: Arc<Desk>,
     pub(crate) cells: Arc<CleanerCells>,
     pub(crate) rate: Rate,

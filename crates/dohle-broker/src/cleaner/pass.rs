@@ -10,7 +10,7 @@ use dohle_log::log::Swap;
 use super::Cleaner;
 use super::desk::{self, Work};
 use crate::partition::Partition;
-use crate::upkeep::Doomed;
+use crate::removals::Doomed;
 
 /// After so many bytes it is asked whether to go on, and the rate is kept.
 const ASK_AFTER_BYTES: u64 = 256 << 10;
@@ -60,7 +60,7 @@ impl Cleaner {
                 Err(CompactError::Moved)
             }
             Swap::Done(swapped) => {
-                self.chores.remove(self.clock.instant() + delay, Doomed::Segments(swapped.confirm()?));
+                self.removals.add(self.clock.instant() + delay, Doomed::Segments(swapped.confirm()?));
                 Ok(())
             }
         }

@@ -11,7 +11,7 @@ use dohle_log::directory::Checkpoint;
 use super::{Move, Moves};
 use crate::lock::hold_over_disk;
 use crate::partition::{CopyError, Log, Relocated, Successor, flush_copy};
-use crate::upkeep::Doomed;
+use crate::removals::Doomed;
 use crate::volume::Volume;
 
 /// So much is read at a time.
@@ -205,7 +205,7 @@ impl Moves {
         match left {
             Ok(path) => {
                 let delay = partition.options().map(|options| options.file_delete_delay).unwrap_or_default();
-                self.chores.remove(self.clock.instant() + delay, Doomed::Partition(Arc::clone(source), path));
+                self.removals.add(self.clock.instant() + delay, Doomed::Partition(Arc::clone(source), path));
             }
             Err(failure) => source.fail(&failure),
         }

@@ -19,8 +19,8 @@ use crate::clock::Clock;
 use crate::lock::{hold, hold_over_disk};
 use crate::partition::Partition;
 use crate::placements::Placements;
+use crate::removals::{Doomed, Removals};
 use crate::storage::Storage;
-use crate::upkeep::{Chores, Doomed};
 use crate::vital;
 use crate::volume::Volume;
 
@@ -34,7 +34,7 @@ type Id = (TopicId, Index);
 pub(crate) struct Moves {
     clock: Clock,
     storage: Arc<Storage>,
-    chores: Arc<Chores>,
+    removals: Arc<Removals>,
     desk: Arc<Desk>,
     placements: Placements,
     list: Mutex<List>,
@@ -100,13 +100,13 @@ impl Moves {
     pub(crate) fn new(
         clock: Clock,
         storage: Arc<Storage>,
-        chores: Arc<Chores>,
+        removals: Arc<Removals>,
         desk: Arc<Desk>,
         placements: Placements,
         rng: Rng,
     ) -> Self {
         let (list, changed, turn) = (Mutex::default(), Condvar::new(), Mutex::new(rng));
-        Self { clock, storage, chores, desk, placements, list, changed, turn }
+        Self { clock, storage, removals, desk, placements, list, changed, turn }
     }
 
     /// Starts the threads, one for each disk, where there are several; they end after [`Moves::close`].
@@ -244,7 +244,7 @@ impl Moves {
             return;
         }
         match volume.directory.delete_future(path, &partition.name(), rng) {
-            Ok(path) => self.chores.remove(self.clock.instant(), Doomed::Partition(Arc::clone(volume), path)),
+            Ok(path) => self.removals.add(self.clock.instant(), Doomed::Partition(Arc::clone(volume), path)),
             Err(failure) => volume.fail_unless_full(&failure, self.clock.instant()),
         }
     }

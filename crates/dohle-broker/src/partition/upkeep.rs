@@ -8,7 +8,8 @@ use dohle_log::Failure;
 use dohle_log::compact::{Rewritten, Survey};
 use dohle_log::directory::PartitionName;
 use dohle_log::disk::Files;
-use dohle_log::log::{Removal, Swap};
+use dohle_log::log::Swap;
+use dohle_log::removal::Removal;
 use dohle_log::scrub::Damages;
 
 use super::{Partition, State};

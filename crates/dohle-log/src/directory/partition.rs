@@ -9,6 +9,7 @@ use dohle_base::{Partition, Rng, TopicId, TopicName, Uuid};
 use super::Directory;
 use crate::disk::{Disk, File, Kind, Listing, read_whole, remove_if_there, replace};
 use crate::failure::Failure;
+use crate::removal::Removal;
 
 const TOPIC_ID_FILE: &str = "partition.metadata";
 const DELETE_SUFFIX: &str = "-delete";
@@ -31,7 +32,7 @@ pub struct PartitionName {
 pub enum Found {
     /// A partition.
     Partition(PartitionName),
-    /// A partition that was deleted, not yet gone: this path is to be removed with [`Directory::remove_deleted`].
+    /// A partition that was deleted, not yet gone: this path is to be removed with [`Directory::removal`].
     Deleted(PathBuf),
     /// A partition that was on its way here from another directory of logs.
     Future(PartitionName, PathBuf),
@@ -193,13 +194,10 @@ impl<D: Disk> Directory<D> {
         Ok(to)
     }
 
-    /// Removes the directory of a deleted partition with all that is in it. May take its time; one that is gone already is no failure.
-    pub fn remove_deleted(&self, path: &Path) -> Result<(), Failure> {
+    /// What a deleted partition has left, to be removed; nothing where that was done already.
+    pub fn removal(&self, path: &Path) -> Result<Removal<D>, Failure> {
         assert!(path.starts_with(&self.root) && path != self.root, "only what is in the directory is removed");
-        match remove_all(&self.disk, path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            done => done.map_err(Failure::of("remove", path)),
-        }
+        Removal::of_directory(self.disk.clone(), path).map_err(Failure::of("list", path))
     }
 }
 
@@ -255,16 +253,4 @@ fn unique(rng: &mut Rng) -> String {
 fn of_future(name: &str) -> Option<PartitionName> {
     let (partition, unique) = name.strip_suffix(FUTURE_SUFFIX)?.rsplit_once('.')?;
     PartitionName::of_directory(partition).filter(|_| !unique.is_empty())
-}
-
-/// Directories are not deep here: one level of partitions, and files in them.
-fn remove_all<D: Disk>(disk: &D, path: &Path) -> io::Result<()> {
-    for entry in disk.list(path)? {
-        let inner = path.join(&entry.name);
-        match entry.kind {
-            Kind::File(_) => disk.remove(&inner)?,
-            Kind::Directory => remove_all(disk, &inner)?,
-        }
-    }
-    disk.remove_dir(path)
 }

@@ -125,8 +125,8 @@ fn a_partition_is_made_found_and_deleted_for_good() {
     let deleted_name = deleted.file_name().unwrap().to_str().unwrap();
     assert!(deleted_name.len() == 255 && deleted_name.ends_with("-delete"), "{deleted_name}");
     assert!(directory.partitions().unwrap().contains(&Found::Deleted(deleted.clone())));
-    directory.remove_deleted(&deleted).unwrap();
-    directory.remove_deleted(&deleted).unwrap();
+    directory.removal(&deleted).unwrap().remove().unwrap();
+    directory.removal(&deleted).unwrap().remove().unwrap();
     assert!(!directory.partitions().unwrap().contains(&Found::Deleted(deleted)));
 }
 

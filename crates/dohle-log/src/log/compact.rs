@@ -10,11 +10,12 @@ use std::sync::Arc;
 
 use dohle_base::Offset;
 
-use super::{Log, Removal};
+use super::Log;
 use crate::compact::Taken;
 use crate::compact::{Rewritten, Survey};
 use crate::disk::Disk;
 use crate::failure::Failure;
+use crate::removal::Removal;
 use crate::segment::Sealed;
 use crate::segment::name::{Content, Name, Stage};
 
@@ -84,7 +85,7 @@ impl<D: Disk> Log<D> {
         self.sealed.drain(places.clone());
         self.sealed.insert(places.start, sealed);
         self.durable.failed = false;
-        let replaced = Removal::new(self.disk.clone(), files);
+        let replaced = Removal::of_files(self.disk.clone(), files);
         Ok(Swap::Done(Swapped { disk: self.disk.clone(), dir: self.dir.clone(), replaced }))
     }
 

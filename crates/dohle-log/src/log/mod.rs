@@ -44,7 +44,6 @@ pub use flush::{Flush, Flushed};
 pub use open::{LoadError, Opening, Recovered, Torn};
 pub use progress::Progress;
 pub use read::{Plan, ReadError, Slice};
-pub use remove::Removal;
 pub use time::{ByTime, Moment};
 pub use transactions::Aborts;
 pub use truncate::TruncateError;

@@ -1,38 +1,12 @@
 //! Dropping old segments: what retention picks is renamed at once and removed when nobody reads it any more.
 
-use std::path::PathBuf;
-
 use dohle_base::{Offset, Timestamp};
 
 use super::Log;
-use crate::disk::{Disk, remove_if_there};
+use crate::disk::Disk;
 use crate::failure::Failure;
+use crate::removal::Removal;
 use crate::retain::{self, Choice, Limits, View};
-
-/// Files that wait to be removed (`file.delete.delay.ms`): outside of the partition's lock, for a file system may take its time. Forgotten, they
-/// go when the log is opened again.
-#[derive(Debug)]
-#[must_use = "the files take space until they are removed"]
-pub struct Removal<D: Disk> {
-    disk: D,
-    files: Vec<PathBuf>,
-}
-
-impl<D: Disk> Removal<D> {
-    pub(super) fn new(disk: D, files: Vec<PathBuf>) -> Self {
-        Self { disk, files }
-    }
-
-    /// Which files.
-    pub fn files(&self) -> &[PathBuf] {
-        &self.files
-    }
-
-    /// Removes them.
-    pub fn remove(self) -> Result<(), Failure> {
-        self.files.iter().try_for_each(|file| remove_if_there(&self.disk, file).map_err(Failure::of("remove", file)))
-    }
-}
 
 impl<D: Disk> Log<D> {
     /// Drops the segments that the topic's limits do not keep, and moves the start behind them; none when all are kept. Only what
@@ -78,7 +52,7 @@ impl<D: Disk> Log<D> {
         let mut files = Vec::new();
         for _ in 0..count {
             let Some(base) = self.sealed.front().map(|segment| segment.base) else { break };
-            files.extend(self.doom_segment(base)?.files);
+            files.extend_from_slice(self.doom_segment(base)?.files());
             self.sealed.pop_front();
             self.durable.unsynced.retain(|(unsynced, _)| *unsynced != base);
         }
@@ -92,6 +66,6 @@ impl<D: Disk> Log<D> {
         // The newest snapshot at or below the first segment is what the producers are rebuilt from.
         let needed = self.snapshots.iter().rev().copied().find(|at| *at <= first);
         self.remove_snapshots(|at| needed.is_some_and(|needed| at < needed))?;
-        Ok(Removal::new(self.disk.clone(), files))
+        Ok(Removal::of_files(self.disk.clone(), files))
     }
 }

@@ -10,10 +10,11 @@ use dohle_base::{Offset, Timestamp};
 use thiserror::Error;
 
 use super::LoadError;
-use super::{Log, Removal};
+use super::Log;
 use crate::disk::{Disk, File};
 use crate::failure::Failure;
 use crate::producers::Producers;
+use crate::removal::Removal;
 use crate::segment::index::Entries;
 use crate::segment::name::{Content, Name, Stage};
 use crate::segment::scan::{CHUNK_LARGE, Scan, Stopped};
@@ -205,6 +206,6 @@ impl<D: Disk> Log<D> {
                 Err(error) => return Err(Failure::of("rename", &from)(error)),
             }
         }
-        Ok(Removal::new(self.disk.clone(), doomed))
+        Ok(Removal::of_files(self.disk.clone(), doomed))
     }
 }

@@ -12,9 +12,10 @@ use dohle_records::{Batch, TimestampType};
 use super::{CLEAN, DIR, NOW, Settings, UNCLEAN, batch_of, disk, idempotent, lead, open, options, plain, read};
 use crate::directory::Directory;
 use crate::disk::{Disk, Fault, Memory};
-use crate::log::{Append, AppendError, Flush, Log, Opening, Removal};
+use crate::log::{Append, AppendError, Flush, Log, Opening};
 use crate::options::{Cleanup, Durability, Options};
 use crate::producers::Origin;
+use crate::removal::Removal;
 
 const CLIENT: Append = Append { leader_epoch: LeaderEpoch(0), origin: Origin::Client(None), largest: None };
 
