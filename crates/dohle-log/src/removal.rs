@@ -91,6 +91,8 @@ fn shrink<D: Disk>(disk: &D, path: &Path) -> io::Result<bool> {
     };
     let rest = file.size()?.saturating_sub(PIECE_BYTES);
     if rest > 0 {
+        // A power cut must not bring it back under the name by which it was read, cut.
+        path.parent().map_or(Ok(()), |directory| disk.sync_dir(directory))?;
         file.truncate(rest)?;
     }
     Ok(rest > 0)
