@@ -100,6 +100,8 @@ fn shrink<D: Disk>(disk: &D, path: &Path) -> io::Result<bool> {
 
 #[cfg(test)]
 mod tests {
+    use dohle_base::Rng;
+
     use super::*;
     use crate::disk::Memory;
 
@@ -122,6 +124,23 @@ mod tests {
         }
         assert_eq!(sizes, [2 * PIECE_BYTES + 1, PIECE_BYTES + 1, 1]);
         assert!(disk.open(&large).is_err());
+    }
+
+    #[test]
+    fn nothing_comes_back_cut_under_the_name_by_which_it_was_read() {
+        let (disk, directory) = (Memory::new(), Path::new("/data"));
+        disk.create_dir(directory).unwrap();
+        disk.sync_dir(Path::new("/")).unwrap();
+        let [live, deleted] = ["live", "deleted"].map(|name| directory.join(name));
+        of_size(&disk, &live, PIECE_BYTES + 1);
+        disk.open(&live).unwrap().sync().unwrap();
+        disk.sync_dir(directory).unwrap();
+        disk.rename(&live, &deleted).unwrap();
+        assert!(Removal::of_files(disk.clone(), vec![deleted.clone()]).step().unwrap());
+        for seed in 0..16 {
+            let after = disk.copy().crash(&mut Rng::new(seed));
+            assert!(after.open(&live).is_err() && after.open(&deleted).is_ok(), "seed {seed}");
+        }
     }
 
     #[test]
