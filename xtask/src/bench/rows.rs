@@ -27,7 +27,8 @@ const FLOOR_16_KIB: Option<Floor> = Some(Floor::Produce {
 });
 
 /// The floor of 50 producers that wait for each acknowledgement. It does not sync.
-const fn floor_one_at_a_time(files: usize, kept: Segments) -> Option<Floor> {
+const fn floor_one_at_a_time(files: usize) -> Option<Floor> {
+    let kept = Segments { bytes: 64 << 20, closed: 3 };
     Some(Floor::Produce { frame_bytes: 16 << 10, connections: 50, in_flight: 1, files, kept })
 }
 
@@ -318,7 +319,7 @@ pub(super) const ROWS: &[Row] = &[
         workload: "50 producers with one request under way each, batches of 16 KiB, 100 partitions; all is synced",
         topic: partitions(100),
         pair: [KafkaFsync, Dohle],
-        floor: floor_one_at_a_time(100, Segments { bytes: 64 << 20, closed: 3 }),
+        floor: floor_one_at_a_time(100),
         work: Work::Load(&[Measure(
             "run",
             "produce --record-size 1024 --batch-size 16384 --connections 50 --in-flight 1 \
@@ -332,7 +333,7 @@ pub(super) const ROWS: &[Row] = &[
         workload: "the same over 10,000 partitions; more is better, for MB/s",
         topic: MANY,
         pair: [KafkaFsync, Dohle],
-        floor: floor_one_at_a_time(10_000, Segments { bytes: 64 << 20, closed: 3 }),
+        floor: floor_one_at_a_time(10_000),
         work: Work::Load(&[Measure(
             "run",
             "produce --record-size 1024 --batch-size 16384 --connections 50 --in-flight 1 \
