@@ -107,8 +107,8 @@ pub fn start(mut settings: Settings) -> Result<Running, StartError> {
     let transactions = Arc::new(transactions);
     let desk = Arc::new(Desk::default());
     let placements = Placements { cores: Arc::clone(&cores), quorum: Arc::clone(&quorum) };
-    let (stored, doing, left_alone) = (Arc::clone(&storage), Arc::clone(&removals), Arc::clone(&desk));
-    let moves = Moves::new(clock, stored, doing, left_alone, placements.clone(), Rng::new(chance::number()));
+    let (stored, removing, left_alone) = (Arc::clone(&storage), Arc::clone(&removals), Arc::clone(&desk));
+    let moves = Moves::new(clock, stored, removing, left_alone, placements.clone(), Rng::new(chance::number()));
     let moves = Arc::new(moves);
     let publisher = Publisher {
         node: settings.node.id,
