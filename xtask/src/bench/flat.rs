@@ -38,17 +38,26 @@ pub(super) fn of(report: &Value) -> Option<Value> {
     let over_wake: Vec<f64> = minutes.iter().map(|minute| minute.over_wake).collect();
     let resident: Vec<f64> = minutes.iter().filter_map(|minute| minute.resident).skip(RESTS_FROM).collect();
     Some(json!({
-        "p99_apart": apart(&p99s)?,
-        "p99_over_wake_apart": apart(&over_wake)?,
-        "retention_step": retention_step(&over_wake),
+        "p99_apart": furthest(&apart(&p99s)?),
+        "p99_apart_by_itself": furthest(&lesser(&apart(&p99s)?, &apart(&over_wake)?)),
+        "retention_step": retention_step(&p99s).zip(retention_step(&over_wake)).map(|(bare, over_wake)| bare.min(over_wake)),
         "resident_slope": slope(&resident).map(|it| it * MINUTES_PER_HOUR),
     }))
 }
 
-/// How far from their median the furthest is.
-fn apart(numbers: &[f64]) -> Option<f64> {
-    let spread = Spread::of(numbers)?;
-    Some((spread.max - spread.median).max(spread.median - spread.min) / spread.median)
+/// How far each is from their median, either way.
+fn apart(numbers: &[f64]) -> Option<Vec<f64>> {
+    let median = Spread::of(numbers)?.median;
+    Some(numbers.iter().map(|number| (number - median).abs() / median).collect())
+}
+
+/// What of each minute is the broker's own: neither does it stand apart where its p99 is that of the others, nor where the machine woke all as much later.
+fn lesser(bare: &[f64], over_wake: &[f64]) -> Vec<f64> {
+    bare.iter().zip(over_wake).map(|(bare, over_wake)| bare.min(*over_wake)).collect()
+}
+
+fn furthest(apart: &[f64]) -> f64 {
+    apart.iter().copied().fold(0.0, f64::max)
 }
 
 /// By how much the minutes after retention has begun stand above those before.
@@ -92,14 +101,14 @@ mod tests {
 
     #[test]
     fn what_stays_as_it_is_is_flat() {
-        let flat = json!({"p99_apart": 0.0, "p99_over_wake_apart": 0.0, "retention_step": 0.0, "resident_slope": 0.0});
+        let flat = json!({"p99_apart": 0.0, "p99_apart_by_itself": 0.0, "retention_step": 0.0, "resident_slope": 0.0});
         assert_eq!(hour(even, even, even), flat);
     }
 
     #[test]
     fn a_minute_a_step_and_a_leak_are_seen() {
         let flat = hour(|minute| if minute == 30 { 150.0 } else { 100.0 }, even, even);
-        assert_eq!((&flat["p99_apart"], &flat["p99_over_wake_apart"]), (&json!(0.5), &json!(0.5)));
+        assert_eq!((&flat["p99_apart"], &flat["p99_apart_by_itself"]), (&json!(0.5), &json!(0.5)));
         let flat = hour(|minute| if minute < 4 { 100.0 } else { 130.0 }, even, even);
         assert!((flat["retention_step"].as_f64().unwrap() - 0.3).abs() < 1e-9);
         let flat = hour(even, |minute| 1000.0 + minute as f64, even);
@@ -111,7 +120,13 @@ mod tests {
     fn what_the_machine_does_to_all_is_not_the_brokers_doing() {
         let disturbed = |minute: usize| if minute.is_multiple_of(7) { 900.0 } else { 100.0 };
         let flat = hour(disturbed, even, |minute| disturbed(minute) / 2.0);
-        assert_eq!((&flat["p99_apart"], &flat["p99_over_wake_apart"]), (&json!(8.0), &json!(0.0)));
+        assert_eq!((&flat["p99_apart"], &flat["p99_apart_by_itself"]), (&json!(8.0), &json!(0.0)));
+    }
+
+    #[test]
+    fn a_machine_that_wakes_a_sleeper_late_and_the_broker_as_ever_changes_nothing() {
+        let flat = hour(even, even, |minute| 100.0 + minute as f64);
+        assert_eq!((&flat["p99_apart"], &flat["p99_apart_by_itself"]), (&json!(0.0), &json!(0.0)));
     }
 
     #[test]
