@@ -1,8 +1,9 @@
 //! Where tasks go: pure.
 //!
 //! Laws: a new task goes to the first core that has time to spare: to wake a core that sleeps takes long, and nobody has to be woken on the same one. A core
-//! that has none hands over half of what sets it apart from the idlest, and no task that is more than that, which would only be too much elsewhere. Where
-//! two cores have had time to spare together for long enough, the tasks of the later go to the earlier: a moment in which all was slow leaves nothing behind.
+//! that is crowded, and not for a moment only, hands over half of what sets it apart from the idlest, and no task that is more than that, which would only be
+//! too much elsewhere. Where two cores could long have been one that is not crowded, the tasks of the later go to the earlier: a time in which all was slow
+//! leaves nothing behind.
 
 /// A core that is busy for less than this part of the time takes new tasks.
 const SPARE: f64 = 0.25;
@@ -11,6 +12,13 @@ const CROWDED: f64 = 0.5;
 /// to one that is busy for so much less.
 const APART: f64 = 0.25;
 
+/// So many looks in a row have to find a crowded core before it hands over: a machine that stands still for a moment makes all look busy. What has gone is in
+/// the loads by then.
+const CROWDED_LOOKS: u32 = 3;
+
+/// Two cores that are together busy for less than this could be one. Alone it has less to do than both had: it is woken less often, and so does not come
+/// near to being crowded.
+const ENOUGH_FOR_ONE: f64 = 0.4;
 /// So many looks in a row have to find that two cores could be one before they become one.
 const CALM_LOOKS: u32 = 20;
 
@@ -41,21 +49,24 @@ pub(super) fn place(busy: impl Iterator<Item = f64> + Clone) -> usize {
 /// Looks from time to time who has much to do.
 #[derive(Default)]
 pub(super) struct Balance {
-    /// The last look let a crowded core hand over: what has gone is not in the loads of the next one yet.
-    is_moving: bool,
-    /// Looks in a row that found two cores that could be one.
+    /// Looks in a row that found a core that should hand over.
+    crowded: u32,
+    /// Looks in a row that found two cores that could be one, and none that should hand over.
     calm: u32,
 }
 
 impl Balance {
     /// Who hands over to whom from now until the next look.
     pub(super) fn look(&mut self, loads: &[Load]) -> Vec<Handover> {
-        let relieved = if self.is_moving { vec![] } else { relieve(loads) };
-        self.is_moving = !relieved.is_empty();
-        // Two cores that become one stay together below what they have to spare, however much of it has gone already: nothing has to be waited for.
-        let gathered = gather(loads);
+        let (relieved, gathered) = (relieve(loads), gather(loads));
+        self.crowded = if relieved.is_empty() { 0 } else { self.crowded + 1 };
         self.calm = if gathered.is_some() && relieved.is_empty() { self.calm.saturating_add(1) } else { 0 };
-        if self.calm < CALM_LOOKS { relieved } else { gathered.into_iter().collect() }
+        if self.crowded >= CROWDED_LOOKS {
+            self.crowded = 0;
+            return relieved;
+        }
+        // Two cores that become one stay together below what is enough for one, however much of it has gone already: nothing has to be waited for.
+        gathered.filter(|_| self.calm >= CALM_LOOKS).into_iter().collect()
     }
 }
 
@@ -75,7 +86,7 @@ fn share(loads: &[Load], from: usize, to: usize) -> Option<Handover> {
 
 /// The last core that can gives all it has to the first that can take it.
 fn gather(loads: &[Load]) -> Option<Handover> {
-    let takes = |from: usize| loads[..from].iter().position(|to| to.busy + loads[from].busy < SPARE);
+    let takes = |from: usize| loads[..from].iter().position(|to| to.busy + loads[from].busy < ENOUGH_FOR_ONE);
     let gives = |from: usize| Some(Handover { from, to: takes(from)?, work: usize::MAX });
     (0..loads.len()).rev().filter(|from| loads[*from].work > 0).find_map(gives)
 }
@@ -106,11 +117,13 @@ mod tests {
     }
 
     #[test]
-    fn what_was_handed_over_is_not_handed_over_twice() {
+    fn a_moment_moves_nobody_and_what_was_handed_over_is_not_handed_over_twice() {
         let mut balance = Balance::default();
-        let crowded = loads([(0.9, 50), (0.0, 0)]);
-        let handed_over: Vec<usize> = (0..4).map(|_| balance.look(&crowded).len()).collect();
-        assert_eq!(handed_over, [1, 0, 1, 0]);
+        let (crowded, calm) = (loads([(0.9, 50), (0.0, 0)]), loads([(0.4, 50), (0.0, 0)]));
+        let mut looks = |loads: &[Load], count| (0..count).map(|_| balance.look(loads).len()).collect::<Vec<_>>();
+        assert_eq!(looks(&crowded, CROWDED_LOOKS - 1), [0, 0]);
+        assert_eq!(looks(&calm, 1), [0]);
+        assert_eq!(looks(&crowded, 2 * CROWDED_LOOKS), [0, 0, 1, 0, 0, 1]);
     }
 
     #[test]
@@ -119,7 +132,7 @@ mod tests {
         let mut balance = Balance::default();
         let mut looks = |loads: &[Load], count| (0..count).flat_map(|_| balance.look(loads)).collect::<Vec<_>>();
         assert_eq!(looks(&calm, CALM_LOOKS - 1), []);
-        assert_eq!(looks(&loads([(0.2, 10), (0.1, 10)]), 1), [], "a look that finds much to do begins anew");
+        assert_eq!(looks(&loads([(0.3, 10), (0.1, 10)]), 1), [], "a look that finds much to do begins anew");
         assert_eq!(looks(&calm, CALM_LOOKS - 1), []);
         let all = Handover { from: 1, to: 0, work: usize::MAX };
         assert_eq!(looks(&calm, 2), [all; 2], "who does little is told later");
@@ -132,8 +145,8 @@ mod tests {
             let loads: Vec<Load> = cores.iter().map(|(busy, work)| Load { busy: *busy, work: *work }).collect();
             gather(&loads).map(|Handover { from, to, .. }| (from, to))
         };
-        assert_eq!(gathers(&[(0.2, 9), (0.1, 5), (0.1, 5)]), Some((2, 1)));
-        assert_eq!(gathers(&[(0.2, 9), (0.1, 5), (0.4, 20)]), None);
+        assert_eq!(gathers(&[(0.35, 9), (0.1, 5), (0.1, 5)]), Some((2, 1)));
+        assert_eq!(gathers(&[(0.35, 9), (0.1, 5), (0.4, 20)]), None);
         assert_eq!(gathers(&[(0.0, 0), (0.1, 5), (0.4, 20)]), Some((1, 0)));
         assert_eq!(gathers(&[(0.1, 5)]), None);
     }
