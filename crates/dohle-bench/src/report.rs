@@ -35,8 +35,8 @@ pub struct Report {
     pub end_to_end_us: Option<Percentiles>,
     /// How late requests started: what the generator and a full pipeline added.
     pub late_us: Option<Percentiles>,
-    /// How late the machine woke a thread that only slept, 100 times a second: what every other time here has in it.
-    pub wake_late_us: Option<Percentiles>,
+    /// How late the machine was with a message that three threads only hand on, 500 times a second: what every other time here has in it.
+    pub relay_late_us: Option<Percentiles>,
     /// Requests that were due and could not be sent: the rate was too high. Their waiting until the end is in `latency_us`.
     pub unsent: u64,
     /// What consumers read while producers were measured.
@@ -83,8 +83,8 @@ pub struct Minute {
     pub records: u64,
     /// From the intended start of a request to its answer, or to the consumer where there is one.
     pub latency_us: Option<Percentiles>,
-    /// How late the machine woke a thread that only slept.
-    pub wake_late_us: Option<Percentiles>,
+    /// How late the machine was with a message that three threads only hand on.
+    pub relay_late_us: Option<Percentiles>,
     /// Resident memory of the process that was named, at the minute's end.
     pub broker_resident_bytes: Option<u64>,
     /// Processor time that the host gave to others in it.
@@ -162,7 +162,7 @@ impl Results {
             latency_us: tally.acknowledged.percentiles(),
             end_to_end_us: tally.end_to_end.percentiles(),
             late_us: tally.late.percentiles(),
-            wake_late_us: None,
+            relay_late_us: None,
             unsent: tally.unsent,
             delivered: (produces && tally.consumed.requests > 0).then_some(delivered),
             generator_cpu_seconds: spent.generator,

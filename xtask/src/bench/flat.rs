@@ -14,8 +14,8 @@ const MINUTES_PER_HOUR: f64 = 60.0;
 /// One minute of a report.
 struct Minute {
     p99: f64,
-    /// How many times the p99 of a thread that only sleeps on the same machine in the same minute: what the host of a virtual machine does to all is in both.
-    over_wake: f64,
+    /// How many times the p99 of a bare relay on the same machine in the same minute: what the machine does to all is in both.
+    over_relay: f64,
     resident: Option<f64>,
 }
 
@@ -25,7 +25,7 @@ impl Minute {
         let latency = p99("latency_us")?;
         Some(Self {
             p99: latency,
-            over_wake: latency / p99("wake_late_us")?,
+            over_relay: latency / p99("relay_late_us")?,
             resident: told.get("broker_resident_bytes").and_then(Value::as_f64),
         })
     }
@@ -35,12 +35,12 @@ impl Minute {
 pub(super) fn of(report: &Value) -> Option<Value> {
     let minutes: Vec<Minute> = report.get("minutes")?.as_array()?.iter().map(Minute::read).collect::<Option<_>>()?;
     let p99s: Vec<f64> = minutes.iter().map(|minute| minute.p99).collect();
-    let over_wake: Vec<f64> = minutes.iter().map(|minute| minute.over_wake).collect();
+    let over_relay: Vec<f64> = minutes.iter().map(|minute| minute.over_relay).collect();
     let resident: Vec<f64> = minutes.iter().filter_map(|minute| minute.resident).skip(RESTS_FROM).collect();
     Some(json!({
         "p99_apart": furthest(&apart(&p99s)?),
-        "p99_apart_by_itself": furthest(&lesser(&apart(&p99s)?, &apart(&over_wake)?)),
-        "retention_step": retention_step(&p99s).zip(retention_step(&over_wake)).map(|(bare, over_wake)| bare.min(over_wake)),
+        "p99_apart_by_itself": furthest(&lesser(&apart(&p99s)?, &apart(&over_relay)?)),
+        "retention_step": retention_step(&p99s).zip(retention_step(&over_relay)).map(|(bare, over_relay)| bare.min(over_relay)),
         "resident_slope": slope(&resident).map(|it| it * MINUTES_PER_HOUR),
     }))
 }
@@ -51,9 +51,9 @@ fn apart(numbers: &[f64]) -> Option<Vec<f64>> {
     Some(numbers.iter().map(|number| (number - median).abs() / median).collect())
 }
 
-/// What of each minute is the broker's own: neither does it stand apart where its p99 is that of the others, nor where the machine woke all as much later.
-fn lesser(bare: &[f64], over_wake: &[f64]) -> Vec<f64> {
-    bare.iter().zip(over_wake).map(|(bare, over_wake)| bare.min(*over_wake)).collect()
+/// What of each minute is the broker's own: neither does it stand apart where its p99 is that of the others, nor where the machine was as much later with all.
+fn lesser(bare: &[f64], over_relay: &[f64]) -> Vec<f64> {
+    bare.iter().zip(over_relay).map(|(bare, over_relay)| bare.min(*over_relay)).collect()
 }
 
 fn furthest(apart: &[f64]) -> f64 {
@@ -83,11 +83,11 @@ fn slope(numbers: &[f64]) -> Option<f64> {
 mod tests {
     use super::*;
 
-    fn hour(p99: impl Fn(usize) -> f64, resident: impl Fn(usize) -> f64, wake: impl Fn(usize) -> f64) -> Value {
+    fn hour(p99: impl Fn(usize) -> f64, resident: impl Fn(usize) -> f64, relay: impl Fn(usize) -> f64) -> Value {
         let minute = |number| {
             json!({
                 "latency_us": {"p99": p99(number)},
-                "wake_late_us": {"p99": wake(number)},
+                "relay_late_us": {"p99": relay(number)},
                 "broker_resident_bytes": resident(number),
             })
         };
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_that_wakes_a_sleeper_late_and_the_broker_as_ever_changes_nothing() {
+    fn a_relay_that_is_late_beside_a_broker_that_is_as_ever_changes_nothing() {
         let flat = hour(even, even, |minute| 100.0 + minute as f64);
         assert_eq!((&flat["p99_apart"], &flat["p99_apart_by_itself"]), (&json!(0.0), &json!(0.0)));
     }

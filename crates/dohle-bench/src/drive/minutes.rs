@@ -13,16 +13,16 @@ pub(super) struct Minutes {
     over: Vec<Minute>,
     seconds: u32,
     counted: Second,
-    wakes: Times,
+    relayed: Times,
     /// What the host had taken when the minute began; of the first one, at the end of its first second.
     stolen_before: Option<f64>,
 }
 
 impl Minutes {
-    /// Counts a second of the measured window, how late the machine woke a sleeping thread in it, and what was seen at its end.
-    pub(super) fn take(&mut self, second: &Second, wakes: &Times, seen: Seen) {
+    /// Counts a second of the measured window, how late the machine was with a bare relay in it, and what was seen at its end.
+    pub(super) fn take(&mut self, second: &Second, relayed: &Times, seen: Seen) {
         self.counted.add(second);
-        self.wakes.add(wakes);
+        self.relayed.add(relayed);
         let stolen_before = *self.stolen_before.get_or_insert(seen.stolen);
         self.seconds += 1;
         if self.seconds < SECONDS {
@@ -36,7 +36,7 @@ impl Minutes {
         self.over.push(Minute {
             records: flow.records,
             latency_us,
-            wake_late_us: std::mem::take(&mut self.wakes).percentiles(),
+            relay_late_us: std::mem::take(&mut self.relayed).percentiles(),
             broker_resident_bytes: seen.resident,
             stolen_cpu_seconds: ((seen.stolen - stolen_before) * 1e3).round() / 1e3,
         });
@@ -71,7 +71,7 @@ mod tests {
         let told = |minute: &Minute| (minute.records, minute.latency_us.unwrap().p99, minute.broker_resident_bytes);
         assert_eq!(over.iter().map(told).collect::<Vec<_>>(), [(120, 1.0, Some(59)), (120, 5.0, Some(119))]);
         assert_eq!(over.iter().map(|minute| minute.stolen_cpu_seconds).collect::<Vec<_>>(), [0.0, 0.25]);
-        assert_eq!(over.iter().map(|minute| minute.wake_late_us.unwrap().p99).collect::<Vec<_>>(), [0.1, 0.5]);
+        assert_eq!(over.iter().map(|minute| minute.relay_late_us.unwrap().p99).collect::<Vec<_>>(), [0.1, 0.5]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod group;
 mod minutes;
 mod open;
 mod producer;
-mod sleeper;
+mod relay;
 mod watch;
 
 use std::time::Instant;

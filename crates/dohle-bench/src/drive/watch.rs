@@ -12,7 +12,7 @@ use super::Clock;
 use super::engine::{Ended, Engine, Told};
 use super::minutes::Minutes;
 use super::open;
-use super::sleeper::Sleeper;
+use super::relay::Relay;
 use crate::failure::Failure;
 use crate::histogram::Times;
 use crate::machine::{self, Clocks, Spent};
@@ -49,7 +49,7 @@ pub fn run(plan: &Plan, tell: &mut dyn FnMut(News)) -> Result<Results, Failure> 
     let before = resident(plan.pid, machine::resident_bytes)?;
     let engines = open::loops(plan, window, &sender)?;
     let idle = open::idle(plan)?;
-    let sleeper = Sleeper::start().map_err(|source| Failure::Machine { what: "start a thread", source })?;
+    let relay = Relay::start().map_err(|source| Failure::Machine { what: "start a thread", source })?;
     drop(sender);
     let clock = Clock::start();
     let mut watch = Watch::new(clock, window, plan.pid);
@@ -58,8 +58,8 @@ pub fn run(plan: &Plan, tell: &mut dyn FnMut(News)) -> Result<Results, Failure> 
         window,
         seconds: BTreeMap::new(),
         minutes: Minutes::default(),
-        sleeper,
-        wakes: Times::default(),
+        relay,
+        relayed: Times::default(),
         tally: Tally::default(),
         at: 0,
     };
@@ -73,7 +73,7 @@ pub fn run(plan: &Plan, tell: &mut dyn FnMut(News)) -> Result<Results, Failure> 
     let seconds = loops.at.saturating_sub(window.begin) as f64 / 1e9;
     let mut results = Results::of(plan.command, seconds, loops.tally, &watch.spent());
     results.report.minutes = loops.minutes.over();
-    results.report.wake_late_us = loops.wakes.percentiles();
+    results.report.relay_late_us = loops.relayed.percentiles();
     if plan.pid.is_some() && !idle.is_empty() {
         let grown = watch.resident.end.saturating_sub(before) as f64;
         results.report.resident_bytes_per_connection = Some((grown / idle.len() as f64).round());
@@ -88,9 +88,9 @@ struct Loops {
     /// Seconds that not all loops have told yet.
     seconds: BTreeMap<u64, (usize, Second)>,
     minutes: Minutes,
-    sleeper: Sleeper,
-    /// What the sleeper has told of the measured window.
-    wakes: Times,
+    relay: Relay,
+    /// What the relay has told of the measured window.
+    relayed: Times,
     tally: Tally,
     at: u64,
 }
@@ -127,10 +127,10 @@ impl Loops {
         }
         const SECOND: u64 = 1_000_000_000;
         let measured = number * SECOND > self.window.begin && number * SECOND <= self.window.end;
-        let wakes = self.sleeper.take();
+        let relayed = self.relay.take();
         if measured {
-            self.minutes.take(all, &wakes, seen);
-            self.wakes.add(&wakes);
+            self.minutes.take(all, &relayed, seen);
+            self.relayed.add(&relayed);
         }
         tell(News::Second { number, measured, counted: all });
         self.seconds.retain(|other, _| *other > number);

@@ -18,7 +18,7 @@ Examples:
 With a rate, requests start when they are due whatever became of those before, and their latency is counted from then. A
 topic that is not there is made. JSON (with --json), one object: {\"command\", \"seconds\", \"records\", \"bytes\", \"requests\",
 \"errors\", \"errors_by_name\", \"records_per_second\", \"mb_per_second\", \"latency_us\": {\"p50\", \"p90\", \"p99\", \"p99_9\", \"max\",
-\"mean\"} or null, \"end_to_end_us\", \"late_us\", \"wake_late_us\", \"unsent\", \"generator_cpu_seconds\", \"broker_cpu_seconds\",
+\"mean\"} or null, \"end_to_end_us\", \"late_us\", \"relay_late_us\", \"unsent\", \"generator_cpu_seconds\", \"broker_cpu_seconds\",
 \"machine_cpu_seconds\", \"stolen_cpu_seconds\", \"broker_resident_bytes\": {\"begin\", \"end\", \"max\"}}";
 
 #[derive(Args)]

@@ -90,7 +90,7 @@ pub(super) fn text(report: &Report) -> String {
         ("latency", report.latency_us),
         ("end to end", report.end_to_end_us),
         ("late", report.late_us),
-        ("a bare wake-up", report.wake_late_us),
+        ("a bare relay", report.relay_late_us),
     ];
     let times: Vec<_> = times.into_iter().filter_map(|(name, times)| Some(percentiles(name, &times?))).collect();
     if !times.is_empty() {
