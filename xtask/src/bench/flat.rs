@@ -37,10 +37,12 @@ pub(super) fn of(report: &Value) -> Option<Value> {
     let p99s: Vec<f64> = minutes.iter().map(|minute| minute.p99).collect();
     let over_relay: Vec<f64> = minutes.iter().map(|minute| minute.over_relay).collect();
     let resident: Vec<f64> = minutes.iter().filter_map(|minute| minute.resident).skip(RESTS_FROM).collect();
+    let bare = apart(&p99s)?;
+    let steps = retention_step(&p99s).zip(retention_step(&over_relay));
     Some(json!({
-        "p99_apart": furthest(&apart(&p99s)?),
-        "p99_apart_by_itself": furthest(&lesser(&apart(&p99s)?, &apart(&over_relay)?)),
-        "retention_step": retention_step(&p99s).zip(retention_step(&over_relay)).map(|(bare, over_relay)| bare.min(over_relay)),
+        "p99_apart": furthest(&bare),
+        "p99_apart_by_itself": furthest(&lesser(&bare, &apart(&over_relay)?)),
+        "retention_step": steps.map(|(bare, over_relay)| bare.min(over_relay)),
         "resident_slope": slope(&resident).map(|it| it * MINUTES_PER_HOUR),
     }))
 }
@@ -51,7 +53,7 @@ fn apart(numbers: &[f64]) -> Option<Vec<f64>> {
     Some(numbers.iter().map(|number| (number - median).abs() / median).collect())
 }
 
-/// What of each minute is the broker's own: neither does it stand apart where its p99 is that of the others, nor where the machine was as much later with all.
+/// What of each minute is the broker's own: it stands apart neither where its p99 is that of the others, nor where the machine was as much later with all.
 fn lesser(bare: &[f64], over_relay: &[f64]) -> Vec<f64> {
     bare.iter().zip(over_relay).map(|(bare, over_relay)| bare.min(*over_relay)).collect()
 }
@@ -121,6 +123,8 @@ mod tests {
         let disturbed = |minute: usize| if minute.is_multiple_of(7) { 900.0 } else { 100.0 };
         let flat = hour(disturbed, even, |minute| disturbed(minute) / 2.0);
         assert_eq!((&flat["p99_apart"], &flat["p99_apart_by_itself"]), (&json!(8.0), &json!(0.0)));
+        let slowed = |minute: usize| if minute < 4 { 100.0 } else { 130.0 };
+        assert_eq!(hour(slowed, even, slowed)["retention_step"], json!(0.0), "a step that all have is not retention's");
     }
 
     #[test]
