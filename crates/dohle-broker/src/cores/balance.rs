@@ -51,22 +51,27 @@ pub(super) fn place(busy: impl Iterator<Item = f64> + Clone) -> usize {
 pub(super) struct Balance {
     /// Looks in a row that found a core that should hand over.
     crowded: u32,
-    /// Looks in a row that found two cores that could be one, and none that should hand over.
-    calm: u32,
+    /// For each core, looks in a row that found that another could do its work too, and none that should hand over.
+    calm: Vec<u32>,
 }
 
 impl Balance {
     /// Who hands over to whom from now until the next look.
     pub(super) fn look(&mut self, loads: &[Load]) -> Vec<Handover> {
-        let (relieved, gathered) = (relieve(loads), gather(loads));
+        let relieved = relieve(loads);
+        let gathered = if relieved.is_empty() { gather(loads) } else { vec![] };
         self.crowded = if relieved.is_empty() { 0 } else { self.crowded + 1 };
-        self.calm = if gathered.is_some() && relieved.is_empty() { self.calm.saturating_add(1) } else { 0 };
+        self.calm.resize(loads.len(), 0);
+        for (core, calm) in self.calm.iter_mut().enumerate() {
+            let could_give = gathered.iter().any(|handover| handover.from == core);
+            *calm = if could_give { calm.saturating_add(1) } else { 0 };
+        }
         if self.crowded >= CROWDED_LOOKS {
             self.crowded = 0;
             return relieved;
         }
         // Two cores that become one stay together below what is enough for one, however much of it has gone already: nothing has to be waited for.
-        gathered.filter(|_| self.calm >= CALM_LOOKS).into_iter().collect()
+        gathered.into_iter().filter(|handover| self.calm[handover.from] >= CALM_LOOKS).collect()
     }
 }
 
@@ -84,11 +89,20 @@ fn share(loads: &[Load], from: usize, to: usize) -> Option<Handover> {
     (busy >= CROWDED && apart >= APART && work > 0).then_some(Handover { from, to, work })
 }
 
-/// The last core that can gives all it has to the first that can take it.
-fn gather(loads: &[Load]) -> Option<Handover> {
-    let takes = |from: usize| loads[..from].iter().position(|to| to.busy + loads[from].busy < ENOUGH_FOR_ONE);
-    let gives = |from: usize| Some(Handover { from, to: takes(from)?, work: usize::MAX });
-    (0..loads.len()).rev().filter(|from| loads[*from].work > 0).find_map(gives)
+/// The last cores that can give all they have to the first that can take it; who takes gives nothing.
+fn gather(loads: &[Load]) -> Vec<Handover> {
+    let mut busy: Vec<f64> = loads.iter().map(|load| load.busy).collect();
+    let mut handovers: Vec<Handover> = vec![];
+    for from in (0..loads.len()).rev() {
+        let takes = handovers.iter().any(|handover| handover.to == from);
+        let fits = |to: &f64| to + busy[from] < ENOUGH_FOR_ONE;
+        let to = busy[..from].iter().position(fits).filter(|_| loads[from].work > 0 && !takes);
+        if let Some(to) = to {
+            busy[to] += busy[from];
+            handovers.push(Handover { from, to, work: usize::MAX });
+        }
+    }
+    handovers
 }
 
 #[cfg(test)]
@@ -143,12 +157,27 @@ mod tests {
     fn as_many_cores_stay_as_have_to() {
         let gathers = |cores: &[(f64, usize)]| {
             let loads: Vec<Load> = cores.iter().map(|(busy, work)| Load { busy: *busy, work: *work }).collect();
-            gather(&loads).map(|Handover { from, to, .. }| (from, to))
+            gather(&loads).iter().map(|handover| (handover.from, handover.to)).collect::<Vec<_>>()
         };
-        assert_eq!(gathers(&[(0.35, 9), (0.1, 5), (0.1, 5)]), Some((2, 1)));
-        assert_eq!(gathers(&[(0.35, 9), (0.1, 5), (0.4, 20)]), None);
-        assert_eq!(gathers(&[(0.0, 0), (0.1, 5), (0.4, 20)]), Some((1, 0)));
-        assert_eq!(gathers(&[(0.1, 5)]), None);
+        assert_eq!(gathers(&[(0.35, 9), (0.1, 5), (0.1, 5)]), [(2, 1)]);
+        assert_eq!(gathers(&[(0.35, 9), (0.1, 5), (0.4, 20)]), []);
+        assert_eq!(gathers(&[(0.0, 0), (0.1, 5), (0.4, 20)]), [(1, 0)]);
+        assert_eq!(gathers(&[(0.1, 5), (0.1, 5), (0.1, 5), (0.1, 5)]), [(3, 0), (2, 0)], "as much as fits");
+        assert_eq!(gathers(&[(0.3, 5), (0.3, 5), (0.06, 5), (0.06, 5)]), [(3, 0), (2, 1)]);
+        assert_eq!(gathers(&[(0.1, 5)]), []);
+    }
+
+    #[test]
+    fn each_core_has_been_calm_for_long_by_itself() {
+        let mut balance = Balance::default();
+        let one = loads([(0.1, 9), (0.35, 9), (0.35, 9), (0.05, 9)]);
+        let all = Handover { from: 3, to: 0, work: usize::MAX };
+        for look in 1..=CALM_LOOKS {
+            assert_eq!(balance.look(&one), if look < CALM_LOOKS { vec![] } else { vec![all] });
+        }
+        // Who could give so long may not be able to let go; that says nothing of the others.
+        let both = loads([(0.1, 9), (0.1, 9), (0.35, 9), (0.05, 9)]);
+        assert_eq!(balance.look(&both), [all]);
     }
 
     /// One look at cores with tasks that do so much each, in hundredths of a core; how many have gone. Who does the most asks first.
