@@ -39,6 +39,9 @@ const GRACE: Duration = Duration::from_secs(3);
 /// How often it is looked who has much to do.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
+/// A task that could not go is not told to for so many looks: what it waits for takes long, and it would be held up again and again.
+const STAYS_LOOKS: u32 = 50;
+
 thread_local! {
     /// The core that this thread is.
     static HERE: OnceCell<Arc<Gauge>> = const { OnceCell::new() };
@@ -82,6 +85,15 @@ struct Gauge {
 pub(crate) struct Work {
     look: u32,
     done: usize,
+    /// For how many looks it is not told to go.
+    stays: u32,
+}
+
+impl Work {
+    /// Says that the task was told to go and could not.
+    pub(crate) fn stay(&mut self) {
+        self.stays = STAYS_LOOKS;
+    }
 }
 
 /// Notes that a task that could as well go on on another core does so much, in a unit that all such tasks share, and says on which it should go on.
@@ -208,7 +220,7 @@ impl Gauge {
         self.looks.fetch_add(1, Ordering::Release);
     }
 
-    /// A task tells once between two looks what it has done, and goes if that is no more than what is to go.
+    /// A task tells once between two looks what it has done, and goes if that is no more than what is to go and it could when it was told last.
     fn stir(&self, work: &mut Work, more: usize) -> Option<usize> {
         work.done += more;
         let looks = self.looks.load(Ordering::Acquire);
@@ -218,6 +230,10 @@ impl Gauge {
         let done = std::mem::take(&mut work.done);
         work.look = looks;
         self.work.fetch_add(done, Ordering::Relaxed);
+        if let Some(stays) = work.stays.checked_sub(1) {
+            work.stays = stays;
+            return None;
+        }
         let goes = self
             .leaving
             .fetch_update(Ordering::Acquire, Ordering::Relaxed, |leaving| leaving.checked_sub(done))
@@ -304,7 +320,7 @@ mod tests {
     fn who_does_no_more_than_what_is_to_go_goes_and_each_is_asked_once_between_two_looks() {
         let gauge = Gauge::default();
         gauge.end_look();
-        let mut tasks = [5, 50, 10, 10, 10].map(|done| Work { look: 0, done });
+        let mut tasks = [5, 50, 10, 10, 10].map(|done| Work { done, ..Work::default() });
         assert!(tasks.iter_mut().all(|task| gauge.stir(task, 0).is_none()), "nobody is told to go");
         assert_eq!(gauge.look(LOOK_EVERY).work, 85);
         gauge.hand_over(27, 7);
@@ -317,6 +333,22 @@ mod tests {
         assert_eq!(gauge.look(LOOK_EVERY).work, 85);
         gauge.end_look();
         assert_eq!(gauge.stir(&mut tasks[0], 1), None, "what was not told in time stays");
+    }
+
+    #[test]
+    fn who_could_not_go_is_left_alone_for_a_while_and_others_go() {
+        let (gauge, mut stuck) = (Gauge::default(), Work::default());
+        let mut look = |work: &mut Work| {
+            gauge.look(LOOK_EVERY);
+            gauge.hand_over(usize::MAX, 7);
+            gauge.end_look();
+            gauge.stir(work, 5)
+        };
+        assert_eq!(look(&mut stuck), Some(7));
+        stuck.stay();
+        assert!((0..STAYS_LOOKS).all(|_| look(&mut stuck).is_none()));
+        assert_eq!(look(&mut Work::default()), Some(7));
+        assert_eq!(look(&mut stuck), Some(7));
     }
 
     #[test]

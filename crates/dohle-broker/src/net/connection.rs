@@ -156,7 +156,7 @@ impl Connection {
             frame = self.frames.next(&mut self.source), if reading => self.ask(frame?)?,
             sent = send(&self.outbox, &self.sink, &self.hurries), if !full && !self.outbox.is_empty() => self.sent(sent?),
             () = self.patience.alarm.as_mut() => self.look(reading)?,
-            () = given_up(self.leaves_for) => self.leaves_for = None,
+            () = given_up(self.leaves_for) => self.stay(),
             _ = self.stop.changed(), if !stopping => {}
         }
         Ok(())
@@ -176,6 +176,12 @@ impl Connection {
         self.leaves_for = self.leaves_for.or(told.map(|core| (core, Instant::now() + LEAVES_WITHIN)));
         self.answers.push(dispatch::ask(&self.context, &self.peer, frame)?);
         Ok(())
+    }
+
+    /// Has waited in vain for its leave.
+    fn stay(&mut self) {
+        self.leaves_for = None;
+        self.work.stay();
     }
 
     fn answer(&mut self, Answered { answer, has_waited }: Answered) -> Result<(), End> {
