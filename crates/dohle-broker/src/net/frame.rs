@@ -245,4 +245,37 @@ mod tests {
         frames.rest();
         assert!(!frames.is_owed() && frames.buffer.capacity() == 0);
     }
+    /// As when a connection goes to another core.
+    #[test]
+    fn a_whole_frame_and_half_of_one_go_along_to_another_runtime() {
+        use std::io::Write;
+
+        let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (first, second) = (runtime(), runtime());
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (stream, _) = listener.accept().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let mut frames = Frames::new(Budget::new(LIMIT as u64), LIMIT);
+
+        client.write_all(&[0, 0, 0, 1, 7, 0, 0, 0, 1, 8, 0, 0, 0, 2, 9]).unwrap();
+        let stream = first.block_on(async {
+            let (mut source, sink) = TcpStream::from_std(stream).unwrap().into_split();
+            assert_eq!(frames.next(&mut source).await.unwrap().bytes, &[7][..]);
+            source.reunite(sink).unwrap().into_std().unwrap()
+        });
+        drop(first);
+        assert_eq!(frames.received(), 15);
+        second.block_on(async {
+            let (mut source, _sink) = TcpStream::from_std(stream).unwrap().into_split();
+            assert_eq!(
+                frames.next(&mut source).await.unwrap().bytes,
+                &[8][..],
+                "the socket has nothing more to say of it"
+            );
+            client.write_all(&[10]).unwrap();
+            assert_eq!(frames.next(&mut source).await.unwrap().bytes, &[9, 10][..]);
+        });
+        assert_eq!(frames.received(), 16);
+    }
 }
