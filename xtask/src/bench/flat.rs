@@ -10,9 +10,12 @@ const RESTS_FROM: usize = 20;
 const BEFORE_RETENTION: std::ops::Range<usize> = 0..4;
 const AFTER_RETENTION: std::ops::Range<usize> = 5..10;
 const MINUTES_PER_HOUR: f64 = 60.0;
+/// How many times the others a minute is apart in which nothing was answered.
+const SILENT_APART: f64 = 1e6;
 
 /// One minute of a report.
 struct Minute {
+    /// Without an end where nothing was answered.
     p99: f64,
     /// How many times the p99 of a bare relay on the same machine in the same minute: what the machine does to all is in both.
     over_relay: f64,
@@ -22,7 +25,7 @@ struct Minute {
 impl Minute {
     fn read(told: &Value) -> Option<Self> {
         let p99 = |of: &str| told.get(of)?.get("p99")?.as_f64();
-        let latency = p99("latency_us")?;
+        let latency = if told.get("latency_us")?.is_null() { f64::INFINITY } else { p99("latency_us")? };
         Some(Self {
             p99: latency,
             over_relay: latency / p99("relay_late_us")?,
@@ -50,7 +53,7 @@ pub(super) fn of(report: &Value) -> Option<Value> {
 /// How far each is from their median, either way.
 fn apart(numbers: &[f64]) -> Option<Vec<f64>> {
     let median = Spread::of(numbers)?.median;
-    Some(numbers.iter().map(|number| (number - median).abs() / median).collect())
+    Some(numbers.iter().map(|number| ((number - median).abs() / median).min(SILENT_APART)).collect())
 }
 
 /// What of each minute is the broker's own: it stands apart neither where its p99 is that of the others, nor where the machine was as much later with all.
@@ -116,6 +119,16 @@ mod tests {
         let flat = hour(even, |minute| 1000.0 + minute as f64, even);
         // 60 more of about 1,040 in an hour.
         assert!((flat["resident_slope"].as_f64().unwrap() - 60.0 / 1039.5).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_minute_in_which_nothing_was_answered_stands_apart() {
+        let minute = |number| {
+            let latency = if number == 30 { Value::Null } else { json!({"p99": 100}) };
+            json!({"latency_us": latency, "relay_late_us": {"p99": 50}, "broker_resident_bytes": 7})
+        };
+        let flat = of(&json!({"minutes": (0..60).map(minute).collect::<Vec<_>>()})).unwrap();
+        assert_eq!((&flat["p99_apart"], &flat["p99_apart_by_itself"]), (&json!(1e6), &json!(1e6)));
     }
 
     #[test]
