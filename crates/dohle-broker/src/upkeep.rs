@@ -120,7 +120,9 @@ impl Upkeep {
         let wall = self.clock.wall();
         for partition in self.catalog.view().led.values() {
             match partition.retain(wall) {
-                Ok(Some((removal, delay))) => self.removals.add(now + delay, Doomed::Segments(removal)),
+                Ok(Some((removal, delay))) => {
+                    self.removals.add(now + delay, Doomed::Segments(partition.volume(), removal));
+                }
                 Ok(None) => {}
                 Err(failure) => partition.volume().fail_unless_full(&failure, now),
             }

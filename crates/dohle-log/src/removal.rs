@@ -1,5 +1,8 @@
 //! Files on their way out, in steps: where a file system gives space back to the disk at once (`discard`), the disk may serve nobody else for as long as
 //! that takes, and for a large file that is long.
+//!
+//! Laws: what is cut has lost the name by which it was read for good, and has no other. Where it is cut nothing is zeroed: bytes of it may still lie in the
+//! buffers of a socket (`sendfile`), which the end of the file must not reach into.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,8 +10,9 @@ use std::path::{Path, PathBuf};
 use crate::disk::{Disk, File, Kind, remove_if_there};
 use crate::failure::Failure;
 
-/// So much of a file goes in one step. In smaller pieces all of it would take longer: each has its price.
-pub const PIECE_BYTES: u64 = 4 << 20;
+/// A file is cut at multiples of this, so much in one step: no page lies across them, huge ones (2 MiB) included. In smaller pieces all of it would take longer:
+/// each has its price. Tests have small files, and cut them all the same.
+const PIECE_BYTES: u64 = if cfg!(test) { 256 } else { 4 << 20 };
 
 /// Files that wait to be removed (`file.delete.delay.ms`): outside of the partition's lock, for a file system may take its time. Forgotten, they
 /// go when the log, or the directory, is opened again.
@@ -20,16 +24,21 @@ pub struct Removal<D: Disk> {
     files: Vec<PathBuf>,
     /// What they lay in, inner ones first; they go when the files are gone.
     directories: Vec<PathBuf>,
+    /// Where it has yet to be made durable that they are not called any more as they were.
+    renamed_in: Option<PathBuf>,
 }
 
 impl<D: Disk> Removal<D> {
+    /// Files of one directory, in which they have been renamed.
     pub(crate) fn of_files(disk: D, files: Vec<PathBuf>) -> Self {
-        Self { disk, files, directories: vec![] }
+        let renamed_in = files.first().and_then(|file| file.parent()).map(Path::to_path_buf);
+        Self { disk, files, directories: vec![], renamed_in }
     }
 
-    /// All that is in a directory, and the directory; nothing where there is none.
+    /// All that is in a directory, which has been renamed, and the directory; nothing where there is none.
     pub(crate) fn of_directory(disk: D, path: &Path) -> io::Result<Self> {
-        let mut removal = Self::of_files(disk, vec![]);
+        let renamed_in = path.parent().map(Path::to_path_buf);
+        let mut removal = Self { disk, files: vec![], directories: vec![], renamed_in };
         match removal.enter(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             entered => entered?,
@@ -55,21 +64,54 @@ impl<D: Disk> Removal<D> {
         &self.files
     }
 
-    /// Removes all of them.
+    /// Removes all of them whole: who still reads one can go on.
     pub fn remove(mut self) -> Result<(), Failure> {
+        while let Some(path) = self.files.pop() {
+            remove_if_there(&self.disk, &path).map_err(Failure::of("remove", &path))?;
+        }
+        self.remove_directories()
+    }
+
+    /// Removes all of them in steps.
+    #[cfg(test)]
+    pub(crate) fn run(mut self) -> Result<(), Failure> {
         while self.step()? {}
         Ok(())
     }
 
-    /// Does one step, which waits for the disk: a file, or [`PIECE_BYTES`] of one that is larger. Says whether more is left.
+    /// Does one step, which waits for the disk: a file, or a piece of one that is larger. Says whether more is left. Nobody should read them any more.
     pub fn step(&mut self) -> Result<bool, Failure> {
-        let Some(path) = self.files.last() else { return self.remove_directories().map(|()| false) };
-        if shrink(&self.disk, path).map_err(Failure::of("cut", path))? {
+        let Some(path) = self.files.last().cloned() else { return self.remove_directories().map(|()| false) };
+        if self.cut(&path)? {
             return Ok(true);
         }
-        remove_if_there(&self.disk, path).map_err(Failure::of("remove", path))?;
+        remove_if_there(&self.disk, &path).map_err(Failure::of("remove", &path))?;
         self.files.pop();
         Ok(!self.files.is_empty() || !self.directories.is_empty())
+    }
+
+    /// Cuts a piece off a file, if it is larger than that and nobody else's.
+    fn cut(&mut self, path: &Path) -> Result<bool, Failure> {
+        let Some(file) = self.disk.open_to_cut(path) else { return Ok(false) };
+        let size = file.size().map_err(Failure::of("look at", path))?;
+        if size <= PIECE_BYTES || !self.sync_names()? {
+            return Ok(false);
+        }
+        let rest = (size - 1) / PIECE_BYTES * PIECE_BYTES;
+        file.truncate(rest).map_err(Failure::of("cut", path))?;
+        Ok(true)
+    }
+
+    /// A power cut must not bring back what was cut under the name by which it was read. False where it cannot be said that it will not.
+    fn sync_names(&mut self) -> Result<bool, Failure> {
+        let Some(directory) = &self.renamed_in else { return Ok(true) };
+        match self.disk.sync_dir(directory) {
+            // The directory was renamed in its turn, and goes with all that is in it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            synced => synced.map_err(Failure::of("sync", directory))?,
+        }
+        self.renamed_in = None;
+        Ok(true)
     }
 
     fn remove_directories(&mut self) -> Result<(), Failure> {
@@ -83,27 +125,12 @@ impl<D: Disk> Removal<D> {
     }
 }
 
-/// Cuts a piece off a file, if it is larger than that.
-fn shrink<D: Disk>(disk: &D, path: &Path) -> io::Result<bool> {
-    let file = match disk.open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        opened => opened?,
-    };
-    let rest = file.size()?.saturating_sub(PIECE_BYTES);
-    if rest > 0 {
-        // A power cut must not bring it back under the name by which it was read, cut.
-        path.parent().map_or(Ok(()), |directory| disk.sync_dir(directory))?;
-        file.truncate(rest)?;
-    }
-    Ok(rest > 0)
-}
-
 #[cfg(test)]
 mod tests {
     use dohle_base::Rng;
 
     use super::*;
-    use crate::disk::Memory;
+    use crate::disk::{Fault, Files, Memory};
 
     fn of_size(disk: &Memory, path: &Path, size: u64) {
         disk.create(path).unwrap().truncate(size).unwrap();
@@ -116,14 +143,16 @@ mod tests {
         let [large, small] = ["large", "small"].map(|name| directory.join(name));
         of_size(&disk, &large, 2 * PIECE_BYTES + 1);
         of_size(&disk, &small, PIECE_BYTES);
+        let before = disk.operations();
         let mut removal = Removal::of_files(disk.clone(), vec![large.clone(), small.clone()]);
         let mut sizes = vec![];
         while removal.step().unwrap() {
             assert!(disk.open(&small).is_err(), "it went first, in one step");
             sizes.push(disk.open(&large).unwrap().size().unwrap());
         }
-        assert_eq!(sizes, [2 * PIECE_BYTES + 1, PIECE_BYTES + 1, 1]);
+        assert_eq!(sizes, [2 * PIECE_BYTES + 1, 2 * PIECE_BYTES, PIECE_BYTES], "at multiples of a piece");
         assert!(disk.open(&large).is_err());
+        assert_eq!(disk.operations() - before, 5, "the names are synced once");
     }
 
     #[test]
@@ -144,6 +173,53 @@ mod tests {
     }
 
     #[test]
+    fn nothing_comes_back_cut_in_the_directory_by_whose_name_it_was_read() {
+        let disk = Memory::new();
+        let [live, deleted] = ["/live", "/deleted"].map(Path::new);
+        disk.create_dir(live).unwrap();
+        of_size(&disk, &live.join("file"), PIECE_BYTES + 1);
+        disk.open(&live.join("file")).unwrap().sync().unwrap();
+        disk.sync_dir(live).unwrap();
+        disk.sync_dir(Path::new("/")).unwrap();
+        disk.rename(live, deleted).unwrap();
+        assert!(Removal::of_directory(disk.clone(), deleted).unwrap().step().unwrap());
+        for seed in 0..16 {
+            let after = disk.copy().crash(&mut Rng::new(seed));
+            assert!(after.list(live).is_err() && after.list(deleted).is_ok(), "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn a_sync_that_failed_is_told_and_nothing_is_cut() {
+        let (disk, directory) = (Memory::new(), Path::new("/data"));
+        disk.create_dir(directory).unwrap();
+        let file = directory.join("file");
+        of_size(&disk, &file, PIECE_BYTES + 1);
+        disk.fail(disk.operations() + 1, Fault::Error(io::ErrorKind::Other));
+        let failure = Removal::of_files(disk.clone(), vec![file.clone()]).step().unwrap_err();
+        assert!(failure.is_of_sync(), "{failure}");
+        assert_eq!(disk.open(&file).unwrap().size().unwrap(), PIECE_BYTES + 1);
+    }
+
+    #[test]
+    fn what_others_have_under_another_name_is_not_cut() {
+        let root = tempfile::tempdir().unwrap();
+        let of = |name: &str| root.path().join(name);
+        let doomed = of("doomed");
+        std::fs::create_dir(&doomed).unwrap();
+        for name in ["backup", "target"] {
+            std::fs::write(of(name), vec![7; PIECE_BYTES as usize + 1]).unwrap();
+        }
+        std::fs::hard_link(of("backup"), doomed.join("file")).unwrap();
+        std::os::unix::fs::symlink(of("target"), doomed.join("link")).unwrap();
+        Removal::of_directory(Files, &doomed).unwrap().run().unwrap();
+        assert!(!doomed.exists());
+        for name in ["backup", "target"] {
+            assert_eq!(std::fs::read(of(name)).unwrap(), vec![7; PIECE_BYTES as usize + 1], "{name}");
+        }
+    }
+
+    #[test]
     fn a_directory_goes_with_all_that_is_in_it_and_nobody_minds_what_is_gone_already() {
         let (disk, directory) = (Memory::new(), Path::new("/data"));
         let inner = directory.join("inner");
@@ -153,8 +229,8 @@ mod tests {
         }
         let removal = Removal::of_directory(disk.clone(), directory).unwrap();
         disk.remove(&inner.join("file")).unwrap();
-        removal.remove().unwrap();
+        removal.run().unwrap();
         assert!(disk.list(directory).is_err());
-        Removal::of_directory(disk, directory).unwrap().remove().unwrap();
+        Removal::of_directory(disk, directory).unwrap().run().unwrap();
     }
 }

@@ -60,7 +60,8 @@ impl Cleaner {
                 Err(CompactError::Moved)
             }
             Swap::Done(swapped) => {
-                self.removals.add(self.clock.instant() + delay, Doomed::Segments(swapped.confirm()?));
+                let replaced = Doomed::Segments(partition.volume(), swapped.confirm()?);
+                self.removals.add(self.clock.instant() + delay, replaced);
                 Ok(())
             }
         }

@@ -35,7 +35,7 @@ pub(crate) enum Piece {
     Filed(Filed),
 }
 
-/// Bytes of a file that is held open until they are sent, whatever becomes of its name.
+/// Bytes of a file that is held open until they are sent. One that was dropped meanwhile is whole for as long as `file.delete.delay.ms` says.
 pub(crate) struct Filed {
     pub(crate) file: Arc<fs::File>,
     pub(crate) range: Range<u64>,

@@ -30,11 +30,7 @@ impl Fixture {
 
     pub(crate) fn with(count: i32, durability: Durability) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut directory = Directory::open(Files, dir.path()).unwrap();
-        let directory_id = Uuid::random(&mut Rng::new(1));
-        let identity = DirectoryIdentity { cluster_id: "c".into(), node_id: BrokerId(1), directory_id };
-        directory.claim(identity.clone()).unwrap();
-        let volume = Volume::open(directory, &identity).unwrap();
+        let volume = volume(&dir);
         let partitions = (0..count).map(|index| lead(&dir, &volume, index, durability)).collect();
         Self { partitions, _dir: dir }
     }
@@ -46,6 +42,15 @@ impl Fixture {
         let now = Now { instant: Instant(1), wall: Timestamp(1) };
         self.partitions[index].append(&builder.finish(), Author::Client(Leave::None), None, now).unwrap();
     }
+}
+
+/// A directory taken for a broker.
+pub(crate) fn volume(dir: &TempDir) -> Arc<Volume> {
+    let mut directory = Directory::open(Files, dir.path()).unwrap();
+    let directory_id = Uuid::random(&mut Rng::new(1));
+    let identity = DirectoryIdentity { cluster_id: "c".into(), node_id: BrokerId(1), directory_id };
+    directory.claim(identity.clone()).unwrap();
+    Volume::open(directory, &identity).unwrap()
 }
 
 fn lead(dir: &TempDir, volume: &Arc<Volume>, index: i32, durability: Durability) -> Arc<Partition> {

@@ -1,6 +1,7 @@
 //! What a pass works on: the closed segments of a log as they were at one moment, and the first half of the work, which finds the last record of
 //! each key.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use crate::disk::Disk;
 use crate::log::marker_of;
 use crate::options::Options;
 use crate::segment::name::Content;
-use crate::segment::scan::{CHUNK_LARGE, CHUNK_SMALL, Damage, Found, Scan};
+use crate::segment::scan::{CHUNK_LARGE, CHUNK_SMALL, Damage, Found, Scan, Stopped};
 use crate::segment::{self, Aborted, InRange, Sealed};
 
 /// A log as compaction sees it: taken under the lock, looked at outside of it.
@@ -60,7 +61,7 @@ impl<D: Disk> Survey<D> {
     }
 
     fn view(&self, segment: &Sealed) -> Result<View, CompactError> {
-        let failed = |error| CompactError::cut_short(segment, 0, &self.path(segment), error);
+        let failed = |error| self.cut_short(segment, 0, error);
         let newest = segment.largest(&self.disk).map_err(failed)?.map_or(segment.modified, |largest| largest.time);
         let oldest = if self.options.compaction_lag_max_ms < i64::MAX { self.oldest(segment)? } else { None };
         Ok(View { base: segment.base, end: segment.end, size: segment.size, newest, oldest })
@@ -70,12 +71,37 @@ impl<D: Disk> Survey<D> {
         let path = self.path(segment);
         let file = segment.open(&self.disk).map_err(|error| CompactError::io("open", &path, error))?;
         let first = Scan::new(file, 0, segment.size, CHUNK_SMALL).next();
-        let first = first.map_err(|stopped| CompactError::stopped(segment, 0, &path, stopped))?;
+        let first = first.map_err(|stopped| self.stopped(segment, 0, stopped))?;
         Ok(first.map(|first| first.header.max_timestamp).filter(|time| time.0 > 0))
     }
 
     fn path(&self, segment: &Sealed) -> PathBuf {
         segment::path(&self.dir, segment.base, Content::Log)
+    }
+
+    /// Why a walk over a segment ends at `position`.
+    fn stopped(&self, segment: &Sealed, position: u64, stopped: Stopped) -> CompactError {
+        match stopped {
+            Stopped::Damaged { position, damage } => CompactError::Damaged { segment: segment.base, position, damage },
+            Stopped::Io(source) => self.cut_short(segment, position, source),
+        }
+    }
+
+    /// Why a segment cannot be read at `position`. A closed segment becomes shorter when it was dropped and is being removed: then its name is gone. A
+    /// truncation makes one shorter too, and then it is not closed any more. Whatever else does is damage, which is there the next time too.
+    fn cut_short(&self, segment: &Sealed, position: u64, source: io::Error) -> CompactError {
+        match source.kind() {
+            io::ErrorKind::UnexpectedEof if self.is_gone(segment) => CompactError::Moved,
+            io::ErrorKind::UnexpectedEof => {
+                let damage = Damage::CutOff(segment.size - position);
+                CompactError::Damaged { segment: segment.base, position, damage }
+            }
+            _ => CompactError::io("read", &self.path(segment), source),
+        }
+    }
+
+    fn is_gone(&self, segment: &Sealed) -> bool {
+        segment.open(&self.disk).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
     }
 
     /// What is to be done about `dirt`.
@@ -229,15 +255,14 @@ impl<'a, D: Disk> Walk<'a, D> {
     }
 
     pub(super) fn next(&mut self) -> Result<Option<(Found, Batch)>, CompactError> {
-        let path = self.survey.path(self.segment);
-        let stopped = |stopped| CompactError::stopped(self.segment, self.position, &path, stopped);
+        let stopped = |stopped| self.survey.stopped(self.segment, self.position, stopped);
         let found = self.scan.next().map_err(stopped)?;
         let Some(found) = found else { return Ok(None) };
         if !found.header.lies_in(&(self.next..self.segment.end)) {
             return Err(self.damaged(&found, Damage::Order(found.header.base_offset)));
         }
         (self.position, self.next) = (found.end(), found.header.next_offset());
-        let cut_short = |error| CompactError::cut_short(self.segment, found.position, &path, error);
+        let cut_short = |error| self.survey.cut_short(self.segment, found.position, error);
         let batch = self.scan.batch(&found).map_err(cut_short)?;
         if !batch.is_intact() {
             return Err(self.damaged(&found, Damage::Checksum));

@@ -27,8 +27,7 @@ use dohle_records::batch::decode::Malformed;
 use thiserror::Error;
 
 use crate::failure::Failure;
-use crate::segment::scan::Stopped;
-use crate::segment::{Damage, Sealed};
+use crate::segment::Damage;
 
 pub use choose::Dirt;
 pub(crate) use job::Taken;
@@ -83,26 +82,6 @@ pub enum CompactError {
 }
 
 impl CompactError {
-    /// Why a walk over a segment ends at `position`.
-    fn stopped(segment: &Sealed, position: u64, path: &Path, stopped: Stopped) -> Self {
-        match stopped {
-            Stopped::Damaged { position, damage } => Self::Damaged { segment: segment.base, position, damage },
-            Stopped::Io(source) => Self::cut_short(segment, position, path, source),
-        }
-    }
-
-    /// Why a segment cannot be read at `position`. Only a truncation makes a closed segment shorter, and then it is not closed any more:
-    /// whatever else does is damage, which is there the next time too.
-    fn cut_short(segment: &Sealed, position: u64, path: &Path, source: io::Error) -> Self {
-        match source.kind() {
-            io::ErrorKind::UnexpectedEof => {
-                let damage = Damage::CutOff(segment.size - position);
-                Self::Damaged { segment: segment.base, position, damage }
-            }
-            _ => Self::io("read", path, source),
-        }
-    }
-
     fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
         match source.kind() {
             io::ErrorKind::NotFound => Self::Moved,

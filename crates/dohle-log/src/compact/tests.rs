@@ -138,7 +138,7 @@ impl World {
             Step::Compact(keys) => self.compact(keys),
             Step::Retain => {
                 let removal = self.log.retain(self.now, self.log.synced()).ok()?;
-                removal.map_or(Some(()), |removal| removal.remove().ok())
+                removal.map_or(Some(()), |removal| removal.run().ok())
             }
             Step::Later(ms) => {
                 self.now = Timestamp(self.now.0 + ms);
@@ -229,7 +229,7 @@ impl World {
         assert!(pass.reaches() > dirt.dirty.start, "every pass gets on");
         while let Some(rewritten) = pass.next(&keys, self.now, &mut |_| true)? {
             match self.log.swap(rewritten)? {
-                Swap::Done(swapped) => swapped.confirm()?.remove()?,
+                Swap::Done(swapped) => swapped.confirm()?.run()?,
                 Swap::Refused(_) => panic!("nobody else touches the log"),
             }
             self.log.check();

@@ -7,7 +7,7 @@
 use std::fs;
 use std::io::{self, IoSlice};
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 #[cfg(target_os = "linux")]
 use std::sync::OnceLock;
@@ -97,6 +97,12 @@ impl Disk for Files {
 
     fn open(&self, path: &Path) -> io::Result<Handle> {
         Ok(Handle::new(path, open(path)?))
+    }
+
+    fn open_to_cut(&self, path: &Path) -> Option<Handle> {
+        let about = fs::symlink_metadata(path).ok()?;
+        let is_ours = about.is_file() && about.nlink() == 1;
+        is_ours.then(|| self.open(path).ok()).flatten()
     }
 
     #[cfg(target_os = "linux")]

@@ -426,6 +426,10 @@ impl Disk for Memory {
         }
     }
 
+    fn open_to_cut(&self, path: &Path) -> Option<MemoryFile> {
+        self.open(path).ok()
+    }
+
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
         let state = self.state();
         state.look()?;

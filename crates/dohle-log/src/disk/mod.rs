@@ -42,6 +42,9 @@ pub trait Disk: Clone + Send + Sync + 'static {
     fn create(&self, path: &Path) -> io::Result<Self::File>;
     /// An existing file, for reading and writing.
     fn open(&self, path: &Path) -> io::Result<Self::File>;
+    /// An existing file to be made shorter before its name is removed: none where it is known by other names too, where its name is a link, or where it
+    /// cannot be written to.
+    fn open_to_cut(&self, path: &Path) -> Option<Self::File>;
     /// What a directory holds, in no order.
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>>;
     /// Gives a file or directory another name in the same directory; a file of that name is replaced, in one step.

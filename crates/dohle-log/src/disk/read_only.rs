@@ -34,6 +34,10 @@ impl Disk for ReadOnly {
         Ok(ReadHandle(Arc::new(fs::File::open(path)?)))
     }
 
+    fn open_to_cut(&self, _: &Path) -> Option<ReadHandle> {
+        None
+    }
+
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
         Files.list(dir)
     }

@@ -80,7 +80,7 @@ pub fn contents<D: Disk>(disk: &D, dir: &Path) -> Result<Contents, Failure> {
         let has_segment = contents.segments.iter().any(|segment| segment.base == name.base);
         match (name.stage, name.content) {
             // It waits to be removed, after a clean stop too: readers have a while to let go of it.
-            (Stage::Deleted, _) => {}
+            (Stage::Deleted(_), _) => {}
             (Stage::Cleaned | Stage::Swap, _) => contents.leftovers.push(name),
             (Stage::Live, Content::Producers) => contents.snapshots.push(name.base),
             (Stage::Live, Content::Log) => {}

@@ -65,6 +65,8 @@ pub struct Log<D: Disk> {
     durable: flush::Durable<D::File>,
     /// How often segments were rewritten.
     rewritings: u64,
+    /// How many segments were dropped.
+    dropped: u64,
     /// The revision of segments that were not: above all of the log from which this one has taken over.
     revision: u64,
 }

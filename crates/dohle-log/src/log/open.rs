@@ -198,6 +198,7 @@ impl<D: Disk> Log<D> {
             snapshots: Vec::new(),
             durable: Durable::at(base, now),
             rewritings: 0,
+            dropped: 0,
             revision: 0,
         }
     }

@@ -194,12 +194,15 @@ impl<D: Disk> Log<D> {
         Ok(())
     }
 
-    /// Renames the files of a segment away; they are to be removed.
-    pub(super) fn doom_segment(&self, base: Offset) -> Result<Removal<D>, Failure> {
+    /// Renames the files of a segment away; they are to be removed. Nothing else is ever called as they are then: another segment that begins at the
+    /// same offset may be dropped before they are gone.
+    pub(super) fn doom_segment(&mut self, base: Offset) -> Result<Removal<D>, Failure> {
+        let stage = Stage::Deleted(self.dropped);
+        self.dropped += 1;
         let mut doomed: Vec<PathBuf> = Vec::new();
         for content in Content::OF_SEGMENT {
             let from = segment::path(&self.dir, base, content);
-            let to = self.dir.join(Name::live(base, content).at(Stage::Deleted).to_string());
+            let to = self.dir.join(Name::live(base, content).at(stage).to_string());
             match self.disk.rename(&from, &to) {
                 Ok(()) => doomed.push(to),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}

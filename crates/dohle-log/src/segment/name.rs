@@ -24,8 +24,8 @@ pub(crate) enum Content {
 pub(crate) enum Stage {
     /// In use.
     Live,
-    /// Waits to be removed.
-    Deleted,
+    /// Waits to be removed, as the segment of this number that was dropped: there may be others that had the same name.
+    Deleted(u64),
     /// Being written by compaction, not whole yet.
     Cleaned,
     /// Written whole by compaction; takes the place of what it covers.
@@ -58,14 +58,27 @@ impl Content {
 }
 
 impl Stage {
-    const ALL: [Self; 4] = [Self::Live, Self::Deleted, Self::Cleaned, Self::Swap];
+    fn parse(suffix: &str) -> Option<Self> {
+        let stage = match suffix {
+            "" => Self::Live,
+            ".cleaned" => Self::Cleaned,
+            ".swap" => Self::Swap,
+            ".deleted" => Self::Deleted(0),
+            _ => Self::Deleted(suffix.strip_prefix('.')?.strip_suffix(".deleted")?.parse().ok()?),
+        };
+        // A number can be written in several ways, and a name only in one.
+        (stage.to_string() == suffix).then_some(stage)
+    }
+}
 
-    fn suffix(self) -> &'static str {
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Live => "",
-            Self::Deleted => ".deleted",
-            Self::Cleaned => ".cleaned",
-            Self::Swap => ".swap",
+            Self::Live => Ok(()),
+            Self::Deleted(0) => f.write_str(".deleted"),
+            Self::Deleted(number) => write!(f, ".{number}.deleted"),
+            Self::Cleaned => f.write_str(".cleaned"),
+            Self::Swap => f.write_str(".swap"),
         }
     }
 }
@@ -90,14 +103,13 @@ impl Name {
         let base = Offset(digits.parse().ok()?);
         let (content, rest) =
             Content::ALL.iter().find_map(|content| Some((*content, rest.strip_prefix(content.suffix())?)))?;
-        let stage = *Stage::ALL.iter().find(|stage| stage.suffix() == rest)?;
-        Some(Self { base, content, stage })
+        Some(Self { base, content, stage: Stage::parse(rest)? })
     }
 }
 
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:020}{}{}", self.base.0, self.content.suffix(), self.stage.suffix())
+        write!(f, "{:020}{}{}", self.base.0, self.content.suffix(), self.stage)
     }
 }
 
@@ -108,17 +120,23 @@ mod tests {
     #[test]
     fn every_name_is_read_as_it_is_written_and_no_other() {
         for content in Content::ALL {
-            for stage in Stage::ALL {
+            for stage in [Stage::Live, Stage::Deleted(0), Stage::Deleted(12), Stage::Cleaned, Stage::Swap] {
                 let name = Name { base: Offset(4_711), content, stage };
                 assert_eq!(Name::parse(&name.to_string()), Some(name));
             }
         }
-        assert_eq!(Name::live(Offset(7), Content::Log).to_string(), "00000000000000000007.log");
+        let live = Name::live(Offset(7), Content::Log);
+        assert_eq!(live.to_string(), "00000000000000000007.log");
+        assert_eq!(live.at(Stage::Deleted(0)).to_string(), "00000000000000000007.log.deleted");
+        assert_eq!(live.at(Stage::Deleted(12)).to_string(), "00000000000000000007.log.12.deleted");
         let strangers = [
             "",
             "7.log",
             "0000000000000000000x.log",
             "00000000000000000007.log.bak",
+            "00000000000000000007.log.0.deleted",
+            "00000000000000000007.log.+1.deleted",
+            "00000000000000000007.log.1.swap",
             "99999999999999999999.log",
             "ä".repeat(12).as_str(),
         ]

@@ -263,6 +263,30 @@ fn whoever_reads_across_a_swap_gets_records_or_is_told_to_look_again() {
 }
 
 #[test]
+fn a_segment_that_is_removed_while_it_is_read_is_not_taken_for_damaged() {
+    let mut world = World::new(0);
+    let opening = Opening { clean: true, recovery_point: Offset::ZERO, start: Offset::ZERO };
+    let options = Options { segment_bytes: 1 << 20, ..options() };
+    world.log = Log::open(world.disk.clone(), Path::new(DIR), options, &opening, BEGIN).unwrap().0;
+    // A segment is read in chunks: this is more than one.
+    while world.log.segments().count() == 1 {
+        world.write(Settings::default(), &[("a", Some(&"x".repeat(100 << 10)))]);
+    }
+    world.flush().unwrap();
+    let survey = world.log.survey(world.log.synced());
+    let dirt = survey.dirt(None, world.log.synced(), BEGIN).unwrap();
+    let mut go_on = |_| {
+        if world.log.segments().count() > 1 {
+            world.log.advance_start(world.log.end()).unwrap();
+            world.log.retain(BEGIN, world.log.end()).unwrap().unwrap().run().unwrap();
+        }
+        true
+    };
+    let ended = survey.job(&dirt).map(&mut KeyMap::new(1_000, 90), &mut go_on);
+    assert!(matches!(ended, Err(CompactError::Moved)), "{ended:?}");
+}
+
+#[test]
 fn a_pass_ends_when_it_is_told_to_and_leaves_nothing() {
     let (world, rewritten) = half_way();
     rewritten.discard(Path::new(DIR)).unwrap();

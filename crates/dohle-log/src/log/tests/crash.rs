@@ -148,7 +148,7 @@ impl World {
             }
             Step::Retain => {
                 let removal = self.log.retain(NOW, self.log.synced()).ok()?;
-                removal.map_or(Some(()), |removal| removal.remove().ok())
+                removal.map_or(Some(()), |removal| removal.run().ok())
             }
             Step::Restart => self.restart(),
         }
