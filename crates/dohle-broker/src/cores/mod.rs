@@ -338,7 +338,7 @@ mod tests {
     #[test]
     fn who_could_not_go_is_left_alone_for_a_while_and_others_go() {
         let (gauge, mut stuck) = (Gauge::default(), Work::default());
-        let mut look = |work: &mut Work| {
+        let look = |work: &mut Work| {
             gauge.look(LOOK_EVERY);
             gauge.hand_over(usize::MAX, 7);
             gauge.end_look();
