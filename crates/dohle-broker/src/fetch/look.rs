@@ -263,16 +263,17 @@ fn is_sent_unread(slice: &Slice<Handle>) -> bool {
 impl Records {
     /// Reads at once what was written lately, and lets others wait for the rest.
     fn begin(readers: &Readers, slice: Slice<Handle>, aborts: Option<Aborts<Files>>) -> Self {
-        let near = slice.near && aborts.as_ref().is_none_or(Aborts::is_near);
-        let read = move || Read::of(slice, aborts.as_ref());
-        if near { Self::Here(read()) } else { Self::Coming(readers.begin(read)) }
+        let near = slice.is_near();
+        let at_once = near && aborts.as_ref().is_none_or(Aborts::is_near);
+        let read = move || Read::of(slice, near, aborts.as_ref());
+        if at_once { Self::Here(read()) } else { Self::Coming(readers.begin(read)) }
     }
 }
 
 impl Read {
-    fn of(slice: Slice<Handle>, aborts: Option<&Aborts<Files>>) -> Result<Self, ReadError> {
+    fn of(slice: Slice<Handle>, near: bool, aborts: Option<&Aborts<Files>>) -> Result<Self, ReadError> {
         let file = if is_sent_unread(&slice) { slice.file.descriptor() } else { None };
-        if file.is_some() && !slice.near {
+        if file.is_some() && !near {
             // What is not in the page cache would hold the core up when it is sent.
             slice.warm()?;
         }

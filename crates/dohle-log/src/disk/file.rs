@@ -25,6 +25,10 @@ use super::{Disk, Entry, File};
 #[cfg(target_os = "linux")]
 use super::{direct, listed, whole};
 
+/// No page is smaller.
+#[cfg(target_os = "linux")]
+const PAGE_BYTES: u64 = 4 << 10;
+
 /// The file system.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Files;
@@ -231,6 +235,18 @@ impl File for Handle {
     }
 
     #[cfg(target_os = "linux")]
+    fn is_in_memory(&self, range: Range<u64>) -> bool {
+        use rustix::io::{Errno, ReadWriteFlags, preadv2};
+        let Ok(file) = self.wake() else { return true };
+        let is_there = |at| {
+            let (mut byte, now) = ([0], ReadWriteFlags::NOWAIT);
+            preadv2(&*file, &mut [io::IoSliceMut::new(&mut byte)], at, now) != Err(Errno::AGAIN)
+        };
+        let (first, last) = (range.start, range.end.saturating_sub(1));
+        is_there(first) && (last / PAGE_BYTES <= first / PAGE_BYTES || is_there(last))
+    }
+
+    #[cfg(target_os = "linux")]
     fn warm(&self, range: Range<u64>) -> io::Result<()> {
         // Who has no such device waits when the bytes are used.
         let Some(nowhere) = nowhere() else { return Ok(()) };
@@ -281,11 +297,17 @@ mod tests {
         file.sync().unwrap();
         let open = file.descriptor().unwrap();
         fadvise(&open, 0, None, Advice::DontNeed).unwrap();
+        let mut byte = [0];
+        let cold = preadv2(&open, &mut [io::IoSliceMut::new(&mut byte)], 0, ReadWriteFlags::NOWAIT);
+        // What was asked for may be on its way now, and what lies far behind it is not.
+        let far = (2 << 20) + 333..3 << 20;
+        assert_eq!(file.is_in_memory(far), cold != Err(rustix::io::Errno::AGAIN));
         file.warm(100..(2 << 20) + 333).unwrap();
         let mut bytes = vec![0; (2 << 20) + 233];
         let read = preadv2(&open, &mut [io::IoSliceMut::new(&mut bytes)], 100, ReadWriteFlags::NOWAIT);
         // A file system that cannot tell has nothing to be tested for.
         assert!(matches!(read, Err(rustix::io::Errno::OPNOTSUPP)) || read == Ok(bytes.len()), "{read:?}");
+        assert!(file.is_in_memory(100..(2 << 20) + 333));
         for range in [0..0, (3 << 20) - 1..4 << 20] {
             file.warm(range).unwrap();
         }

@@ -90,6 +90,11 @@ pub trait File: Clone + Send + Sync + 'static {
     /// from memory that begins at one, and nothing is read through this handle.
     fn go_direct(&self) {}
 
+    /// Whether these bytes can be read without waiting for the disk, as far as the first and the last of them tell; yes where the disk cannot say.
+    fn is_in_memory(&self, _range: Range<u64>) -> bool {
+        true
+    }
+
     /// Waits until these bytes are in memory; does nothing where the disk cannot do that.
     fn warm(&self, _range: Range<u64>) -> io::Result<()> {
         Ok(())

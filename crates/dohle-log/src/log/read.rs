@@ -19,7 +19,7 @@ use crate::failure::Failure;
 use crate::segment::scan::{CHUNK_SMALL, Damage, Found, Scan, Stopped};
 use crate::segment::{self, InRange, Sealed, name::Content};
 
-/// Bytes that were appended this lately are taken to be in the page cache still. A mistake costs the reader a wait, nothing else.
+/// Bytes that were appended this lately are likely to be in the page cache still: it is looked whether they are.
 const NEAR_BYTES: u64 = 64 << 20;
 
 /// What a reader wants.
@@ -81,8 +81,8 @@ pub struct Slice<F> {
     pub base_offset: Offset,
     /// The first offset of the segment.
     pub segment: Offset,
-    /// Whether the bytes were appended so lately that reading them should not have to wait for the disk.
-    pub near: bool,
+    /// Whether the bytes were appended so lately that they are likely to be in memory: [`Slice::is_near`] looks whether they are.
+    pub(super) near: bool,
     /// Which of the segments that had this name it is.
     pub(super) revision: u64,
 }
@@ -210,7 +210,7 @@ impl<D: Disk> Plan<D> {
         match &self.place {
             Place::Nowhere => true,
             Place::Sealed(..) => false,
-            Place::Active(tail) => tail.near,
+            Place::Active(tail) => tail.near && tail.is_found_in_memory(),
         }
     }
 
@@ -233,6 +233,14 @@ impl<D: Disk> Plan<D> {
             Search::Found(slice) => Ok(slice),
             Search::Beyond => Ok(None),
         }
+    }
+}
+
+impl<F: File> Tail<F> {
+    /// Whether the file need not be read to find the first batch, or is in memory where it begins to be read.
+    fn is_found_in_memory(&self) -> bool {
+        let upto = self.size.min(self.from_hint + CHUNK_SMALL as u64);
+        self.exact.is_some() || self.file.is_in_memory(self.from_hint..upto)
     }
 }
 
@@ -338,6 +346,11 @@ fn limit<F: File>(
 }
 
 impl<F: File> Slice<F> {
+    /// Whether they can be read without waiting for the disk.
+    pub fn is_near(&self) -> bool {
+        self.near && self.file.is_in_memory(self.range.clone())
+    }
+
     /// As much of it as the reader takes, where the first batch has `batch` bytes.
     fn cut(mut self, batch: u64, wanted: &Wanted) -> Option<Self> {
         let there = self.range.end.saturating_sub(self.range.start);
