@@ -41,12 +41,10 @@ pub(super) fn of(report: &Value) -> Option<Value> {
     let over_relay: Vec<f64> = minutes.iter().map(|minute| minute.over_relay).collect();
     let resident: Vec<f64> = minutes.iter().filter_map(|minute| minute.resident).skip(RESTS_FROM).collect();
     let bare = apart(&p99s)?;
-    let by_itself = lesser(&bare, &apart(&over_relay)?);
     let steps = retention_step(&p99s).zip(retention_step(&over_relay));
     Some(json!({
         "p99_apart": furthest(&bare),
-        "p99_apart_by_itself": furthest(&by_itself),
-        "p99_apart_lasting": furthest(&lasting(&by_itself)),
+        "p99_apart_by_itself": furthest(&lesser(&bare, &apart(&over_relay)?)),
         "retention_step": steps.map(|(bare, over_relay)| bare.min(over_relay)),
         "resident_slope": slope(&resident).map(|it| it * MINUTES_PER_HOUR),
     }))
@@ -61,13 +59,6 @@ fn apart(numbers: &[f64]) -> Option<Vec<f64>> {
 /// What of each minute is the broker's own: it stands apart neither where its p99 is that of the others, nor where the machine was as much later with all.
 fn lesser(bare: &[f64], over_relay: &[f64]) -> Vec<f64> {
     bare.iter().zip(over_relay).map(|(bare, over_relay)| bare.min(*over_relay)).collect()
-}
-
-/// How far of three minutes in a row the middle one by size is: one minute alone may be that of a disk that the broker shares, which no relay shows; what a
-/// broker does to itself comes again.
-fn lasting(apart: &[f64]) -> Vec<f64> {
-    let middle = |three: &[f64]| Spread::of(three).map_or(0.0, |spread| spread.median);
-    apart.windows(3).map(middle).collect()
 }
 
 fn furthest(apart: &[f64]) -> f64 {
@@ -115,9 +106,8 @@ mod tests {
 
     #[test]
     fn what_stays_as_it_is_is_flat() {
-        let flat = hour(even, even, even);
-        let figures = ["p99_apart", "p99_apart_by_itself", "p99_apart_lasting", "retention_step", "resident_slope"];
-        assert!(figures.iter().all(|figure| flat[figure] == json!(0.0)), "{flat}");
+        let flat = json!({"p99_apart": 0.0, "p99_apart_by_itself": 0.0, "retention_step": 0.0, "resident_slope": 0.0});
+        assert_eq!(hour(even, even, even), flat);
     }
 
     #[test]
@@ -139,20 +129,6 @@ mod tests {
         };
         let flat = of(&json!({"minutes": (0..60).map(minute).collect::<Vec<_>>()})).unwrap();
         assert_eq!((&flat["p99_apart"], &flat["p99_apart_by_itself"]), (&json!(1e6), &json!(1e6)));
-    }
-
-    #[test]
-    fn one_minute_alone_does_not_last_and_two_near_each_other_do() {
-        let lasting = |bad: &[usize]| {
-            let flat = hour(|minute| if bad.contains(&minute) { 150.0 } else { 100.0 }, even, even);
-            flat["p99_apart_lasting"].as_f64().unwrap()
-        };
-        for alone in [&[0][..], &[30], &[10, 20, 40], &[59]] {
-            assert_eq!(lasting(alone), 0.0, "{alone:?}");
-        }
-        for lasts in [[0, 1], [30, 31], [30, 32], [58, 59]] {
-            assert_eq!(lasting(&lasts), 0.5, "{lasts:?}");
-        }
     }
 
     #[test]

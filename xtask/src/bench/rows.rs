@@ -379,8 +379,7 @@ pub(super) const ROWS: &[Row] = &[
         figures: &[
             Figure::end_to_end_p99(Shown),
             Figure::percent("p99 of a minute, furthest from their median", "flat/p99_apart", Shown),
-            Figure::percent("of that, what a bare relay does not have too", "flat/p99_apart_by_itself", Shown),
-            Figure::percent("of that, what is not one minute alone", "flat/p99_apart_lasting", AtMost(20.0)),
+            Figure::percent("of that, what a bare relay does not have too", "flat/p99_apart_by_itself", AtMost(20.0)),
             Figure::percent("the same, minutes 6 to 10 above 1 to 4", "flat/retention_step", AtMost(20.0)),
             Figure::percent("resident memory, slope an hour after 20 minutes", "flat/resident_slope", AtMost(1.0)),
         ],
