@@ -260,20 +260,26 @@ fn is_sent_unread(slice: &Slice<Handle>) -> bool {
     SENDS_FILES && slice.len() >= SENT_UNREAD_FROM
 }
 
+/// Whether the records can be had without waiting for the disk. What is copied was appended lately, and is so little that asking first would cost each reader
+/// more than one that finds it gone.
+fn is_at_hand(slice: &Slice<Handle>) -> bool {
+    slice.near && (!is_sent_unread(slice) || slice.is_in_memory())
+}
+
 impl Records {
     /// Reads at once what was written lately, and lets others wait for the rest.
     fn begin(readers: &Readers, slice: Slice<Handle>, aborts: Option<Aborts<Files>>) -> Self {
-        let near = slice.is_near();
-        let at_once = near && aborts.as_ref().is_none_or(Aborts::is_near);
-        let read = move || Read::of(slice, near, aborts.as_ref());
+        let at_hand = is_at_hand(&slice);
+        let at_once = at_hand && aborts.as_ref().is_none_or(Aborts::is_near);
+        let read = move || Read::of(slice, at_hand, aborts.as_ref());
         if at_once { Self::Here(read()) } else { Self::Coming(readers.begin(read)) }
     }
 }
 
 impl Read {
-    fn of(slice: Slice<Handle>, near: bool, aborts: Option<&Aborts<Files>>) -> Result<Self, ReadError> {
+    fn of(slice: Slice<Handle>, at_hand: bool, aborts: Option<&Aborts<Files>>) -> Result<Self, ReadError> {
         let file = if is_sent_unread(&slice) { slice.file.descriptor() } else { None };
-        if file.is_some() && !near {
+        if file.is_some() && !at_hand {
             // What is not in the page cache would hold the core up when it is sent.
             slice.warm()?;
         }

@@ -81,8 +81,8 @@ pub struct Slice<F> {
     pub base_offset: Offset,
     /// The first offset of the segment.
     pub segment: Offset,
-    /// Whether the bytes were appended so lately that they are likely to be in memory: [`Slice::is_near`] looks whether they are.
-    pub(super) near: bool,
+    /// Whether the bytes were appended so lately that they are likely to be in memory: [`Slice::is_in_memory`] looks whether they are.
+    pub near: bool,
     /// Which of the segments that had this name it is.
     pub(super) revision: u64,
 }
@@ -346,11 +346,6 @@ fn limit<F: File>(
 }
 
 impl<F: File> Slice<F> {
-    /// Whether they can be read without waiting for the disk.
-    pub fn is_near(&self) -> bool {
-        self.near && self.file.is_in_memory(self.range.clone())
-    }
-
     /// As much of it as the reader takes, where the first batch has `batch` bytes.
     fn cut(mut self, batch: u64, wanted: &Wanted) -> Option<Self> {
         let there = self.range.end.saturating_sub(self.range.start);
@@ -370,6 +365,11 @@ impl<F: File> Slice<F> {
     /// Whether there is none: never, as long as nobody has cut it.
     pub fn is_empty(&self) -> bool {
         self.range.is_empty()
+    }
+
+    /// Whether they can be read without waiting for the disk, as far as the first and the last byte tell.
+    pub fn is_in_memory(&self) -> bool {
+        self.file.is_in_memory(self.range.clone())
     }
 
     /// Waits until the bytes are in memory, where they may not be.
