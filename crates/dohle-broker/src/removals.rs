@@ -10,7 +10,7 @@ use std::time::Duration;
 use dohle_base::Instant;
 use dohle_log::Failure;
 use dohle_log::disk::Files;
-use dohle_log::removal::Removal;
+use dohle_log::removal::{Removal, StepError};
 
 use crate::clock::Clock;
 use crate::lock::hold;
@@ -92,7 +92,7 @@ impl Removals {
     fn remove(&self, at: Instant, doomed: Doomed, clock: Clock) {
         let (what, volume) = (doomed.what(), Arc::clone(doomed.volume()));
         let rests = !is_late(at, clock.instant());
-        let removed = doomed.open().and_then(|mut removal| {
+        let removed = doomed.open().map_err(StepError::Left).and_then(|mut removal| {
             let mut begun = clock.instant();
             while removal.step()? && self.may_go_on(rests, begun, clock.instant()) {
                 begun = clock.instant();
@@ -101,8 +101,8 @@ impl Removals {
         });
         match removed {
             Ok(()) => {}
-            Err(failure) if failure.is_of_sync() => volume.fail(&failure),
-            Err(failure) => tracing::warn!("{what} is still there: {failure}"),
+            Err(StepError::Unsynced(failure)) => volume.fail(&failure),
+            Err(StepError::Left(failure)) => tracing::warn!("{what} is still there: {failure}"),
         }
     }
 
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn all_of_it_goes_step_by_step() {
+    fn all_of_it_goes() {
         let world = World::new();
         let (path, doomed) = world.doomed("t-0");
         world.removals.remove(world.clock.instant(), doomed, world.clock);
@@ -233,6 +233,7 @@ mod tests {
         assert!((1..FILE_BYTES).contains(&size(&path)), "{}", size(&path));
         assert!(world.removals.next(world.clock).is_none());
     }
+
     #[test]
     #[cfg(target_os = "linux")]
     fn what_was_sent_of_a_file_and_not_read_yet_stays_what_it_was() {

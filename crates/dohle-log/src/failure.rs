@@ -24,11 +24,6 @@ impl Failure {
         self.source.kind() == io::ErrorKind::StorageFull
     }
 
-    /// Whether a sync has failed: what it was to make durable may be lost, and nobody is told of that twice.
-    pub fn is_of_sync(&self) -> bool {
-        self.action == "sync"
-    }
-
     /// Says what was tried and on what: `.map_err(Failure::of("read", path))`.
     pub(crate) fn of<'p>(action: &'static str, path: &'p Path) -> impl FnOnce(io::Error) -> Self + use<'p> {
         move |source| Self { action, path: path.to_owned(), source }

@@ -7,6 +7,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use thiserror::Error;
+
 use crate::disk::{Disk, File, Kind, remove_if_there};
 use crate::failure::Failure;
 
@@ -26,6 +28,17 @@ pub struct Removal<D: Disk> {
     directories: Vec<PathBuf>,
     /// Where it has yet to be made durable that they are not called any more as they were.
     renamed_in: Option<PathBuf>,
+}
+
+/// Why a step was not done.
+#[derive(Debug, Error)]
+pub enum StepError {
+    /// The names of files were not made durable. What else that sync was to make durable may be lost, and nobody is told of it twice.
+    #[error(transparent)]
+    Unsynced(Failure),
+    /// A file is still there.
+    #[error(transparent)]
+    Left(#[from] Failure),
 }
 
 impl<D: Disk> Removal<D> {
@@ -75,13 +88,21 @@ impl<D: Disk> Removal<D> {
     /// Removes all of them in steps.
     #[cfg(test)]
     pub(crate) fn run(mut self) -> Result<(), Failure> {
-        while self.step()? {}
-        Ok(())
+        loop {
+            match self.step() {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                Err(StepError::Unsynced(failure) | StepError::Left(failure)) => return Err(failure),
+            }
+        }
     }
 
     /// Does one step, which waits for the disk: a file, or a piece of one that is larger. Says whether more is left. Nobody should read them any more.
-    pub fn step(&mut self) -> Result<bool, Failure> {
-        let Some(path) = self.files.last().cloned() else { return self.remove_directories().map(|()| false) };
+    pub fn step(&mut self) -> Result<bool, StepError> {
+        let Some(path) = self.files.last().cloned() else {
+            self.remove_directories()?;
+            return Ok(false);
+        };
         if self.cut(&path)? {
             return Ok(true);
         }
@@ -91,7 +112,7 @@ impl<D: Disk> Removal<D> {
     }
 
     /// Cuts a piece off a file, if it is larger than that and nobody else's.
-    fn cut(&mut self, path: &Path) -> Result<bool, Failure> {
+    fn cut(&mut self, path: &Path) -> Result<bool, StepError> {
         let Some(file) = self.disk.open_to_cut(path) else { return Ok(false) };
         let size = file.size().map_err(Failure::of("look at", path))?;
         if size <= PIECE_BYTES || !self.sync_names()? {
@@ -103,12 +124,12 @@ impl<D: Disk> Removal<D> {
     }
 
     /// A power cut must not bring back what was cut under the name by which it was read. False where it cannot be said that it will not.
-    fn sync_names(&mut self) -> Result<bool, Failure> {
+    fn sync_names(&mut self) -> Result<bool, StepError> {
         let Some(directory) = &self.renamed_in else { return Ok(true) };
         match self.disk.sync_dir(directory) {
             // The directory was renamed in its turn, and goes with all that is in it.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            synced => synced.map_err(Failure::of("sync", directory))?,
+            synced => synced.map_err(Failure::of("sync", directory)).map_err(StepError::Unsynced)?,
         }
         self.renamed_in = None;
         Ok(true)
@@ -196,8 +217,8 @@ mod tests {
         let file = directory.join("file");
         of_size(&disk, &file, PIECE_BYTES + 1);
         disk.fail(disk.operations() + 1, Fault::Error(io::ErrorKind::Other));
-        let failure = Removal::of_files(disk.clone(), vec![file.clone()]).step().unwrap_err();
-        assert!(failure.is_of_sync(), "{failure}");
+        let failed = Removal::of_files(disk.clone(), vec![file.clone()]).step();
+        assert!(matches!(failed, Err(StepError::Unsynced(_))), "{failed:?}");
         assert_eq!(disk.open(&file).unwrap().size().unwrap(), PIECE_BYTES + 1);
     }
 
