@@ -3,6 +3,7 @@
 //! Does not know the products built on the protocol.
 
 mod api;
+mod background;
 mod catalog;
 mod chance;
 mod checkpoints;

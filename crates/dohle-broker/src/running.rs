@@ -6,23 +6,17 @@ use std::thread::JoinHandle;
 
 use dohle_log::directory::Checkpoint;
 
-use crate::cleaner::Desk;
+use crate::background::Background;
 use crate::config::listeners::Listener;
 use crate::context::Context;
 use crate::partition::Partition;
-use crate::publish::Mailbox;
-use crate::removals::Removals;
-use crate::upkeep::Ending;
 
 /// A broker that serves. Dropping it without [`Running::stop`] leaves it as if it had been killed: nothing that was acknowledged is
 /// lost, and the next start has to look at the logs.
 pub struct Running {
     pub(crate) context: Arc<Context>,
-    pub(crate) mailbox: Arc<Mailbox>,
-    pub(crate) ending: Arc<Ending>,
-    pub(crate) removals: Arc<Removals>,
-    pub(crate) desk: Arc<Desk>,
-    /// Publisher, upkeep, removals, cleaners, scrubber and movers, which end with what is named here and the moves.
+    pub(crate) background: Background,
+    /// Publisher, upkeep, removals, cleaners, scrubber and movers.
     pub(crate) threads: Vec<JoinHandle<()>>,
     pub(crate) flushers: Vec<JoinHandle<()>>,
     pub(crate) listeners: Vec<Listener>,
@@ -56,10 +50,7 @@ impl Running {
     pub fn stop(self) {
         self.context.stop.send_replace(true);
         self.context.cores.join();
-        self.mailbox.close();
-        self.ending.wish();
-        self.removals.close();
-        self.desk.close();
+        self.background.close();
         self.context.moves.close();
         for thread in self.threads {
             // A thread that died has told so itself.

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::io;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use dohle_base::Rng;
 use dohle_base::config::InvalidValue;
@@ -12,11 +13,10 @@ use dohle_metadata::controller::brokers::RegisterBroker;
 use dohle_metadata::{Image, Refusal};
 use tokio::sync::watch;
 
+use crate::background::Background;
 use crate::catalog::{Catalog, View};
 use crate::chance;
 use crate::checkpoints::Checkpoints;
-use crate::cleaner::rate::Rate;
-use crate::cleaner::{Cleaner, Desk};
 use crate::clock::Clock;
 use crate::config::listeners::{InvalidListeners, Listener};
 use crate::config::settings::Settings;
@@ -36,16 +36,11 @@ use crate::moves::Moves;
 use crate::net::budget::Budget;
 use crate::net::listener::{self, Crowd};
 use crate::placements::Placements;
-use crate::publish::{Mailbox, Publisher};
 use crate::quorum::state::QuorumStateError;
 use crate::quorum::{LeadError, Quorum};
-use crate::removals::Removals;
 use crate::running::Running;
-use crate::scrubber::Scrubber;
 use crate::storage::{Storage, StorageError};
 use crate::topics::Creations;
-use crate::upkeep::{Ending, Upkeep};
-use crate::waiters::Waiters;
 
 /// The part of the machine's memory that requests may take, and answers again, where nobody sets it: a quarter.
 const MEMORY_PART: u64 = 4;
@@ -81,117 +76,87 @@ pub enum StartError {
 pub fn start(mut settings: Settings) -> Result<Running, StartError> {
     raise_descriptors();
     let clock = Clock::start();
-    let count = std::thread::available_parallelism().map_or(1, usize::from);
     let (sockets, listeners) = open_sockets(&settings)?;
     let http_socket = open_http(&settings)?;
     settings.note_advertised(&listeners);
     let storage = Arc::new(Storage::open(&settings, Rng::new(chance::number()))?);
-    let journal_bytes = settings.storage.journal_bytes;
-    let flushers = storage.all().map(|volume| flusher::start(volume, clock, journal_bytes));
-    let flushers: Vec<_> = flushers.collect::<io::Result<_>>().map_err(StartError::Thread)?;
-    let flushers = flushers.into_iter().flatten().collect();
-    let cores = Cores::start(count).map_err(StartError::Thread)?;
+    let flushers = start_flushers(&storage, clock, settings.storage.journal_bytes).map_err(StartError::Thread)?;
 
-    let image = Image::new(storage.cluster_id());
-    let catalog = Arc::new(Catalog::new(View { image, led: imbl::OrdMap::new(), node: settings.node.id }));
+    let background = Background::new();
+    let context = Arc::new(furnish(settings, &listeners, storage, clock, &background)?);
+    let incarnation = chance::uuid();
+    let mut threads = vec![background.start_publisher(&context, incarnation).map_err(StartError::Thread)?];
+    let Context { settings, storage, .. } = &*context;
+    let membership = Membership { settings, listeners: &listeners, storage, clock };
+    join(&context.cores, &context.quorum, membership.registration(incarnation))?;
+    threads.extend(background.start(&context).map_err(StartError::Thread)?);
+
+    let http = http_socket.map(|socket| http::serve(&context, socket)).transpose().map_err(StartError::Thread)?;
+    for (socket, listener) in sockets.into_iter().zip(&listeners) {
+        let (shared, listener) = (Arc::clone(&context), Arc::new(listener.clone()));
+        context.cores.deal(Box::new(move || Box::pin(listener::accept(shared, socket, listener))));
+    }
+    Ok(Running { context, background, threads, flushers, listeners, http })
+}
+
+/// Two threads for each disk.
+fn start_flushers(storage: &Storage, clock: Clock, journal_bytes: u64) -> io::Result<Vec<JoinHandle<()>>> {
+    let flushers = storage.all().map(|volume| flusher::start(volume, clock, journal_bytes));
+    Ok(flushers.collect::<io::Result<Vec<_>>>()?.into_iter().flatten().collect())
+}
+
+/// Leads the metadata log, and makes what the cores share. Nobody calls yet, and nothing but the metadata log is led.
+fn furnish(
+    settings: Settings,
+    listeners: &[Listener],
+    storage: Arc<Storage>,
+    clock: Clock,
+    background: &Background,
+) -> Result<Context, StartError> {
     let written = |key: &'static str| settings.written.get(key).map(String::as_str);
     let group_settings = GroupSettings::resolve(BATCH_BYTES_MAX, written)?;
-    let groups = Arc::new(Groups::new(group_settings, clock, Arc::clone(&cores)));
-    let (waiters, mailbox, removals) = (Waiters::new(), Arc::new(Mailbox::default()), Arc::new(Removals::default()));
-    let incarnation = chance::uuid();
-    let membership = Membership { settings: &settings, listeners: &listeners, storage: &storage, clock };
-    let quorum = membership.lead(Arc::clone(&catalog), Arc::clone(&mailbox), Arc::clone(&waiters))?;
     let transaction_settings = TransactionSettings::resolve(BATCH_BYTES_MAX, Version::default(), written)?;
+    let count = std::thread::available_parallelism().map_or(1, usize::from);
+    let cores = Cores::start(count).map_err(StartError::Thread)?;
+    let image = Image::new(storage.cluster_id());
+    let catalog = Arc::new(Catalog::new(View { image, led: imbl::OrdMap::new(), node: settings.node.id }));
+    let membership = Membership { settings: &settings, listeners, storage: &storage, clock };
+    let (mailbox, waiters) = (Arc::clone(&background.mailbox), Arc::clone(&background.waiters));
+    let quorum = membership.lead(Arc::clone(&catalog), mailbox, waiters)?;
+
+    let groups = Arc::new(Groups::new(group_settings, clock, Arc::clone(&cores)));
     let markers = Markers { clock, catalog: Arc::clone(&catalog), groups: Arc::clone(&groups) };
     let transactions = Transactions::new(transaction_settings, clock, Arc::clone(&cores), Arc::clone(&quorum), markers);
-    let transactions = Arc::new(transactions);
-    let desk = Arc::new(Desk::default());
-    let placements = Placements { cores: Arc::clone(&cores), quorum: Arc::clone(&quorum) };
-    let (stored, removing, left_alone) = (Arc::clone(&storage), Arc::clone(&removals), Arc::clone(&desk));
-    let moves = Moves::new(clock, stored, removing, left_alone, placements.clone(), Rng::new(chance::number()));
-    let moves = Arc::new(moves);
-    let publisher = Publisher {
-        node: settings.node.id,
-        clock,
-        catalog: Arc::clone(&catalog),
-        storage: Arc::clone(&storage),
-        groups: Arc::clone(&groups),
-        transactions: Arc::clone(&transactions),
-        removals: Arc::clone(&removals),
-        moves: Arc::clone(&moves),
-        placements,
-        waiters: Arc::clone(&waiters),
-        incarnation,
-        begun: false,
-    };
-    let mut threads = vec![publisher.start(Arc::clone(&mailbox)).map_err(StartError::Thread)?];
-    join(&cores, &quorum, membership.registration(incarnation))?;
 
-    let (stored, shown, log) = (Arc::clone(&storage), Arc::clone(&catalog), Arc::clone(&quorum));
-    let checkpoints = Arc::new(Checkpoints::new(stored, shown, log));
-    let ending = Arc::new(Ending::default());
-    let upkeep = Upkeep {
-        clock,
-        settings: settings.upkeep.clone(),
-        catalog: Arc::clone(&catalog),
-        storage: Arc::clone(&storage),
-        removals: Arc::clone(&removals),
-        ending: Arc::clone(&ending),
-        checkpoints: Arc::clone(&checkpoints),
-    };
-    threads.push(upkeep.start().map_err(StartError::Thread)?);
-    threads.push(removals.start(clock).map_err(StartError::Thread)?);
-    let (cleaner_cells, scrub_cells) = (Arc::default(), Arc::default());
-    let cleaner = Cleaner {
-        clock,
-        rate: Rate::new(settings.cleaner.bytes_per_second),
-        settings: settings.cleaner.clone(),
-        catalog: Arc::clone(&catalog),
-        removals: Arc::clone(&removals),
-        desk: Arc::clone(&desk),
-        cells: Arc::clone(&cleaner_cells),
-    };
-    threads.extend(cleaner.start().map_err(StartError::Thread)?);
-    let scrubber = Scrubber {
-        clock,
-        settings: settings.scrub.clone(),
-        catalog: Arc::clone(&catalog),
-        storage: Arc::clone(&storage),
-        desk: Arc::clone(&desk),
-        cells: Arc::clone(&scrub_cells),
-    };
-    threads.extend(scrubber.start().map_err(StartError::Thread)?);
-    threads.extend(moves.start().map_err(StartError::Thread)?);
+    let placements = Placements { cores: Arc::clone(&cores), quorum: Arc::clone(&quorum) };
+    let (stored, removals, desk) =
+        (Arc::clone(&storage), Arc::clone(&background.removals), Arc::clone(&background.desk));
+    let moves = Moves::new(clock, stored, removals, desk, placements, Rng::new(chance::number()));
+    let checkpoints = Checkpoints::new(Arc::clone(&storage), Arc::clone(&catalog), Arc::clone(&quorum));
     let memory = settings.net.requests_bytes_max.unwrap_or_else(|| memory_bytes() / MEMORY_PART);
-    let context = Arc::new(Context {
+    Ok(Context {
         sessions: Sessions::new(settings.fetch.sessions_max, Rng::new(chance::number())),
         readers: Readers::start().map_err(StartError::Thread)?,
         settings,
         clock,
-        cores: Arc::clone(&cores),
+        cores,
         apis: Apis::new(),
         catalog,
-        checkpoints,
+        checkpoints: Arc::new(checkpoints),
         quorum,
         groups,
-        transactions,
+        transactions: Arc::new(transactions),
         storage,
-        moves,
+        moves: Arc::new(moves),
         topics: Creations::default(),
         requests_budget: Budget::new(memory),
         answers_budget: Budget::new(memory),
         crowd: Crowd::default(),
         notices: Notices::default(),
-        cleaner: cleaner_cells,
-        scrub: scrub_cells,
+        cleaner: Arc::default(),
+        scrub: Arc::default(),
         stop: watch::Sender::new(false),
-    });
-    let http = http_socket.map(|socket| http::serve(&context, socket)).transpose().map_err(StartError::Thread)?;
-    for (socket, listener) in sockets.into_iter().zip(&listeners) {
-        let (context, listener) = (Arc::clone(&context), Arc::new(listener.clone()));
-        cores.deal(Box::new(move || Box::pin(listener::accept(context, socket, listener))));
-    }
-    Ok(Running { context, mailbox, ending, removals, desk, threads, flushers, listeners, http })
+    })
 }
 
 /// Opens the sockets, so that a port that the system chose is known before anybody is told of it.
