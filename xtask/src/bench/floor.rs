@@ -189,20 +189,23 @@ fn pin(is_pinned: bool, core: usize) -> Result<()> {
     Ok(())
 }
 
-/// Sends frames, so many before the first is acknowledged.
+/// Keeps so many frames under way: for all acknowledgements that are here, as many frames go at once. A load that did it one by one would leave the
+/// server idle, and what it is woken for each time is no part of a floor.
 fn produce(sockets: Vec<TcpStream>, frame: &[u8], in_flight: usize, run: &Run) -> Result<Vec<u64>> {
     let mut socket = sockets.into_iter().next().context("no connection")?;
-    let mut acknowledgement = [0; ACKNOWLEDGEMENT_BYTES];
-    for _ in 0..in_flight {
-        socket.write_all(frame)?;
-    }
+    let frames = frame.repeat(in_flight);
+    let mut acknowledgements = vec![0; ACKNOWLEDGEMENT_BYTES * in_flight];
+    socket.write_all(&frames)?;
+    // Of an acknowledgement that has come in part.
+    let mut begun = 0;
     while !run.over.load(Ordering::Relaxed) {
-        socket.read_exact(&mut acknowledgement)?;
-        socket.write_all(frame)?;
+        let read = socket.read(&mut acknowledgements)?;
+        ensure!(read > 0, "the floor closed a connection");
+        begun += read;
+        socket.write_all(&frames[..begun / ACKNOWLEDGEMENT_BYTES * frame.len()])?;
+        begun %= ACKNOWLEDGEMENT_BYTES;
     }
-    for _ in 0..in_flight {
-        socket.read_exact(&mut acknowledgement)?;
-    }
+    socket.read_exact(&mut acknowledgements[begun..])?;
     socket.shutdown(Shutdown::Both)?;
     Ok(vec![])
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use super::broker::{Broker, LOAD_CORE, on_core};
@@ -44,8 +44,12 @@ pub(super) fn measure(tools: &Tools, pace: &Pace, broker: &mut Broker, program: 
     run(&tool.command(broker, warm, "warm")?, broker, pace)?;
 
     let (begun, before) = (Instant::now(), gauge::cpu_seconds(broker.id())?);
-    run(&tool.command(broker, records, "measured")?, broker, pace)?;
+    let printed = run(&tool.command(broker, records, "measured")?, broker, pace)?;
     let (seconds, cpu) = (begun.elapsed().as_secs_f64(), gauge::cpu_seconds(broker.id())? - before);
+    if let Program::JavaConsumer = program {
+        let read = records_read(&printed).context("the consumer does not say how many records it has read")?;
+        ensure!(read >= records, "the consumer has read {read} records of {records}");
+    }
     Ok(json!({"run": {
         "seconds": seconds,
         "records": records,
@@ -54,9 +58,17 @@ pub(super) fn measure(tools: &Tools, pace: &Pace, broker: &mut Broker, program: 
     }}))
 }
 
-fn run(command: &Command, broker: &Broker, pace: &Pace) -> Result<()> {
+/// What `kafka-consumer-perf-test` counts: where it finds fewer than it was asked for, it waits for more a while and ends well.
+fn records_read(printed: &str) -> Option<u64> {
+    const COLUMN: &str = "data.consumed.in.nMsg";
+    let mut table = printed.lines().skip_while(|line| !line.contains(COLUMN)).map(|line| line.split(", "));
+    let place = table.next()?.position(|name| name == COLUMN)?;
+    table.next()?.nth(place)?.parse().ok()
+}
+
+fn run(command: &Command, broker: &Broker, pace: &Pace) -> Result<String> {
     let limit = pace.warm + pace.window + GRACE;
-    process::run_into(&mut on_core(Some(LOAD_CORE), command), &broker.file("program"), limit)
+    process::run(&mut on_core(Some(LOAD_CORE), command), &broker.file("program"), limit)
 }
 
 impl Tool<'_> {
@@ -119,4 +131,17 @@ fn crate_folder(name: &str) -> Result<PathBuf> {
     let manifest =
         package.and_then(|package| package["manifest_path"].as_str()).with_context(|| format!("no {name}"))?;
     Ok(Path::new(manifest).parent().context("a manifest lies in a folder")?.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_consumer_has_read_is_found_by_its_column() {
+        let printed = "WARNING: something, else\nstart.time, end.time, data.consumed.in.MB, MB.sec, data.consumed.in.nMsg, nMsg.sec\n\
+                       2026-01-01 00:00:00:000, 2026-01-01 00:00:01:000, 429.1534, 429.1, 450000, 450000.0\n";
+        assert_eq!(records_read(printed), Some(450_000));
+        assert_eq!(records_read("start.time, end.time\n"), None);
+    }
 }

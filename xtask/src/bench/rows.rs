@@ -402,6 +402,7 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         id: "cross.consumer",
         workload: "Kafka's ConsumerPerformance reads records of 1,000 bytes from the beginning",
+        kept: Kept::All,
         work: Work::Foreign(Program::JavaConsumer),
         figures: FIXED_RATE,
         ..PINNED
