@@ -1,7 +1,7 @@
 //! The threads beside the cores: what reaches them, what each is started with, and what ends them.
 //!
-//! What they do, their own rooms say. Law: nothing but the publisher runs before the cluster counts on this broker, for what the others write down
-//! comes from what is led here.
+//! What they do, their own rooms say. Law: of these only the publisher runs before the cluster counts on this broker, for what the others write down
+//! comes from what is led here. (Flushers and readers are threads too: they belong to the disks and to the cores, which need them from the first.)
 
 use std::io;
 use std::sync::Arc;

@@ -16,7 +16,7 @@ use crate::partition::Partition;
 pub struct Running {
     pub(crate) context: Arc<Context>,
     pub(crate) background: Background,
-    /// Publisher, upkeep, removals, cleaners, scrubber and movers.
+    /// Publisher, upkeep, removals, cleaners and scrubber, which end with the background, and movers, which end with the moves.
     pub(crate) threads: Vec<JoinHandle<()>>,
     pub(crate) flushers: Vec<JoinHandle<()>>,
     pub(crate) listeners: Vec<Listener>,

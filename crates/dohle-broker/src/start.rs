@@ -105,7 +105,7 @@ fn start_flushers(storage: &Storage, clock: Clock, journal_bytes: u64) -> io::Re
     Ok(flushers.collect::<io::Result<Vec<_>>>()?.into_iter().flatten().collect())
 }
 
-/// Leads the metadata log, and makes what the cores share. Nobody calls yet, and nothing but the metadata log is led.
+/// Starts the cores and leads the metadata log, for which flushers have to run; makes what the cores share. Nobody calls yet, and nothing else is led.
 fn furnish(
     settings: Settings,
     listeners: &[Listener],

@@ -106,8 +106,6 @@ fn dohle(program: &Path, data: &Path, port: u16, settings: &[(String, String)]) 
     command.arg("server").arg("--data-dir").arg(data);
     command.arg("--listen").arg(format!("PLAINTEXT://127.0.0.1:{port}"));
     command.arg("--http").arg(format!("127.0.0.1:{}", place::free_port()?));
-    // However full the disk is.
-    command.args(["--set", "log.dirs.free.bytes.min=0"]);
     command.args(settings.iter().flat_map(|(key, value)| ["--set".to_owned(), format!("{key}={value}")]));
     Ok(command)
 }

@@ -35,7 +35,9 @@ pub(super) const ALL: &[(&str, &str)] = &[
     ("log.segment.delete.delay.ms", "1000"),
 ];
 /// Nobody is asked for rights, as in Dohle; and retention begins at once instead of after half a minute.
-const KAFKA: &[(&str, &str)] = &[("authorizer.class.name", ""), ("log.initial.task.delay.ms", "1000")];
+pub(super) const KAFKA: &[(&str, &str)] = &[("authorizer.class.name", ""), ("log.initial.task.delay.ms", "1000")];
+/// However full the disk is.
+pub(super) const DOHLE: &[(&str, &str)] = &[("log.dirs.free.bytes.min", "0")];
 
 impl Entrant {
     pub(super) fn is_kafka(self) -> bool {
@@ -74,8 +76,8 @@ impl Entrant {
 
     /// Everything that it is started with, but its addresses and `row`'s own.
     pub(super) fn settings(self, row: &[(&'static str, String)]) -> Vec<(String, String)> {
-        let kafka = if self.is_kafka() { KAFKA } else { &[] };
-        let constant = [ALL, kafka, self.own()].concat();
+        let kind = if self.is_kafka() { KAFKA } else { DOHLE };
+        let constant = [ALL, kind, self.own()].concat();
         let constant = constant.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned()));
         constant.chain(row.iter().map(|(key, value)| ((*key).to_owned(), value.clone()))).collect()
     }
@@ -108,5 +110,6 @@ mod tests {
         assert_eq!(value("log.retention.check.interval.ms"), Some("1000"));
         let dohle = Entrant::Dohle.settings(&[]);
         assert!(dohle.iter().all(|(key, _)| key != "authorizer.class.name"));
+        assert!(dohle.iter().any(|(key, _)| key == "log.dirs.free.bytes.min"));
     }
 }

@@ -68,6 +68,9 @@ pub struct Arguments {
     /// Name the rows and end.
     #[arg(long)]
     list: bool,
+    /// Write the page again from the numbers and remarks that are there, and measure nothing.
+    #[arg(long)]
+    page: bool,
 }
 
 /// What all legs of a run share.
@@ -91,6 +94,11 @@ pub fn main(arguments: Arguments) -> Result<()> {
     ensure!(arguments.pairs > 0, "at least one pair is needed");
     let rows = chosen(ROWS, &arguments.only)?;
     let store = Store::open(&arguments.out.clone().unwrap_or_else(|| place::root().join("docs")))?;
+    if arguments.page {
+        let page = publish(&store)?;
+        eprintln!("bench: {} is written", page.display());
+        return Ok(());
+    }
     let _alone = claim_machine()?;
     allow_open_files()?;
     let tools = Tools::make(&arguments)?;
@@ -98,11 +106,15 @@ pub fn main(arguments: Arguments) -> Result<()> {
     for row in rows {
         let measured = measure(&tools, row, &circumstances)?;
         store.keep(&measured)?;
-        let page = store.publish(&report::page(ROWS, &store.all()?, &store.remarks()?))?;
+        let page = publish(&store)?;
         println!("{}", report::table(&[(row, &measured)]));
         eprintln!("bench: {} is in {}", row.id, page.display());
     }
     Ok(())
+}
+
+fn publish(store: &Store) -> Result<PathBuf> {
+    store.publish(&report::page(ROWS, &store.all()?, &store.remarks()?))
 }
 
 /// Two comparisons at once would measure each other, and write into the same folders. Held until dropped.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::entrant::Entrant;
+use super::entrant::{self, Entrant};
 use super::machine::Circumstances;
 use super::row::{Cores, Figure, Row, Target};
 use super::spread::{Spread, digits};
@@ -26,6 +26,7 @@ pub(super) fn page(rows: &[Row], all: &BTreeMap<String, Measured>, remarks: &BTr
     page += &table(&measured);
     page += &failures(&measured);
     page += &overrun(&measured);
+    page += &unmeasured(rows, all);
     page += &remarks_of(rows, remarks);
     page += &circumstances(&measured);
     page += &settings(rows);
@@ -143,6 +144,12 @@ fn overrun(measured: &[(&Row, &Measured)]) -> String {
     if text.is_empty() { text } else { format!("{head}{text}") }
 }
 
+/// A row that was never measured is named, so that nobody takes the table for all.
+fn unmeasured(rows: &[Row], all: &BTreeMap<String, Measured>) -> String {
+    let names: Vec<&str> = rows.iter().map(|row| row.id).filter(|id| !all.contains_key(*id)).collect();
+    if names.is_empty() { String::new() } else { format!("\nNot measured yet: {}.\n", names.join(", ")) }
+}
+
 fn remarks_of(rows: &[Row], remarks: &BTreeMap<String, String>) -> String {
     let mut names: Vec<&str> = Vec::new();
     for name in rows.iter().flat_map(|row| [row.group(), row.id]) {
@@ -189,13 +196,18 @@ fn settings(rows: &[Row]) -> String {
     }
     let mut text = String::from("\n## Settings\n\n");
     for entrant in entrants {
-        let own: Vec<String> = entrant.own().iter().map(|(key, value)| format!("`{key}={value}`")).collect();
-        let own = if own.is_empty() { "its defaults".to_owned() } else { own.join(", ") };
+        let own = if entrant.own().is_empty() { "its defaults".to_owned() } else { listed(entrant.own()) };
         let _ = writeln!(text, "- {}: {own}", entrant.promise());
     }
-    let common: Vec<String> = super::entrant::ALL.iter().map(|(key, value)| format!("`{key}={value}`")).collect();
-    let _ = writeln!(text, "- All: {}, and the segments and retention of the workload", common.join(", "));
+    let _ = writeln!(text, "- Kafka in every row: {}", listed(entrant::KAFKA));
+    let _ = writeln!(text, "- Dohle in every row: {}", listed(entrant::DOHLE));
+    let _ = writeln!(text, "- Both: {}, and the segments and retention of the workload", listed(entrant::ALL));
     text
+}
+
+fn listed(settings: &[(&str, &str)]) -> String {
+    let each: Vec<String> = settings.iter().map(|(key, value)| format!("`{key}={value}`")).collect();
+    each.join(", ")
 }
 
 #[cfg(test)]
@@ -282,11 +294,14 @@ mod tests {
         first.legs.push(super::super::store::Leg { entrant: Entrant::Dohle, pair: 1, outcome: behind });
         let all = BTreeMap::from([("1a.small".to_owned(), first), ("gone".to_owned(), measured("gone", &[]))]);
         let remarks = BTreeMap::from([("1a".to_owned(), "It is the disk.".to_owned())]);
-        let page = page(&[ROW], &all, &remarks);
+        let page_of = |rows: &[Row]| page(rows, &all, &remarks);
+        assert!(page_of(&[ROW, Row { id: "1c", ..ROW }]).contains("\nNot measured yet: 1c.\n"));
+        let page = page_of(&[ROW]);
         assert!(page.contains("- 1a.small, Kafka, no fsync: ended by itself\n"));
         assert!(page.contains("- 1a.small, Dohle, fsync: 1\n"));
         assert!(page.contains("**1a.** It is the disk.\n"));
         assert_eq!(page.matches("2026-01-31").count(), 1);
         assert!(!page.contains("gone"), "a row that is no more is not shown");
+        assert!(!page.contains("Not measured yet"));
     }
 }
